@@ -1,0 +1,1 @@
+"""Exact curve maths in pure integers: the Python twins of `chain/contracts`."""

@@ -1,0 +1,376 @@
+"""The messages between rooms: events of the chain, the feed, requests and replies.
+
+Frozen and slotted. Addresses are 20 raw bytes, hashes 32; amounts are base units.
+"""
+
+from dataclasses import dataclass, field
+
+VENUE_CURVE = 0
+VENUE_POOL = 1
+
+FAMILY_CONSTANT_PRODUCT = 0
+FAMILY_LINEAR = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EventHeader:
+    """Where an event stands.
+
+    Identity is (`chain_id`, `tx_hash`, `position`), position counting the logs of its own
+    transaction; order is (`block_number`, `tx_index`, `log_index`). `block_hash` is None
+    while preconfirmed. `emitter` is the contract, `version` its registered version (a
+    token's own logs carry its launchpad's).
+    """
+
+    chain_id: int
+    block_number: int
+    block_hash: bytes | None
+    block_time: int
+    tx_hash: bytes
+    tx_index: int
+    log_index: int
+    position: int
+    emitter: bytes
+    version: int
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """Sorts events of one chain."""
+        return self.block_number, self.tx_index, self.log_index
+
+    @property
+    def identity(self) -> tuple[int, bytes, int]:
+        """Equal for one event however often and by whatever way it is delivered."""
+        return self.chain_id, self.tx_hash, self.position
+
+
+@dataclass(frozen=True, slots=True)
+class CurveNumbers:
+    """A curve configuration as the contract stores it; see `ILaunchpad.CurveConfig`."""
+
+    family: int
+    a: int
+    b: int
+    curve_supply: int
+    pool_supply: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeeNumbers:
+    """A fee configuration as the contract stores it, basis points and blocks."""
+
+    protocol_bps: int
+    creator_bps: int
+    launch_bps: int
+    launch_blocks: int
+    pool_protocol_bps: int
+    pool_creator_bps: int
+
+
+# ------------------------------------------------------------------ events, past tense
+
+
+@dataclass(frozen=True, slots=True)
+class CurveAdded:
+    at: EventHeader
+    event_seq: int
+    curve_id: int
+    curve: CurveNumbers
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCreated:
+    """Text is decoded with replacement and without NUL: chain text is hostile."""
+
+    at: EventHeader
+    event_seq: int
+    seq: int
+    token: bytes
+    creator: bytes
+    pair: bytes
+    pair_preexisted: bool
+    curve_id: int
+    curve: CurveNumbers
+    fees: FeeNumbers
+    metadata_hash: bytes
+    name: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """One buy or sell; `sold` and `raised` are the market's state after it."""
+
+    at: EventHeader
+    event_seq: int
+    seq: int
+    token: bytes
+    trader: bytes
+    recipient: bytes
+    is_buy: bool
+    exact_out: bool
+    venue: int
+    tag: bytes
+    requested: int
+    tokens: int
+    curve_eth: int
+    protocol_fee: int
+    creator_fee: int
+    launch_fee: int
+    refund: int
+    sold: int
+    raised: int
+    clipped: bool
+
+    @property
+    def eth(self) -> int:
+        """Wei the trader paid in all (buy) or received after fees (sell)."""
+        fee = self.protocol_fee + self.creator_fee + self.launch_fee
+        return self.curve_eth + fee if self.is_buy else self.curve_eth - fee
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The curve is sold out; the market is `graduating`."""
+
+    at: EventHeader
+    event_seq: int
+    seq: int
+    token: bytes
+    sold: int
+    raised: int
+
+
+@dataclass(frozen=True, slots=True)
+class Administered:
+    """Claims of fees and changes of parameters or roles; `name` is the Solidity event's."""
+
+    at: EventHeader
+    event_seq: int
+    name: str
+    arguments: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """An ERC-20 transfer of one of our tokens; zero `sender` is the mint."""
+
+    at: EventHeader
+    token: bytes
+    sender: bytes
+    recipient: bytes
+    amount: int
+
+
+MarketEvent = TokenCreated | Traded | Completed
+ChainEvent = CurveAdded | TokenCreated | Traded | Completed | Administered | Transferred
+
+
+# ------------------------------------------------------------------------------- feed
+
+
+@dataclass(frozen=True, slots=True)
+class BlockHeader:
+    chain_id: int
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preconfirmed:
+    """Events of the open block, in order, before it is sealed."""
+
+    chain_id: int
+    block_number: int
+    events: tuple[ChainEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A sealed block with all our events in it, in order.
+
+    `received_ns` is the listener's wall clock when the first frame of this block arrived;
+    0 for back-filled blocks. While back-filling below the window, blocks without events
+    are left out, so `number` may jump; inside the window every block is sent.
+    """
+
+    header: BlockHeader
+    events: tuple[ChainEvent, ...]
+    received_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reorg:
+    """Blocks above `ancestor_number` are void. New ones follow as `Block`."""
+
+    chain_id: int
+    ancestor_number: int
+    ancestor_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finalised:
+    """Everything up to `number` is final."""
+
+    chain_id: int
+    number: int
+
+
+FeedMessage = Preconfirmed | Block | Reorg | Finalised
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPosition:
+    """The last sealed block that a consumer has applied. Number -1: none."""
+
+    number: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FeedBatch:
+    """Messages that follow `after`, in order. `head` is the listener's tip.
+
+    A consumer at another position applies nothing and answers with its own; the listener
+    goes on from there. So a batch may be sent twice, late or to a successor.
+    """
+
+    chain_id: int
+    after: FeedPosition
+    messages: tuple[FeedMessage, ...]
+    head: int
+
+
+# ---------------------------------------------------------------- quotes and views
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteRequest:
+    """`for_block` None: the open block, head + 1. `sealed` asks for the lower state.
+
+    `slippage_bps` gives `bound` in the reply.
+    """
+
+    token: bytes
+    is_buy: bool
+    exact_out: bool
+    amount: int
+    slippage_bps: int = 100
+    for_block: int | None = None
+    sealed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """The state an answer is about. `status`: preconfirmed, sealed or finalised.
+
+    `version` is (incarnation of the bucket, count of visible changes), compared in order.
+    `block_number` is the shard's head, on which the market stands; `log_index` is that of
+    the market's last event (-1 before any).
+    """
+
+    block_number: int
+    block_hash: bytes | None
+    log_index: int
+    status: str
+    version: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteReply:
+    """Amounts as in `curves.curve.Quote`; prices are wei per whole token times 1e18.
+
+    `bound` is minOut (exact-in) or maxIn (exact-out) under the asked slippage.
+    `exact_until_block` None: the rates never change again.
+    """
+
+    token: bytes
+    is_buy: bool
+    exact_out: bool
+    amount_in: int
+    amount_out: int
+    tokens: int
+    eth: int
+    curve_eth: int
+    protocol_fee: int
+    creator_fee: int
+    launch_fee: int
+    refund: int
+    clipped: bool
+    spot_price_e18: int
+    execution_price_e18: int
+    price_impact_bps: int
+    bound: int
+    for_block: int
+    exact_until_block: int | None
+    phase: str
+    as_of: AsOf
+    bucket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error as a value: nothing is raised over an actor call for a caller's mistake."""
+
+    code: str
+    message: str
+    bucket: int = -1
+    incarnation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """A market for lists and pages. `market_cap_wei` is spot times the total supply."""
+
+    token: bytes
+    phase: str
+    family: int
+    sold: int
+    raised: int
+    curve_supply: int
+    price_e18: int
+    market_cap_wei: int
+    progress_bps: int
+    as_of: AsOf
+    bucket: int
+    creator: bytes = b""
+    fees: FeeNumbers | None = None
+    launch_block: int = 0
+
+
+# ------------------------------------------------------------------------------ ticks
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What is published after a change.
+
+    `event` is the Socket.IO event name (`price`, `transaction`, `graduation`,
+    `retracted`); `seq` counts without a gap in (`topic`, `generation`).
+    `data` is JSON-ready: decimal strings, EIP-55 addresses.
+    """
+
+    topic: str
+    event: str
+    seq: int
+    generation: str
+    data: dict[str, object] = field(hash=False)
+
+
+# ------------------------------------------------------------------------- ownership
+
+
+@dataclass(frozen=True, slots=True)
+class BucketOwner:
+    bucket: int
+    owner: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Which shard answers for each bucket; replies of a lower incarnation are refused."""
+
+    owners: tuple[BucketOwner, ...]
