@@ -67,10 +67,9 @@ class FeeSchedule:
         rate = self._launch_bps(block)
         if rate == 0:
             return None
-        last = block
-        while self._launch_bps(last + 1) == rate:
-            last += 1
-        return last
+        # floor(S*(N-age)/N) == rate holds while S*(N-age) >= rate*N.
+        age = self.launch_blocks - -(-rate * self.launch_blocks // self.launch_bps)
+        return self.launch_block + age
 
     def _launch_bps(self, block: int) -> int:
         age = max(block - self.launch_block, 0)

@@ -38,7 +38,12 @@ def buy_exact_in(
     if tokens * value < min_tokens * spent:
         raise SlippageExceeded(f"Expected at least {min_tokens} token-wei, was {tokens}")
     return _bought(
-        sold, raised, rates, False, value, tokens, spent, curve_eth, value - spent, clipped
+        (sold, raised),
+        rates,
+        asked=(False, value),
+        paid=(tokens, spent, curve_eth),
+        refund=value - spent,
+        clipped=clipped,
     )
 
 
@@ -71,7 +76,14 @@ def buy_exact_out(
     if max_value is not None and spent > max_value:
         raise SlippageExceeded(f"Expected at most {max_value} wei, was {spent}")
     refund = 0 if max_value is None else max_value - spent
-    return _bought(sold, raised, rates, True, tokens, given, spent, curve_eth, refund, clipped)
+    return _bought(
+        (sold, raised),
+        rates,
+        asked=(True, tokens),
+        paid=(given, spent, curve_eth),
+        refund=refund,
+        clipped=clipped,
+    )
 
 
 def sell_exact_in(
@@ -90,7 +102,7 @@ def sell_exact_in(
         raise ZeroOutput(f"Expected a trade that pays, was {tokens} token-wei in")
     if eth < min_eth:
         raise SlippageExceeded(f"Expected at least {min_eth} wei, was {eth}")
-    return _sold(sold, raised, rates, False, tokens, tokens, eth, curve_eth)
+    return _sold((sold, raised), rates, asked=(False, tokens), paid=(tokens, eth, curve_eth))
 
 
 def sell_exact_out(
@@ -113,7 +125,7 @@ def sell_exact_out(
         raise ZeroOutput(f"Expected a trade that takes and pays, was {eth} wei out")
     if max_tokens is not None and tokens > max_tokens:
         raise SlippageExceeded(f"Expected at most {max_tokens} token-wei, was {tokens}")
-    return _sold(sold, raised, rates, True, eth, tokens, eth, curve_eth)
+    return _sold((sold, raised), rates, asked=(True, eth), paid=(tokens, eth, curve_eth))
 
 
 def _check_amount(amount: int) -> None:
@@ -123,17 +135,15 @@ def _check_amount(amount: int) -> None:
 
 
 def _bought(
-    sold: int,
-    raised: int,
+    state: tuple[int, int],
     rates: FeeRates,
-    exact_out: bool,
-    requested: int,
-    tokens: int,
-    spent: int,
-    curve_eth: int,
+    *,
+    asked: tuple[bool, int],
+    paid: tuple[int, int, int],
     refund: int,
     clipped: bool,
 ) -> Quote:
+    (sold, raised), (exact_out, requested), (tokens, spent, curve_eth) = state, asked, paid
     protocol, creator, launch = rates.split(spent, curve_eth)
     return Quote(
         is_buy=True,
@@ -153,15 +163,13 @@ def _bought(
 
 
 def _sold(
-    sold: int,
-    raised: int,
+    state: tuple[int, int],
     rates: FeeRates,
-    exact_out: bool,
-    requested: int,
-    tokens: int,
-    eth: int,
-    curve_eth: int,
+    *,
+    asked: tuple[bool, int],
+    paid: tuple[int, int, int],
 ) -> Quote:
+    (sold, raised), (exact_out, requested), (tokens, eth, curve_eth) = state, asked, paid
     assert curve_eth <= raised, f"Expected a solvent curve, was {curve_eth} of {raised}"
     protocol, creator, launch = rates.split(curve_eth, eth)
     return Quote(

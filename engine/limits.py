@@ -50,3 +50,9 @@ TRANSACTION_GAS_MAX = 16_000_000
 
 NAME_BYTES_MAX = 200
 SYMBOL_BYTES_MAX = 40
+
+LIST_COUNT_MAX = 10_000
+"""A list's `total` counts to here and its pages end here: no request scans a whole table."""
+
+TICK_STREAM_S = 3_600
+"""A topic without ticks for this long is forgotten; its subscribers begin at a snapshot."""

@@ -1,0 +1,192 @@
+"""The doors' view of all shards: quotes that wait together share one call per shard.
+
+Law: an answer of a lower incarnation than the highest known for its bucket is refused and
+asked again of the present owner, within the deadline; then it is `shard_unavailable`.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.ports import Calls, Log
+from engine.buckets import bucket_of
+from engine.control import Directory, MarketViews, QuoteReplies, Quotes, StatusWanted, Views
+from engine.errors import RiseCurveError
+from engine.limits import QUOTE_BATCH_MAX, QUOTE_CALLS_PER_SHARD, QUOTES_WAITING_MAX
+from engine.messages import BucketOwner, MarketView, QuoteReply, QuoteRequest, Refusal
+
+RETRY_PAUSE_S = 0.05
+CALL_TIMEOUT_S = 1.0
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one shard, and how many calls are under way."""
+
+    waiting: deque[tuple[QuoteRequest, asyncio.Future[QuoteReply | Refusal]]] = field(
+        default_factory=deque
+    )
+    calls: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Markets:
+    """Typed client of the shards; one a door process."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        log: Log,
+        *,
+        timeout_s: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._calls = calls
+        self._log = log
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._directory = Directory(0, (), ())
+        self._owners: dict[int, BucketOwner] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self._waiting = 0
+        self.refused_stale = 0
+
+    def route(self, directory: Directory) -> None:
+        """Take a newer directory; an owner of a lower incarnation never replaces a higher."""
+        if directory.version <= self._directory.version:
+            return
+        self._directory = directory
+        for owner in directory.owners:
+            known = self._owners.get(owner.bucket)
+            if known is None or known.incarnation <= owner.incarnation:
+                self._owners[owner.bucket] = owner
+        names = {one.name for one in directory.instances}
+        for name in [n for n, lane in self._lanes.items() if n not in names and not lane.calls]:
+            del self._lanes[name]
+
+    @property
+    def directory(self) -> Directory:
+        """The newest one seen."""
+        return self._directory
+
+    async def quote(self, request: QuoteRequest) -> QuoteReply | Refusal:
+        """One quote within the deadline, whatever happens to shards meanwhile."""
+        deadline = self._clock() + self._timeout_s
+        bucket = bucket_of(request.token)
+        while True:
+            reply = await self._ask_once(request, bucket, deadline)
+            if self._fresh(bucket, reply):
+                return reply
+            if self._clock() + RETRY_PAUSE_S >= deadline:
+                return _unavailable(bucket)
+            await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def quotes(self, requests: Sequence[QuoteRequest]) -> list[QuoteReply | Refusal]:
+        """Many at once, in order."""
+        return list(await asyncio.gather(*(self.quote(request) for request in requests)))
+
+    async def views(self, tokens: Sequence[bytes]) -> list[MarketView | Refusal]:
+        """Markets by address, one call per shard, in order."""
+        by_owner: dict[str, list[bytes]] = {}
+        for token in tokens:
+            owner = self._owners.get(bucket_of(token))
+            by_owner.setdefault(owner.owner if owner else "", []).append(token)
+        pages = await asyncio.gather(*(self._views(n, ts) for n, ts in by_owner.items()))
+        found = {token: view for page in pages for token, view in page.items()}
+        return [found[token] for token in tokens]
+
+    async def status(self) -> dict[str, Any]:
+        """Each instance's counters by slot; a slot that does not answer is None."""
+        ones = self._directory.instances
+
+        async def ask(name: str) -> Any:
+            try:
+                return await self._calls.ask(name, StatusWanted(), timeout_s=CALL_TIMEOUT_S)
+            except RiseCurveError:
+                return None
+
+        others = [one for one in ones if one.role != "gateway"]
+        answers = await asyncio.gather(*(ask(one.name) for one in others))
+        return {one.slot: answer for one, answer in zip(others, answers, strict=True)}
+
+    # ---------------------------------------------------------------------- batching
+
+    async def _ask_once(
+        self, request: QuoteRequest, bucket: int, deadline: float
+    ) -> QuoteReply | Refusal:
+        owner = self._owners.get(bucket)
+        if owner is None:
+            return _unavailable(bucket)
+        if self._waiting >= QUOTES_WAITING_MAX:
+            return Refusal("overloaded", "Expected fewer quotes at once", bucket, owner.incarnation)
+        future: asyncio.Future[QuoteReply | Refusal] = asyncio.get_running_loop().create_future()
+        lane = self._lanes.setdefault(owner.owner, _Lane())
+        lane.waiting.append((request, future))
+        self._waiting += 1
+        if len(lane.calls) < QUOTE_CALLS_PER_SHARD:
+            task = asyncio.create_task(self._drain(owner.owner, lane))
+            lane.calls.add(task)
+            task.add_done_callback(lane.calls.discard)
+        try:
+            return await asyncio.wait_for(future, max(deadline - self._clock(), 0.001))
+        except TimeoutError:
+            return _unavailable(bucket)
+        finally:
+            self._waiting -= 1
+
+    async def _drain(self, name: str, lane: _Lane) -> None:
+        # Let everything that became ready in this turn of the loop join the batch.
+        await asyncio.sleep(0)
+        while lane.waiting:
+            size = min(len(lane.waiting), QUOTE_BATCH_MAX)
+            batch = [lane.waiting.popleft() for _ in range(size)]
+            live = [(request, future) for request, future in batch if not future.done()]
+            replies = await self._call(name, [request for request, _ in live])
+            for (_, future), reply in zip(live, replies, strict=True):
+                if not future.done():
+                    future.set_result(reply)
+
+    async def _call(
+        self, name: str, requests: list[QuoteRequest]
+    ) -> Sequence[QuoteReply | Refusal]:
+        try:
+            answer = await self._calls.ask(
+                name, Quotes(tuple(requests)), timeout_s=min(CALL_TIMEOUT_S, self._timeout_s)
+            )
+        except RiseCurveError:
+            return [_unavailable(bucket_of(request.token)) for request in requests]
+        assert isinstance(answer, QuoteReplies)
+        return answer.replies
+
+    async def _views(self, name: str, tokens: list[bytes]) -> dict[bytes, MarketView | Refusal]:
+        missing = {token: _unavailable(bucket_of(token)) for token in tokens}
+        if not name:
+            return dict(missing)
+        try:
+            answer = await self._calls.ask(name, Views(tuple(tokens)), timeout_s=CALL_TIMEOUT_S)
+        except RiseCurveError:
+            return dict(missing)
+        assert isinstance(answer, MarketViews)
+        return {
+            token: view if self._fresh(bucket_of(token), view) else missing[token]
+            for token, view in zip(tokens, answer.views, strict=True)
+        }
+
+    def _fresh(self, bucket: int, reply: QuoteReply | MarketView | Refusal) -> bool:
+        if isinstance(reply, Refusal):
+            if reply.code == "shard_unavailable":
+                return False
+            incarnation = reply.incarnation
+        else:
+            incarnation = reply.as_of.version[0]
+        known = self._owners.get(bucket)
+        if known is not None and incarnation < known.incarnation:
+            self.refused_stale += 1
+            return False
+        return True
+
+
+def _unavailable(bucket: int) -> Refusal:
+    return Refusal("shard_unavailable", "Expected an owner of this market, try again", bucket)

@@ -1,0 +1,104 @@
+"""What is handed in to the roles: adapters of storage and chain, and calls to other roles."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
+
+from engine.control import Directory, Instance
+from engine.messages import BucketOwner, CurveNumbers, FeedPosition, MarketEvent, Tick
+from engine.rows import BlockRows, TransactionRecord
+
+
+class Log(Protocol):
+    """structlog's bound logger, as far as it is used."""
+
+    def debug(self, event: str, **fields: Any) -> Any: ...
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class Calls(Protocol):
+    """Calls to other actors by the name of the instance."""
+
+    async def ask(self, name: str, message: Any, *, timeout_s: float) -> Any:
+        """The answer. Raises TransientError("shard_unavailable") when there is none."""
+
+
+class Launcher(Calls, Protocol):
+    """Starting and ending actors; only the supervisor has it."""
+
+    async def launch(self, slot: str, role: str) -> Instance:
+        """Start an actor in a process of its own; returns once it is ready."""
+
+    async def kill(self, instance: Instance) -> None:
+        """End it, by its pid where it does not answer."""
+
+    async def existing(self) -> list[Instance]:
+        """Actors of an earlier supervisor that are still there."""
+
+
+class Buckets(Protocol):
+    async def take(self, owner: str, buckets: Sequence[int]) -> dict[int, int]: ...
+    async def owners(self) -> list[BucketOwner]: ...
+
+
+class Snapshot(Protocol):
+    """A stored snapshot of one bucket."""
+
+    @property
+    def block_number(self) -> int: ...
+    @property
+    def schema(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+
+
+class Snapshots(Protocol):
+    async def save(
+        self,
+        *,
+        bucket: int,
+        incarnation: int,
+        block_number: int,
+        block_hash: bytes,
+        schema: int,
+        payload: bytes,
+    ) -> bool: ...
+
+    async def load(self, buckets: Sequence[int]) -> Any: ...
+
+
+class RecordedEvents(Protocol):
+    async def position(self) -> FeedPosition: ...
+
+    def market_events(
+        self, buckets: Sequence[int], *, after_block: int, upto_block: int
+    ) -> AsyncIterator[list[MarketEvent]]: ...
+
+
+class History(RecordedEvents, Protocol):
+    async def claim(self) -> int: ...
+
+    async def write(
+        self, rows: Sequence[BlockRows], *, incarnation: int, position: FeedPosition
+    ) -> bool: ...
+
+    async def finalise(self, number: int, incarnation: int) -> bool: ...
+    async def token_curves(self, tokens: Sequence[bytes]) -> dict[bytes, CurveNumbers]: ...
+    async def last_closes(self, tokens: Sequence[bytes]) -> dict[bytes, int]: ...
+    async def pending(self, limit: int) -> list[TransactionRecord]: ...
+
+    async def settle(
+        self, tx_hash: bytes, *, status: str, reason: str | None, gas_fee: int | None
+    ) -> None: ...
+
+
+class Ticks(Protocol):
+    async def publish(self, bucket: int, incarnation: int, ticks: Sequence[Tick]) -> bool: ...
+    async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None: ...
+
+
+class Routes(Protocol):
+    """Anything that is told of a new directory."""
+
+    def route(self, directory: Directory) -> None: ...

@@ -1,0 +1,122 @@
+"""From changes to ticks: numbering per topic, fenced publication, in order, never blocking.
+
+A token's topic is numbered by its owner: `seq` without a gap within a `generation`, which
+is new with each incarnation, and whenever a tick could not be published. So a client that
+sees a new generation asks for a snapshot, and a gap in `seq` is always a loss it can see.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actors.ports import Log, Ticks
+from engine import text, ticks
+from engine.errors import TransientError
+from engine.group import Change, Group
+from engine.limits import MAILBOX_MAX
+from engine.market import SoldOut
+from engine.messages import Tick
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    bucket: int
+    incarnation: int
+    ticks: tuple[Tick, ...]
+
+
+class Publisher:
+    """One queue, drained in order by `run`. `lost(bucket, incarnation)` is told of a fence."""
+
+    def __init__(self, port: Ticks, log: Log, lost: Callable[[int, int], None]) -> None:
+        self._ticks = port
+        self._log = log
+        self._lost = lost
+        self._queue: asyncio.Queue[_Parcel] = asyncio.Queue(MAILBOX_MAX)
+        self._generations: dict[int, str] = {}
+        self._down = False
+        self.published = 0
+        self.dropped = 0
+
+    def open(self, bucket: int, incarnation: int) -> None:
+        """A bucket is owned with this incarnation: its topics get a new generation."""
+        self._generations[bucket] = f"{incarnation}-{secrets.token_hex(4)}"
+
+    def close(self, bucket: int) -> None:
+        """A bucket is not owned any more."""
+        self._generations.pop(bucket, None)
+
+    def generation(self, bucket: int) -> str:
+        """The generation of the topics of a bucket's tokens."""
+        return self._generations.get(bucket, "")
+
+    def publish(self, group: Group, changes: list[Change]) -> None:
+        """Number and queue the ticks of `changes`; a full queue drops and says so."""
+        for change in changes:
+            made = tuple(self._ticks_of(group, change))
+            parcel = _Parcel(change.bucket, group.incarnations[change.bucket], made)
+            try:
+                self._queue.put_nowait(parcel)
+            except asyncio.QueueFull:
+                self._drop(parcel)
+
+    async def run(self) -> None:
+        """Drain until cancelled."""
+        while True:
+            parcel = await self._queue.get()
+            try:
+                await self._send(parcel)
+            finally:
+                self._queue.task_done()
+
+    async def flush(self) -> None:
+        """Wait until everything queued is sent or dropped, at most 2 s."""
+        try:
+            await asyncio.wait_for(self._queue.join(), 2.0)
+        except TimeoutError:
+            self._log.warning("ticks_unsent", waiting=self._queue.qsize())
+
+    async def _send(self, parcel: _Parcel) -> None:
+        try:
+            accepted = await self._ticks.publish(parcel.bucket, parcel.incarnation, parcel.ticks)
+            if not accepted:
+                self._lost(parcel.bucket, parcel.incarnation)
+                return
+            for tick in parcel.ticks:
+                if tick.event == "transaction":
+                    await self._ticks.publish_counted("trades", tick.event, tick.data)
+        except TransientError as error:
+            self._drop(parcel)
+            if not self._down:
+                self._log.warning("ticks_down", error=str(error))
+            self._down = True
+            return
+        self.published += len(parcel.ticks)
+        if self._down:
+            self._log.info("ticks_back")
+        self._down = False
+
+    def _drop(self, parcel: _Parcel) -> None:
+        self.dropped += len(parcel.ticks)
+        if parcel.bucket in self._generations:
+            self.open(parcel.bucket, parcel.incarnation)
+
+    def _ticks_of(self, group: Group, change: Change) -> list[Tick]:
+        timeline, topic = change.timeline, text.topic_of_token(change.token)
+        as_of = group.as_of(timeline, change.bucket)
+        data: list[tuple[str, dict[str, object]]] = []
+        for effect in change.effects:
+            event = ticks.event_of(effect)
+            if event is not None:
+                data.append(("transaction", ticks.transaction_data(event, as_of)))
+            elif isinstance(effect, SoldOut):
+                price = ticks.price_data(timeline, as_of, change.received_ns)
+                data.append(("graduation", price))
+        data.append(("price", ticks.price_data(timeline, as_of, change.received_ns)))
+        made = []
+        for name, fields in data:
+            timeline.seq += 1
+            generation = self.generation(change.bucket)
+            made.append(Tick(topic, name, timeline.seq, generation, fields))
+        return made

@@ -1,0 +1,191 @@
+"""The recorder: writes every sealed block into Postgres, in one transaction, in order.
+
+It is a consumer of the listener's feed like a shard. Its position is the cursor row in
+Postgres, moved in the same transaction as the rows: a batch that is applied twice, late or
+by an earlier incarnation writes nothing. When Postgres is away a batch fails, the listener
+sends it again, and nothing is lost.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from actors.ports import Calls, History, Log
+from engine import history
+from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
+from engine.errors import ConsistencyError, RiseCurveError, TransientError
+from engine.messages import Block, CurveNumbers, FeedPosition, Finalised
+from engine.rows import BlockRows
+from engine.settings import ChainSettings
+
+GROUP = "recorder"
+CURVES_KEPT = 65_536
+PENDING_BATCH = 100
+
+
+class Outcome(Protocol):
+    """A mined transaction, as far as settling needs it."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def gas_used(self) -> int: ...
+    @property
+    def effective_gas_price(self) -> int: ...
+
+
+class Receipts(Protocol):
+    async def receipt(self, tx_hash: bytes) -> Outcome | None: ...
+    async def revert_reason(self, tx_hash: bytes) -> str: ...
+
+
+class Recorder:
+    """Plain class; `handlers` is its whole behaviour."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        chain: ChainSettings,
+        history: History,
+        receipts: Receipts,
+        calls: Calls,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._chain = chain
+        self._history = history
+        self._receipts = receipts
+        self._calls = calls
+        self._log = log
+        self._clock = clock
+        self._directory = Directory(0, (), ())
+        self._incarnation = 0
+        self._position = FeedPosition(-1, bytes(32))
+        self._heard = clock()
+        self._curves: OrderedDict[bytes, CurveNumbers] = OrderedDict()
+        self._one_at_a_time = asyncio.Lock()
+        self._fenced = asyncio.Event()
+        self._blocks = 0
+        self._events = 0
+        self._venues = frozenset(pad.address for pad in chain.launchpads)
+        self.handlers: Mapping[type, Callable[[Any], Any]] = {
+            Directory: self._route,
+            Feed: self._feed,
+            StatusWanted: self._status,
+            Drain: self._drain,
+        }
+
+    async def start(self) -> None:
+        """Claim the cursor: an earlier recorder is fenced from here on."""
+        self._incarnation = await self._history.claim()
+        self._position = await self._history.position()
+        self._log.info("recorder_claimed", block=self._position.number)
+
+    async def run(self) -> None:
+        """Follow the listener and settle submitted transactions until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_following())
+            tasks.create_task(self._keep_settling())
+            tasks.create_task(self._end_when_fenced())
+
+    def _route(self, directory: Directory) -> None:
+        if directory.version > self._directory.version:
+            self._directory = directory
+
+    async def _feed(self, message: Feed) -> FeedPosition:
+        async with self._one_at_a_time:
+            self._heard = self._clock()
+            batch = message.batch
+            if batch.after != self._position or not batch.messages:
+                return self._position
+            rows = [await self._rows(m) for m in batch.messages if isinstance(m, Block)]
+            if rows:
+                await self._write(rows)
+            for final in (m for m in batch.messages if isinstance(m, Finalised)):
+                await self._history.finalise(final.number, self._incarnation)
+            return self._position
+
+    async def _write(self, rows: list[BlockRows]) -> None:
+        last = rows[-1].header
+        position = FeedPosition(last.number, last.hash)
+        written = await self._history.write(rows, incarnation=self._incarnation, position=position)
+        if not written:
+            # Crash-only: whoever is fenced ends; a new recorder has the cursor.
+            self._fenced.set()
+            raise ConsistencyError("fenced", "Expected to own the recorder's cursor")
+        self._position = position
+        self._blocks += len(rows)
+        self._events += sum(len(row.events) for row in rows)
+
+    async def _rows(self, block: Block) -> BlockRows:
+        tokens = history.tokens_needed(block)
+        unknown = [token for token in tokens if token not in self._curves]
+        if unknown:
+            self._curves.update(await self._history.token_curves(unknown))
+        closes = await self._history.last_closes(list(tokens)) if tokens else {}
+        rows = history.rows_of(block, self._curves, closes, self._venues)
+        for row in rows.tokens:
+            self._curves[row.token] = row.curve
+        while len(self._curves) > CURVES_KEPT:
+            self._curves.popitem(last=False)
+        return rows
+
+    async def _end_when_fenced(self) -> None:
+        await self._fenced.wait()
+        raise ConsistencyError("fenced", "Expected to own the recorder's cursor")
+
+    async def _keep_following(self) -> None:
+        patience = 2 * self._chain.block_time_s
+        follow_at = self._clock()
+        while True:
+            if self._clock() >= follow_at and self._directory.named("listener"):
+                await self._follow()
+                follow_at = self._clock() + patience
+            await asyncio.sleep(self._chain.block_time_s / 4)
+            if self._clock() - self._heard <= patience:
+                follow_at = self._heard + patience
+
+    async def _follow(self) -> None:
+        follow = Follow(self._name, GROUP, self._position, None)
+        for listener in self._directory.named("listener"):
+            try:
+                await self._calls.ask(listener.name, follow, timeout_s=1.0)
+            except RiseCurveError as error:
+                self._log.warning("recorder_cannot_follow", error=str(error))
+
+    async def _keep_settling(self) -> None:
+        while True:
+            await asyncio.sleep(self._chain.block_time_s)
+            try:
+                for row in await self._history.pending(PENDING_BATCH):
+                    await self._settle(row.tx_hash)
+            except TransientError as error:
+                self._log.warning("settling_failed", error=str(error))
+
+    async def _settle(self, tx_hash: bytes) -> None:
+        receipt = await self._receipts.receipt(tx_hash)
+        if receipt is None:
+            return
+        fee = receipt.gas_used * receipt.effective_gas_price
+        if receipt.status == 1:
+            await self._history.settle(tx_hash, status="CONFIRMED", reason=None, gas_fee=fee)
+        else:
+            reason = await self._receipts.revert_reason(tx_hash)
+            await self._history.settle(tx_hash, status="FAILED", reason=reason, gas_fee=fee)
+
+    def _status(self, _: StatusWanted) -> dict[str, Any]:
+        return {"block": self._position.number, "blocks": self._blocks, "events": self._events}
+
+    async def _drain(self, _: Drain) -> None:
+        for listener in self._directory.named("listener"):
+            try:
+                unfollow = Unfollow(self._name, GROUP)
+                await self._calls.ask(listener.name, unfollow, timeout_s=1.0)
+            except RiseCurveError as error:
+                self._log.warning("recorder_cannot_unfollow", error=str(error))
+        async with self._one_at_a_time:
+            self._log.info("recorder_drained", block=self._position.number)

@@ -1,0 +1,67 @@
+"""Taking buckets: the one path of start, failover, moving and scaling.
+
+1. take: one UPDATE in Postgres gives each bucket a new incarnation; from here on an
+   earlier owner is fenced;
+2. load: the newest good snapshot of each bucket, not above the recorder's cursor;
+3. replay: recorded events above each snapshot up to the cursor;
+4. the caller follows the listener from that cursor and serves.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from actors.ports import Buckets, Log, RecordedEvents, Snapshot, Snapshots
+from engine import snapshot
+from engine.group import Group
+
+
+async def recover(
+    *,
+    name: str,
+    owner: str,
+    wanted: Sequence[int],
+    reorg_depth: int,
+    buckets: Buckets,
+    snapshots: Snapshots,
+    events: RecordedEvents,
+    log: Log,
+) -> Group:
+    """The group at the recorder's cursor. Raises TransientError when Postgres is away."""
+    incarnations = await buckets.take(owner, wanted)
+    position = await events.position()
+    group = Group(name, incarnations, reorg_depth)
+    starts = await _restore(group, await snapshots.load(wanted), position.number, log)
+    for start in sorted({starts.get(bucket, -1) for bucket in wanted}):
+        share = [bucket for bucket in wanted if starts.get(bucket, -1) == start]
+        async for chunk in events.market_events(
+            share, after_block=start, upto_block=position.number
+        ):
+            for event in chunk:
+                group.replay(event)
+            await asyncio.sleep(0)
+    group.recovered(position)
+    for token, reason in group.halted.items():
+        log.error("market_halted", token=token.hex(), reason=reason)
+    return group
+
+
+async def _restore(
+    group: Group, stored: dict[int, list[Snapshot]], cursor: int, log: Log
+) -> dict[int, int]:
+    starts: dict[int, int] = {}
+    for bucket, generations in stored.items():
+        for one in generations:
+            if one.block_number > cursor or one.schema != snapshot.SCHEMA:
+                log.warning("snapshot_refused", bucket=bucket, block=one.block_number)
+                continue
+            try:
+                markets = snapshot.from_bytes(one.payload)
+            except (ValueError, KeyError, TypeError) as error:
+                log.warning("snapshot_refused", bucket=bucket, error=str(error))
+                continue
+            for market in markets:
+                group.restore(market, one.block_number)
+            starts[bucket] = one.block_number
+            break
+        await asyncio.sleep(0)
+    return starts

@@ -1,0 +1,345 @@
+"""The shard: owns buckets, keeps their markets in memory, answers quotes from there.
+
+Recovery, moving and scaling are one path, `Take`: take the buckets in Postgres (a new
+incarnation), load snapshots, replay recorded events up to the recorder's cursor, follow
+the listener, serve. Another shard that held a bucket before is fenced by the incarnation
+from the first of these steps on. Every command may be repeated: taking what is owned
+renews it, a batch of the feed applies only at its position.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actors import publishing, recovery
+from actors.ports import Buckets, Calls, Log, RecordedEvents, Snapshots, Ticks
+from engine import quoting, snapshot
+from engine.buckets import bucket_of
+from engine.control import (
+    Directory,
+    Drain,
+    Feed,
+    Follow,
+    MarketStates,
+    MarketViews,
+    QuoteReplies,
+    Quotes,
+    Release,
+    StatesAt,
+    StatusWanted,
+    Take,
+    Taken,
+    Unfollow,
+    Views,
+)
+from engine.errors import ConsistencyError
+from engine.group import Group
+from engine.limits import STALE_AFTER_BLOCKS
+from engine.messages import (
+    BucketOwner,
+    FeedPosition,
+    MarketView,
+    QuoteReply,
+    QuoteRequest,
+    Refusal,
+)
+from engine.settings import ActorSettings, ChainSettings
+from engine.timeline import Timeline
+
+SERVE_WAIT_S = 3.0
+
+
+class _Served:
+    """A group with what only the process knows: its clock and its upkeep."""
+
+    def __init__(self, group: Group, now: float) -> None:
+        self.group = group
+        self.born = now
+        self.beat = float("-inf")
+        self.snapshot_block = -1
+        self.caught_up = asyncio.Event()
+
+
+class TokenShard:
+    """Plain class; `handlers` is its whole behaviour. Answers Refusals, raises for bugs."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        chain: ChainSettings,
+        settings: ActorSettings,
+        buckets: Buckets,
+        snapshots: Snapshots,
+        events: RecordedEvents,
+        ticks: Ticks,
+        calls: Calls,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._chain = chain
+        self._settings = settings
+        self._buckets = buckets
+        self._snapshots = snapshots
+        self._events = events
+        self._calls = calls
+        self._log = log
+        self._clock = clock
+        self._publisher = publishing.Publisher(ticks, log, self._lost)
+        self._directory = Directory(0, (), ())
+        self._served: dict[str, _Served] = {}
+        self._owned: dict[int, _Served] = {}
+        self._group_count = 0
+        self._quotes = 0
+        self._draining = False
+        self._apply_ms: deque[float] = deque(maxlen=256)
+        self.handlers: Mapping[type, Callable[[Any], Any]] = {
+            Directory: self._route,
+            Take: self._take,
+            Release: self._release,
+            Feed: self._feed,
+            Quotes: self._answer_quotes,
+            Views: self._answer_views,
+            StatesAt: self._states_at,
+            StatusWanted: self._status,
+            Drain: self._drain,
+        }
+
+    async def run(self) -> None:
+        """Upkeep until cancelled: publishing, following, snapshots."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publisher.run())
+            tasks.create_task(self._keep_following())
+            tasks.create_task(self._keep_snapshots())
+
+    @property
+    def owners(self) -> tuple[tuple[int, int], ...]:
+        """(bucket, incarnation) of all that is owned."""
+        return tuple((b, one.group.incarnations[b]) for b, one in self._owned.items())
+
+    # ------------------------------------------------------------------ ownership
+
+    def _route(self, directory: Directory) -> None:
+        if directory.version > self._directory.version:
+            self._directory = directory
+
+    async def _take(self, command: Take) -> Taken:
+        wanted = sorted(command.buckets)
+        self._group_count += 1
+        group = await recovery.recover(
+            name=f"{self._name}/{self._group_count}",
+            owner=self._name,
+            wanted=wanted,
+            reorg_depth=self._chain.reorg_depth_max,
+            buckets=self._buckets,
+            snapshots=self._snapshots,
+            events=self._events,
+            log=self._log,
+        )
+        served = _Served(group, self._clock())
+        self._forget(frozenset(wanted))
+        self._served[group.name] = served
+        for bucket in group.incarnations:
+            self._owned[bucket] = served
+            self._publisher.open(bucket, group.incarnations[bucket])
+        await self._follow(served)
+        try:
+            await asyncio.wait_for(served.caught_up.wait(), SERVE_WAIT_S)
+        except TimeoutError:
+            self._log.warning("shard_serves_before_first_beat", group=group.name)
+        owners = [BucketOwner(b, self._name, i) for b, i in group.incarnations.items()]
+        self._log.info("shard_took_buckets", group=group.name, buckets=len(owners))
+        return Taken(tuple(owners))
+
+    def _release(self, command: Release) -> None:
+        lost = {
+            new.bucket
+            for new in command.owners
+            if new.bucket in self._owned
+            and new.incarnation > self._owned[new.bucket].group.incarnations[new.bucket]
+        }
+        self._forget(frozenset(lost))
+
+    def _lost(self, bucket: int, incarnation: int) -> None:
+        # The fence in Redis refused us: somebody else owns the bucket by now.
+        served = self._owned.get(bucket)
+        if served and served.group.incarnations.get(bucket) == incarnation:
+            self._log.warning("shard_fenced", bucket=bucket, incarnation=incarnation)
+            self._forget(frozenset({bucket}))
+
+    def _forget(self, buckets: frozenset[int]) -> None:
+        for bucket in buckets:
+            self._owned.pop(bucket, None)
+            self._publisher.close(bucket)
+        for served in list(self._served.values()):
+            served.group.drop(buckets)
+            if not served.group.incarnations:
+                del self._served[served.group.name]
+
+    # ----------------------------------------------------------------------- feed
+
+    def _feed(self, message: Feed) -> FeedPosition:
+        served = self._served.get(message.group)
+        if served is None:
+            raise ConsistencyError("unknown_group", f"Expected a group, was {message.group}")
+        began = time.perf_counter()
+        halted_before = self._halted(served)
+        changes, applied = served.group.apply(message.batch)
+        if applied and served.group.position.number >= message.batch.head:
+            served.beat = self._clock()
+            served.caught_up.set()
+        self._publisher.publish(served.group, changes)
+        if changes:
+            self._apply_ms.append((time.perf_counter() - began) * 1e3)
+            for token, reason in self._halted(served) - halted_before:
+                self._log.error("market_halted", token=token.hex(), reason=reason)
+        return served.group.position
+
+    def _halted(self, served: _Served) -> set[tuple[bytes, str]]:
+        return {(token, why) for token, why in served.group.halted.items()}
+
+    async def _keep_following(self) -> None:
+        # The listener forgets its consumers when it restarts; whoever hears nothing asks again.
+        patience = 2 * self._chain.block_time_s
+        while True:
+            await asyncio.sleep(self._chain.block_time_s / 2)
+            for served in list(self._served.values()):
+                if self._clock() - max(served.beat, served.born) > patience:
+                    await self._follow(served)
+
+    async def _follow(self, served: _Served) -> None:
+        group = served.group
+        follow = Follow(self._name, group.name, group.position, frozenset(group.incarnations))
+        for listener in self._directory.named("listener"):
+            try:
+                await self._calls.ask(listener.name, follow, timeout_s=1.0)
+            except Exception as error:
+                self._log.warning("shard_cannot_follow", error=str(error))
+
+    # -------------------------------------------------------------------- answers
+
+    def _answer_quotes(self, message: Quotes) -> QuoteReplies:
+        self._quotes += len(message.requests)
+        return QuoteReplies(tuple(self._quote(request) for request in message.requests))
+
+    def _quote(self, request: QuoteRequest) -> QuoteReply | Refusal:
+        bucket = bucket_of(request.token)
+        found = self._find(request.token, bucket)
+        if isinstance(found, Refusal):
+            return found
+        served, timeline = found
+        market = timeline.tip if request.sealed else timeline.current
+        as_of = served.group.as_of(timeline, bucket)
+        return quoting.answer(market, request, as_of=as_of, bucket=bucket)
+
+    def _answer_views(self, message: Views) -> MarketViews:
+        return MarketViews(tuple(self._view(token) for token in message.tokens))
+
+    def _view(self, token: bytes) -> MarketView | Refusal:
+        bucket = bucket_of(token)
+        found = self._find(token, bucket)
+        if isinstance(found, Refusal):
+            return found
+        served, timeline = found
+        as_of = served.group.as_of(timeline, bucket)
+        return quoting.view(timeline.current, as_of=as_of, bucket=bucket)
+
+    def _find(self, token: bytes, bucket: int) -> tuple[_Served, Timeline] | Refusal:
+        served = self._owned.get(bucket)
+        if served is None or self._draining:
+            return Refusal("shard_unavailable", "Expected the owner of this bucket", bucket)
+        incarnation = served.group.incarnations[bucket]
+        silence = self._clock() - served.beat
+        if silence > STALE_AFTER_BLOCKS * self._chain.block_time_s:
+            text = f"Expected a block every {self._chain.block_time_s} s, none came"
+            return Refusal("stale_chain", text, bucket, incarnation)
+        timeline = served.group.timelines.get(token)
+        broken = timeline.halted if timeline else served.group.broken.get(token)
+        if broken is not None:
+            text = f"Expected a market that adds up: {broken}"
+            return Refusal("market_halted", text, bucket, incarnation)
+        if timeline is None:
+            return Refusal("token_not_found", "Expected a launched token", bucket, incarnation)
+        return served, timeline
+
+    def _states_at(self, message: StatesAt) -> MarketStates:
+        states = []
+        halted: dict[bytes, str] = {}
+        for served in self._served.values():
+            group = served.group
+            halted |= group.halted
+            if not group.base <= message.block <= group.position.number:
+                text = f"Expected a block in {group.base}..{group.position.number}"
+                raise ConsistencyError("outside_window", f"{text}, was {message.block}")
+            for token, timeline in group.timelines.items():
+                market = timeline.state_at(message.block)
+                if market is not None:
+                    row = (token, market.phase, market.sold, market.raised, market.seq)
+                    states.append(row)
+        return MarketStates(message.block, tuple(states), tuple(halted.items()))
+
+    def _status(self, _: StatusWanted) -> dict[str, Any]:
+        now = self._clock()
+        beats = [now - one.beat for one in self._served.values() if one.caught_up.is_set()]
+        return {
+            "buckets": len(self._owned),
+            "markets": sum(len(one.group.timelines) for one in self._served.values()),
+            "halted_markets": sum(len(one.group.halted) for one in self._served.values()),
+            "quotes": self._quotes,
+            "block": min((s.group.position.number for s in self._served.values()), default=-1),
+            "beat_age_s": round(max(beats, default=-1.0), 3),
+            "ticks": self._publisher.published,
+            "ticks_dropped": self._publisher.dropped,
+            "apply_ms_max": round(max(self._apply_ms, default=0.0), 3),
+        }
+
+    # ------------------------------------------------------------------ snapshots
+
+    async def _keep_snapshots(self) -> None:
+        while True:
+            await asyncio.sleep(self._chain.block_time_s)
+            for served in list(self._served.values()):
+                age = served.group.base - served.snapshot_block
+                if served.group.base > 0 and age >= self._settings.snapshot_every_blocks:
+                    await self._save(served)
+
+    async def _save(self, served: _Served) -> None:
+        group = served.group
+        base = group.base
+        base_hash = group.hashes.get(base)
+        if base_hash is None or base <= served.snapshot_block:
+            return
+        pages = snapshot.markets_at(group, base)
+        dirty = frozenset(pages)
+        try:
+            for bucket, markets in pages.items():
+                if bucket in group.incarnations:
+                    await self._snapshots.save(
+                        bucket=bucket,
+                        incarnation=group.incarnations[bucket],
+                        block_number=base,
+                        block_hash=base_hash,
+                        schema=snapshot.SCHEMA,
+                        payload=snapshot.to_bytes(markets),
+                    )
+        except Exception as error:
+            self._log.warning("snapshot_failed", error=str(error))
+            return
+        served.snapshot_block = base
+        # Changes above the base are not in the snapshot: those buckets stay dirty.
+        group.dirty -= dirty - group.buckets_in_window()
+
+    async def _drain(self, _: Drain) -> None:
+        self._draining = True
+        for served in list(self._served.values()):
+            await self._save(served)
+            for listener in self._directory.named("listener"):
+                unfollow = Unfollow(self._name, served.group.name)
+                try:
+                    await self._calls.ask(listener.name, unfollow, timeout_s=1.0)
+                except Exception as error:
+                    self._log.warning("shard_cannot_unfollow", error=str(error))
+        await self._publisher.flush()

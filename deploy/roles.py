@@ -1,0 +1,203 @@
+"""The composition root: which adapters each role is built from. Nothing else names them.
+
+Each factory gets a `Context` and answers with a built `Role`; it returns when the role is
+ready, ports bound. A failing factory fails the start of the actor.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from redis.asyncio import Redis
+
+from actors.host import Context, Role
+from actors.listener import ChainListener
+from actors.markets import Markets
+from actors.recorder import Recorder
+from actors.shard import TokenShard
+from actors.supervisor import Supervisor
+from chain.decode import TOPICS, Decoder
+from chain.rpc import JsonRpc
+from chain.sender import Node
+from chain.signatures import verify_message
+from chain.source import ChainSource
+from chain.stream import LiveStream
+from deploy import logs
+from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
+from engine.messages import FeedBatch, FeedPosition
+from engine.settings import Settings
+from gateway.api import ApiGateway
+from storage import postgres
+from storage.buckets import BucketStore
+from storage.documents import Documents
+from storage.events import EventStore
+from storage.nonces import Nonces
+from storage.rates import RateLimits
+from storage.reads import Reads
+from storage.snapshots import SnapshotStore
+from storage.ticks import Ticks
+
+FEED_TIMEOUT_S = 10.0
+MONGO_DATABASE = "risecurve"
+
+
+def slots(settings: Settings) -> dict[str, str]:
+    """Every place to fill and its role."""
+    shards = {f"shard-{index}": "shard" for index in range(settings.actors.shards)}
+    return {"recorder": "recorder", "listener": "listener", **shards, "gateway-0": "gateway"}
+
+
+async def supervisor(context: Context) -> Role:
+    """Looks after all other roles."""
+    settings, log = context.settings, _log(context)
+    pool = await postgres.connect(settings.stores.database_url, size=2)
+    built = Supervisor(
+        slots=slots(settings),
+        settings=settings.actors,
+        launcher=context.launcher,
+        owners=BucketStore(pool, settings.rise.chain_id),
+        log=log,
+    )
+    return Role(handlers=built.handlers, run=built.run, log=log)
+
+
+async def shard(context: Context) -> Role:
+    """Owns buckets of markets."""
+    settings, log = context.settings, _log(context)
+    pool = await postgres.connect(settings.stores.database_url, size=4)
+    chain_id = settings.rise.chain_id
+    built = TokenShard(
+        name=context.name,
+        chain=settings.rise,
+        settings=settings.actors,
+        buckets=BucketStore(pool, chain_id),
+        snapshots=SnapshotStore(pool, chain_id),
+        events=EventStore(pool, chain_id),
+        ticks=Ticks(_redis(settings)),
+        calls=context.calls,
+        log=log,
+    )
+    return Role(handlers=built.handlers, run=built.run, log=log, owners=lambda: built.owners)
+
+
+async def recorder(context: Context) -> Role:
+    """Writes history."""
+    settings, log = context.settings, _log(context)
+    pool = await postgres.connect(settings.stores.database_url, size=4)
+    built = Recorder(
+        name=context.name,
+        chain=settings.rise,
+        history=EventStore(pool, settings.rise.chain_id),
+        receipts=Node(_rpc(settings), settings.rise),
+        calls=context.calls,
+        log=log,
+    )
+    await built.start()
+    return Role(handlers=built.handlers, run=built.run, log=log)
+
+
+async def listener(context: Context) -> Role:
+    """Follows the RISE chain from the recorder's cursor."""
+    settings, log = context.settings, _log(context)
+    pool = await postgres.connect(settings.stores.database_url, size=2)
+    store = EventStore(pool, settings.rise.chain_id)
+    built = ChainListener(
+        chain=settings.rise,
+        source=ChainSource(_rpc(settings), settings.rise),
+        stream_factory=lambda: LiveStream(settings.rise.ws_url, TOPICS),
+        decoder=Decoder(settings.rise, await store.tokens()),
+        log=log,
+    )
+    await built.start(await store.position())
+
+    async def send(consumer: str, group: str, batch: FeedBatch) -> FeedPosition:
+        message = Feed(group, batch)
+        answer = await context.calls.ask(consumer, message, timeout_s=FEED_TIMEOUT_S)
+        assert isinstance(answer, FeedPosition)
+        return answer
+
+    async def follow(message: Follow) -> None:
+        built.subscribe(
+            f"{message.consumer}:{message.group}",
+            partial(send, message.consumer, message.group),
+            message.buckets,
+            position=message.position,
+        )
+
+    async def unfollow(message: Unfollow) -> None:
+        built.unsubscribe(f"{message.consumer}:{message.group}")
+
+    handlers: dict[type, Callable[[Any], Any]] = {
+        Follow: follow,
+        Unfollow: unfollow,
+        Directory: lambda _: None,
+        StatusWanted: lambda _: built.status(),
+        Drain: lambda _: built.stop(),
+    }
+    return Role(handlers=handlers, run=_forever, log=log)
+
+
+async def gateway(context: Context) -> Role:
+    """The doors of one node: REST and Socket.IO."""
+    settings, log = context.settings, _log(context)
+    pool = await postgres.connect(settings.stores.database_url, size=10)
+    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+        settings.stores.mongodb_url,
+        serverSelectionTimeoutMS=int(settings.stores.timeout_s * 1000),
+        tz_aware=True,
+    )
+    documents = Documents(mongo[MONGO_DATABASE])
+    await documents.prepare()
+    redis = _redis(settings)
+    markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
+    node = Node(_rpc(settings), settings.rise)
+    built = ApiGateway(
+        settings=settings.gateway,
+        chain=settings.rise,
+        sepolia=settings.sepolia,
+        markets=markets,
+        reads=Reads(pool, settings.rise.chain_id),
+        documents=documents,
+        nonces=Nonces(redis),
+        rates=RateLimits(redis),
+        ticks=Ticks(redis),
+        node=node,
+        verify_message=partial(verify_message, node=node),
+        log=log,
+    )
+    await built.start()
+
+    async def route(directory: Directory) -> None:
+        markets.route(directory)
+
+    handlers: dict[type, Callable[[Any], Any]] = {
+        Directory: route,
+        StatusWanted: lambda _: {"port": built.port, "refused_stale": markets.refused_stale},
+        Drain: lambda _: built.stop(),
+    }
+    return Role(handlers=handlers, run=_forever, log=log)
+
+
+Factory = Callable[[Context], Awaitable[Role]]
+
+
+async def _forever() -> None:
+    await asyncio.Event().wait()
+
+
+def _log(context: Context) -> Any:
+    logs.configure(context.settings.logs)
+    return logs.get(context.role).bind(slot=context.slot)
+
+
+def _rpc(settings: Settings) -> JsonRpc:
+    return JsonRpc(settings.rise.rpc_url, timeout_s=settings.rise.rpc_timeout_s)
+
+
+def _redis(settings: Settings) -> Any:
+    timeout = settings.stores.timeout_s
+    return Redis.from_url(
+        settings.stores.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout
+    )

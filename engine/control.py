@@ -1,0 +1,156 @@
+"""What roles say to each other besides events: commands, questions and their answers.
+
+Every command that changes something carries an identity or a position, so that applying
+it twice is a no-op: calls between actors may be repeated and reordered.
+"""
+
+from dataclasses import dataclass
+
+from engine.messages import (
+    BucketOwner,
+    FeedBatch,
+    FeedPosition,
+    MarketView,
+    QuoteReply,
+    QuoteRequest,
+    Refusal,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running actor. `slot` ("shard-0") is a place to fill, `name` is unique."""
+
+    slot: str
+    role: str
+    name: str
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Who runs and who owns which bucket. A higher `version` replaces a lower one."""
+
+    version: int
+    instances: tuple[Instance, ...]
+    owners: tuple[BucketOwner, ...]
+
+    def named(self, role: str) -> tuple[Instance, ...]:
+        """The running instances of a role."""
+        return tuple(one for one in self.instances if one.role == role)
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Answered by every role with `Pong`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    slot: str
+    role: str
+    name: str
+    pid: int
+    buckets: tuple[tuple[int, int], ...] = ()
+    """Of a shard: (bucket, incarnation) that it owns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Shard: own these buckets. Answer: `Taken`, once they are served."""
+
+    buckets: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    owners: tuple[BucketOwner, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Shard: forget these buckets; another owns them by now."""
+
+    owners: tuple[BucketOwner, ...]
+    """The new owners; a bucket held with a higher incarnation is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Listener: feed `group` of `consumer` from `position`. Renewed by repeating it."""
+
+    consumer: str
+    group: str
+    position: FeedPosition
+    buckets: frozenset[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollow:
+    consumer: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Consumer: the next messages for `group`. Answer: its `FeedPosition` after them."""
+
+    group: str
+    batch: FeedBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Quotes:
+    requests: tuple[QuoteRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteReplies:
+    replies: tuple[QuoteReply | Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Markets by address; `StatesAt` asks for all at one block."""
+
+    tokens: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarketViews:
+    views: tuple[MarketView | Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatesAt:
+    """Shard: the sealed state of every market after `block`, which must be in its window."""
+
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketStates:
+    """(token, phase, sold, raised, seq) of each market that existed at `block`."""
+
+    block: int
+    states: tuple[tuple[bytes, str, int, int, int], ...]
+    halted: tuple[tuple[bytes, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWanted:
+    """Any role: counters and lags as a flat dict for operators and metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Stop taking work, finish what is begun, write what must be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as a value; `blame` is the class name in `engine.errors`."""
+
+    blame: str
+    code: str
+    message: str

@@ -1,0 +1,31 @@
+"""A bucket's markets as bytes: what a snapshot holds, the same bytes for the same state."""
+
+import json
+
+from engine import codec
+from engine.buckets import bucket_of
+from engine.group import Group
+from engine.market import Market
+
+SCHEMA = 1
+
+
+def markets_at(group: Group, block: int) -> dict[int, list[Market]]:
+    """Each dirty bucket's markets as they were at `block`, sorted by address."""
+    pages: dict[int, list[Market]] = {bucket: [] for bucket in group.dirty}
+    for token in sorted(group.timelines):
+        bucket = bucket_of(token)
+        market = group.timelines[token].state_at(block)
+        if bucket in pages and market is not None:
+            pages[bucket].append(market)
+    return pages
+
+
+def to_bytes(markets: list[Market]) -> bytes:
+    """Canonical JSON, UTF-8."""
+    return json.dumps(codec.encode(markets), separators=(",", ":"), sort_keys=True).encode()
+
+
+def from_bytes(payload: bytes) -> list[Market]:
+    """Raises ValueError, KeyError or TypeError on anything else than `to_bytes` made."""
+    return [codec.decode(Market, item) for item in json.loads(payload)]

@@ -1,0 +1,41 @@
+"""Exact text of amounts, prices and addresses. No floats anywhere."""
+
+from functools import lru_cache
+
+from eth_hash.auto import keccak
+
+DECIMALS = 18
+PRICE_DECIMALS = 36
+
+
+def units(amount: int, decimals: int = DECIMALS) -> str:
+    """Base units as a decimal string in whole units, trailing zeros trimmed: "0.5"."""
+    sign = "-" if amount < 0 else ""
+    whole, part = divmod(abs(amount), 10**decimals)
+    fraction = f"{part:0{decimals}d}".rstrip("0")
+    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+
+
+def price(price_e18: int) -> str:
+    """A stored price (floor of wei per whole token times 1e18) as ETH a token."""
+    return units(price_e18, PRICE_DECIMALS)
+
+
+@lru_cache(maxsize=65_536)
+def address(raw: bytes) -> str:
+    """EIP-55 of a 20-byte address."""
+    assert len(raw) == 20, f"Expected 20 bytes, was {len(raw)}"
+    plain = raw.hex()
+    digest = keccak(plain.encode()).hex()
+    cased = (c.upper() if int(d, 16) >= 8 else c for c, d in zip(plain, digest, strict=False))
+    return "0x" + "".join(cased)
+
+
+def topic_of_token(token: bytes) -> str:
+    """The realtime topic of a token; lower case, so that each token has one."""
+    return f"token:0x{token.hex()}"
+
+
+def hex_of(raw: bytes) -> str:
+    """0x and lower-case hex."""
+    return "0x" + raw.hex()

@@ -1,0 +1,67 @@
+"""What is published after a change: JSON-ready data of the realtime events."""
+
+from engine import text
+from engine.market import Effect, Launched, PriceMoved, market_cap_wei, price_e18
+from engine.messages import AsOf, TokenCreated, Traded
+from engine.quoting import progress_bps
+from engine.timeline import Timeline
+
+
+def as_of_data(as_of: AsOf) -> dict[str, object]:
+    """`asOf` as every door spells it."""
+    return {
+        "blockNumber": as_of.block_number,
+        "blockHash": None if as_of.block_hash is None else text.hex_of(as_of.block_hash),
+        "logIndex": as_of.log_index,
+        "status": as_of.status,
+        "version": list(as_of.version),
+    }
+
+
+def price_data(timeline: Timeline, as_of: AsOf, received_ns: int) -> dict[str, object]:
+    """Event `price`: the market after the block. `receivedNs` is the listener's clock."""
+    market = timeline.current
+    price = price_e18(market.numbers, market.sold, market.raised)
+    return {
+        "tokenAddress": text.address(market.token),
+        "price": text.price(price),
+        "marketCap": text.units(market_cap_wei(price)),
+        "sold": text.units(market.sold),
+        "raised": text.units(market.raised),
+        "progressBps": progress_bps(market),
+        "phase": market.phase,
+        "asOf": as_of_data(as_of),
+        "receivedNs": str(received_ns),
+    }
+
+
+def transaction_data(event: Traded | TokenCreated, as_of: AsOf) -> dict[str, object]:
+    """Event `transaction`: a launch or a trade."""
+    at = event.at
+    data: dict[str, object] = {
+        "txHash": text.hex_of(at.tx_hash),
+        "position": at.position,
+        "blockNumber": at.block_number,
+        "logIndex": at.log_index,
+        "timestamp": at.block_time,
+        "tokenAddress": text.address(event.token),
+        "status": as_of.status,
+        "asOf": as_of_data(as_of),
+    }
+    if isinstance(event, TokenCreated):
+        created = {"type": "CREATE", "userAddress": text.address(event.creator)}
+        return data | created | {"name": event.name, "symbol": event.symbol}
+    price = event.eth * 10**36 // event.tokens
+    return data | {
+        "type": "BUY" if event.is_buy else "SELL",
+        "userAddress": text.address(event.trader),
+        "recipient": text.address(event.recipient),
+        "ethAmount": text.units(event.eth),
+        "tokenAmount": text.units(event.tokens),
+        "pricePerToken": text.price(price),
+    }
+
+
+def event_of(effect: Effect) -> Traded | TokenCreated | None:
+    """The launch or trade behind an effect; None for the end of a curve."""
+    return effect.event if isinstance(effect, Launched | PriceMoved) else None

@@ -1,0 +1,190 @@
+"""Fakes of what is handed in to the roles; each a few lines, each with a way to fail."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from engine.buckets import bucket_of
+from engine.control import Instance, Ping, Pong
+from engine.errors import TransientError
+from engine.messages import (
+    BucketOwner,
+    Completed,
+    FeedPosition,
+    MarketEvent,
+    TokenCreated,
+    Traded,
+)
+
+
+class Log:
+    """Collects (event, fields)."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda event, **fields: self.lines.append((event, fields))
+
+    def events(self) -> list[str]:
+        return [event for event, _ in self.lines]
+
+
+class Buckets:
+    """Postgres' bucket_owner; `down` makes it unreachable."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, BucketOwner] = {}
+        self.down = False
+
+    async def take(self, owner, buckets):
+        if self.down:
+            raise TransientError("store_unavailable", "down")
+        taken = {}
+        for bucket in buckets:
+            before = self.rows.get(bucket)
+            taken[bucket] = before.incarnation + 1 if before else 1
+            self.rows[bucket] = BucketOwner(bucket, owner, taken[bucket])
+        return taken
+
+    async def owners(self):
+        return list(self.rows.values())
+
+
+class Snapshots:
+    """Snapshots fenced by `Buckets`, newest first."""
+
+    def __init__(self, owners: Buckets) -> None:
+        self.owners = owners
+        self.rows: dict[int, list[Any]] = defaultdict(list)
+        self.refused = 0
+
+    async def save(self, *, bucket, incarnation, **row):
+        if self.owners.rows[bucket].incarnation != incarnation:
+            self.refused += 1
+            return False
+        self.rows[bucket].insert(0, SimpleNamespace(bucket=bucket, **row))
+        return True
+
+    async def load(self, buckets):
+        return {bucket: self.rows[bucket] for bucket in buckets if self.rows[bucket]}
+
+
+class Events:
+    """The recorded events and the recorder's cursor, one block behind the chain."""
+
+    def __init__(self) -> None:
+        self.rows: list[MarketEvent] = []
+        self.at = FeedPosition(-1, bytes(32))
+        self.read = 0
+        self.next = None
+
+    def record(self, block) -> None:
+        block, self.next = self.next, block
+        if block is None:
+            return
+        kinds = TokenCreated | Traded | Completed
+        self.rows += [event for event in block.events if isinstance(event, kinds)]
+        self.at = FeedPosition(block.header.number, block.header.hash)
+
+    async def position(self):
+        return self.at
+
+    async def market_events(self, buckets, *, after_block, upto_block):
+        wanted = [
+            event
+            for event in self.rows
+            if bucket_of(event.token) in buckets
+            and after_block < event.at.block_number <= upto_block
+        ]
+        self.read += len(wanted)
+        for start in range(0, len(wanted), 100):
+            yield wanted[start : start + 100]
+
+
+class Ticks:
+    """Redis with its fence."""
+
+    def __init__(self) -> None:
+        self.fence: dict[int, int] = {}
+        self.sent: list[Any] = []
+        self.counted: list[Any] = []
+        self.down = False
+
+    async def publish(self, bucket, incarnation, ticks):
+        if self.down:
+            raise TransientError("store_unavailable", "down")
+        if self.fence.get(bucket, 0) > incarnation:
+            return False
+        self.fence[bucket] = incarnation
+        self.sent += ticks
+        return True
+
+    async def publish_counted(self, topic, event, data):
+        self.counted.append((topic, event, data))
+
+
+class Calls:
+    """Roles by name; a name in `dead` has died, one in `silent` does not answer."""
+
+    def __init__(self) -> None:
+        self.roles: dict[str, Any] = {}
+        self.dead: set[str] = set()
+        self.silent: set[str] = set()
+        self.asked: list[tuple[str, Any]] = []
+
+    async def ask(self, name, message, *, timeout_s):
+        self.asked.append((name, message))
+        if name in self.dead or name not in self.roles:
+            raise TransientError("actor_died", name)
+        if name in self.silent:
+            raise TransientError("shard_unavailable", name)
+        handler = self.roles[name].handlers.get(type(message))
+        if isinstance(message, Ping):
+            return self.pong(name)
+        answer = handler(message) if handler else None
+        return await answer if hasattr(answer, "__await__") else answer
+
+    def pong(self, name: str) -> Pong:
+        owners = getattr(self.roles[name], "owners", ())
+        slot = name.split("/", maxsplit=1)[0]
+        return Pong(slot, slot.split("-")[0], name, 1, tuple(owners))
+
+
+class Launcher(Calls):
+    """Builds roles by `make(slot, name)`."""
+
+    def __init__(self, make: Callable[[str, str], Any]) -> None:
+        super().__init__()
+        self.make = make
+        self.count = 0
+        self.killed: list[str] = []
+        self.start_s = 0.0
+
+    async def launch(self, slot, role):
+        await asyncio.sleep(self.start_s)
+        self.count += 1
+        name = f"{slot}/{self.count}"
+        self.roles[name] = self.make(slot, name)
+        return Instance(slot, role, name, self.count)
+
+    async def kill(self, instance):
+        self.killed.append(instance.name)
+        self.dead.add(instance.name)
+
+    async def existing(self):
+        return [
+            Instance(n.split("/")[0], n.split("/")[0].split("-")[0], n)
+            for n in self.roles
+            if n not in self.dead
+        ]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now

@@ -1,0 +1,105 @@
+"""The door's client of the shards: one call for many, stale incarnations refused."""
+
+import asyncio
+
+from actors.markets import Markets
+from engine.buckets import bucket_of
+from engine.control import Directory, Instance, MarketViews, QuoteReplies, Quotes, Views
+from engine.limits import BUCKETS, QUOTE_BATCH_MAX, QUOTE_CALLS_PER_SHARD
+from engine.messages import BucketOwner, QuoteRequest, Refusal
+from tests.support import fake_roles
+
+TOKEN = b"t" * 20
+REQUEST = QuoteRequest(TOKEN, True, False, 1)
+
+
+class FakeShard:
+    """Answers every quote with a refusal that carries its incarnation."""
+
+    def __init__(self, incarnation, code="zero_output", wait_s=0.0):
+        self.incarnation, self.code, self.wait_s = incarnation, code, wait_s
+        self.sizes = []
+        self.busy = self.busiest = 0
+        self.handlers = {Quotes: self.quotes, Views: self.views}
+
+    async def quotes(self, message):
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        self.sizes.append(len(message.requests))
+        await asyncio.sleep(self.wait_s)
+        self.busy -= 1
+        return QuoteReplies(tuple(self._reply(r.token) for r in message.requests))
+
+    def views(self, message):
+        return MarketViews(tuple(self._reply(token) for token in message.tokens))
+
+    def _reply(self, token):
+        return Refusal(self.code, "", bucket_of(token), self.incarnation)
+
+
+def directory(version, *owners):
+    instances = tuple(Instance("shard-0", "shard", name) for name, _ in owners)
+    name, incarnation = owners[-1]
+    rows = tuple(BucketOwner(bucket, name, incarnation) for bucket in range(BUCKETS))
+    return Directory(version, instances, rows)
+
+
+def client(**shards):
+    calls = fake_roles.Calls()
+    calls.roles.update(shards)
+    return Markets(calls, fake_roles.Log(), timeout_s=0.4), calls
+
+
+async def test_quotes_that_wait_together_share_a_call():
+    shard = FakeShard(1, wait_s=0.005)
+    markets, _ = client(a=shard)
+    markets.route(directory(1, ("a", 1)))
+    await markets.quotes([REQUEST] * 1_500)
+    assert sum(shard.sizes) == 1_500
+    assert len(shard.sizes) <= 6
+    assert max(shard.sizes) <= QUOTE_BATCH_MAX
+    assert shard.busiest <= QUOTE_CALLS_PER_SHARD
+
+
+async def test_answer_of_a_lower_incarnation_is_never_given():
+    old = FakeShard(1)
+    markets, _ = client(a=old)
+    markets.route(directory(1, ("a", 2)))
+    assert (await markets.quote(REQUEST)).code == "shard_unavailable"
+    assert markets.refused_stale > 0
+
+
+async def test_quote_under_way_at_the_old_owner_is_asked_again_of_the_new_one():
+    old, new = FakeShard(1, wait_s=0.1), FakeShard(2, code="exceeds_sold")
+    markets, _ = client(a=old, b=new)
+    markets.route(directory(1, ("a", 1)))
+    waiting = asyncio.create_task(markets.quote(REQUEST))
+    await asyncio.sleep(0.02)
+    markets.route(directory(2, ("a", 1), ("b", 2)))
+    assert (await waiting).code == "exceeds_sold"
+
+
+async def test_dead_owner_answers_shard_unavailable_in_time_and_heals_with_the_directory():
+    markets, calls = client(a=FakeShard(1))
+    calls.dead.add("a")
+    markets.route(directory(1, ("a", 1)))
+    assert (await markets.quote(REQUEST)).code == "shard_unavailable"
+    calls.roles["b"] = FakeShard(2)
+    markets.route(directory(2, ("b", 2)))
+    assert (await markets.quote(REQUEST)).code == "zero_output"
+
+
+async def test_older_directory_changes_nothing():
+    markets, _ = client(a=FakeShard(1), b=FakeShard(2))
+    markets.route(directory(5, ("b", 2)))
+    markets.route(directory(4, ("a", 1)))
+    assert (await markets.quote(REQUEST)).incarnation == 2
+
+
+async def test_views_keep_their_order_and_refuse_the_stale():
+    markets, _ = client(a=FakeShard(1))
+    tokens = [bytes([n]) * 20 for n in range(5)]
+    markets.route(directory(1, ("a", 1)))
+    assert [view.bucket for view in await markets.views(tokens)] == [bucket_of(t) for t in tokens]
+    markets.route(directory(2, ("a", 2)))
+    assert {view.code for view in await markets.views(tokens)} == {"shard_unavailable"}

@@ -1,0 +1,165 @@
+"""Slots stay filled, buckets owned; kills, stops and moves with fakes."""
+
+import asyncio
+import contextlib
+
+from actors import supervisor as module
+from actors.supervisor import Supervisor
+from engine.control import Directory, Drain, Release, Take, Taken
+from engine.limits import BUCKETS
+from engine.messages import BucketOwner
+from engine.settings import ActorSettings
+from tests.support import fake_roles
+
+SLOTS = {"shard-0": "shard", "shard-1": "shard", "listener": "listener", "gateway-0": "gateway"}
+
+
+class FakeRole:
+    def __init__(self, name, store, log):
+        self.name, self.store, self.log = name, store, log
+        self.held = {}
+        self.directory = None
+        self.handlers = {
+            Take: self.take,
+            Release: self.release,
+            Directory: self.route,
+            Drain: self.drain,
+        }
+
+    async def take(self, command):
+        taken = await self.store.take(self.name, sorted(command.buckets))
+        self.held.update(taken)
+        return Taken(tuple(BucketOwner(b, self.name, i) for b, i in taken.items()))
+
+    def release(self, command):
+        self.log.append(("release", self.name))
+        for owner in command.owners:
+            self.held.pop(owner.bucket, None)
+
+    def route(self, directory):
+        self.log.append(("route", self.name))
+        self.directory = directory
+
+    def drain(self, _):
+        self.log.append(("drain", self.name))
+
+    @property
+    def owners(self):
+        return tuple(self.held.items())
+
+
+class World:
+    def __init__(self, **settings):
+        self.store, self.order = fake_roles.Buckets(), []
+        self.launcher = fake_roles.Launcher(lambda s, n: FakeRole(n, self.store, self.order))
+        self.settings = ActorSettings(ping_interval_s=0.01, ping_timeout_s=0.05, **settings)
+        self.supervisor = self.build()
+
+    def build(self):
+        return Supervisor(
+            slots=SLOTS,
+            settings=self.settings,
+            launcher=self.launcher,
+            owners=self.store,
+            log=fake_roles.Log(),
+        )
+
+    async def until(self, condition):
+        async with asyncio.timeout(3):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    def living(self, role):
+        return [i for i in self.supervisor.directory.instances if i.role == role]
+
+    def owners(self):
+        return {owner.owner for owner in self.supervisor.directory.owners}
+
+
+@contextlib.asynccontextmanager
+async def running(world):
+    task = asyncio.create_task(world.supervisor.run())
+    try:
+        await world.until(lambda: world.supervisor.ready)
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_start_fills_slots_and_buckets_and_tells_everybody():
+    world = World()
+    async with running(world):
+        names = {i.name for i in world.living("shard")}
+        await world.until(lambda: world.owners() == names)
+        assert len(world.supervisor.directory.owners) == BUCKETS
+        gateway = world.launcher.roles[world.living("gateway")[0].name]
+        await world.until(lambda: gateway.directory.version == world.supervisor.directory.version)
+
+
+async def test_dead_shard_is_replaced_and_its_buckets_owned_again():
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        victim = world.living("shard")[0].name
+        world.launcher.dead.add(victim)
+        await world.until(lambda: victim not in world.owners() and world.supervisor.ready)
+        await world.until(lambda: len(world.owners()) == 2)
+        assert len(world.living("shard")) == 2
+
+
+async def test_doors_hear_of_a_move_before_the_old_owner_lets_go():
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        world.launcher.start_s = 0.2
+        victim = world.living("shard")[0].name
+        world.launcher.dead.add(victim)
+        await world.until(lambda: victim not in world.owners() and len(world.owners()) == 2)
+        await world.until(lambda: any(step == "release" for step, _ in world.order))
+        release = next(i for i, (step, _) in enumerate(world.order) if step == "release")
+        door = world.living("gateway")[0].name
+        assert ("route", door) in world.order[:release]
+
+
+async def test_silent_role_is_killed_after_a_while_not_at_once(monkeypatch):
+    monkeypatch.setattr(module, "SILENCE_MAX_S", 0.3)
+    world = World()
+    async with running(world):
+        victim = world.living("listener")[0].name
+        world.launcher.silent.add(victim)
+        await asyncio.sleep(0.1)
+        assert victim not in world.launcher.killed
+        await world.until(lambda: victim in world.launcher.killed)
+        await world.until(lambda: world.supervisor.ready)
+
+
+async def test_silent_role_is_left_alone_with_the_kill_switched_off(monkeypatch):
+    monkeypatch.setattr(module, "SILENCE_MAX_S", 0.1)
+    world = World(kill_stopped=False)
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        victim = world.living("shard")[0].name
+        world.launcher.silent.add(victim)
+        await world.until(lambda: victim not in world.owners() and world.supervisor.ready)
+        assert victim not in world.launcher.killed
+
+
+async def test_new_supervisor_adopts_what_is_there():
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        started = world.launcher.count
+    world.supervisor = world.build()
+    async with running(world):
+        assert world.launcher.count == started
+        assert len(world.owners()) == 2
+
+
+async def test_drain_goes_from_the_doors_inwards():
+    world = World()
+    async with running(world):
+        await world.supervisor.handlers[Drain](Drain())
+    drained = [name.split("-")[0].split("/")[0] for step, name in world.order if step == "drain"]
+    assert drained == ["gateway", "listener", "shard", "shard"]

@@ -1,0 +1,159 @@
+"""A market equals what the events say, or it is refused."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import quoting
+from engine.errors import ConsistencyError
+from engine.market import PHASE_GRADUATING, Market, apply
+from engine.messages import AsOf, QuoteRequest, Refusal, Traded
+from tests.support.scenario import CONSTANT_PRODUCT, LINEAR, Scenario
+
+ETH = 10**18
+AS_OF = AsOf(10, bytes(32), 0, "sealed", (1, 1))
+
+
+def market_after(scenario: Scenario, token: bytes) -> Market:
+    market = None
+    for event in scenario.seal().events:
+        if getattr(event, "token", None) == token and hasattr(event, "seq"):
+            market, _ = apply(market, event)
+    assert market is not None
+    return market
+
+
+def traded_market(numbers=CONSTANT_PRODUCT) -> tuple[Market, Traded]:
+    scenario = Scenario()
+    token = scenario.launch("one", numbers)
+    launch = scenario.seal().events[0]
+    scenario.buy(token, ETH // 10)
+    event = scenario.seal().events[0]
+    return apply(None, launch)[0], event
+
+
+@pytest.mark.parametrize("numbers", [CONSTANT_PRODUCT, LINEAR])
+def test_apply_true_trade_moves_reserves(numbers):
+    market, event = traded_market(numbers)
+    after, effects = apply(market, event)
+    assert (after.sold, after.raised, after.seq) == (event.sold, event.raised, 2)
+    assert len(effects) == 1
+
+
+FIELDS = ("tokens", "curve_eth", "protocol_fee", "creator_fee", "launch_fee", "refund", "sold",
+          "raised")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("off", [-1, 1])
+def test_apply_any_amount_off_by_one_is_refused(name, off):
+    market, event = traded_market()
+    with pytest.raises(ConsistencyError, match="arithmetic"):
+        apply(market, replace(event, **{name: getattr(event, name) + off}))
+
+
+def test_apply_clipped_flag_wrong_is_refused():
+    market, event = traded_market()
+    with pytest.raises(ConsistencyError):
+        apply(market, replace(event, clipped=True))
+
+
+def test_apply_twice_changes_nothing():
+    market, event = traded_market()
+    once, _ = apply(market, event)
+    twice, effects = apply(once, event)
+    assert twice is once
+    assert effects == ()
+
+
+def test_apply_gap_in_seq_is_refused():
+    market, event = traded_market()
+    with pytest.raises(ConsistencyError, match="seq_gap"):
+        apply(market, replace(event, seq=3))
+
+
+def test_apply_first_buy_without_launch_fee_only_in_the_launch_transaction():
+    scenario = Scenario()
+    token = scenario.launch("one")
+    launch = scenario.seal().events[0]
+    market, _ = apply(None, launch)
+    # The same block, so that the launch fee is at its full 20 %; the exempt buy pays none.
+    other = Scenario()
+    other.launch("one")
+    other.tokens[token].launch_block = -1_000
+    other.buy(token, ETH // 10)
+    exempt = next(e for e in other.seal().events if isinstance(e, Traded))
+    exempt = replace(exempt, at=replace(exempt.at, tx_hash=launch.at.tx_hash))
+    assert apply(market, exempt)[0].seq == 2
+    with pytest.raises(ConsistencyError):
+        apply(market, replace(exempt, at=replace(exempt.at, tx_hash=bytes(32))))
+
+
+def test_apply_last_buy_makes_the_market_graduating_and_refuses_quotes():
+    scenario = Scenario()
+    token = scenario.launch("one", LINEAR)
+    scenario.seal()
+    quote = scenario.buy(token, 20 * ETH)
+    assert quote.clipped
+    fresh = Scenario()
+    fresh.launch("one", LINEAR)
+    events = [*fresh.seal().events, *scenario.seal().events]
+    market = None
+    for event in events:
+        if hasattr(event, "seq"):
+            market, _ = apply(market, event)
+    assert market is not None
+    assert market.phase == PHASE_GRADUATING
+    request = QuoteRequest(token, True, False, ETH)
+    refusal = quoting.answer(market, request, as_of=AS_OF, bucket=0)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "market_graduating"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    value=st.integers(10**9, 10**18),
+    slippage=st.integers(0, 5_000),
+    linear=st.booleans(),
+    ahead=st.integers(0, 40),
+)
+def test_quote_bound_holds_for_the_quoted_trade(value, slippage, linear, ahead):
+    scenario = Scenario()
+    token = scenario.launch("one", LINEAR if linear else CONSTANT_PRODUCT)
+    market = market_after(scenario, token)
+    request = QuoteRequest(token, True, False, value, slippage, for_block=1 + ahead)
+    reply = quoting.answer(market, request, as_of=AS_OF, bucket=3)
+    assert not isinstance(reply, Refusal)
+    assert reply.amount_in == reply.eth + reply.refund == value
+    assert reply.bound <= reply.amount_out
+    assert reply.eth == reply.curve_eth + (
+        reply.protocol_fee + reply.creator_fee + reply.launch_fee
+    )
+    back = quoting.answer(
+        market,
+        replace(request, exact_out=True, amount=reply.tokens),
+        as_of=AS_OF,
+        bucket=3,
+    )
+    assert not isinstance(back, Refusal)
+    assert back.eth <= value
+    assert back.bound >= back.amount_in
+
+
+def test_quote_exact_until_names_the_last_block_with_this_fee():
+    scenario = Scenario()
+    token = scenario.launch("one")
+    market = market_after(scenario, token)
+    for block in range(1, 40):
+        request = QuoteRequest(token, True, False, ETH, for_block=block)
+        now = quoting.answer(market, request, as_of=AS_OF, bucket=0)
+        until = now.exact_until_block
+        if until is None:
+            assert block >= 31
+            continue
+        same = quoting.answer(market, replace(request, for_block=until), as_of=AS_OF, bucket=0)
+        later = quoting.answer(market, replace(request, for_block=until + 1), as_of=AS_OF, bucket=0)
+        assert same.amount_out == now.amount_out
+        assert later.amount_out > now.amount_out
