@@ -1,0 +1,290 @@
+"""One consumer of the listener's feed: its position, and the task that sends to it.
+
+Nothing is queued for a consumer: each batch is read from the window at the consumer's own
+position, or, below the window, from the chain. A slow or dead consumer costs nothing but
+its own task. The cases of a position, in order:
+  1. unknown yet: an empty batch asks for it;
+  2. AHEAD of the tip: a node may lag, so wait a while; then it is a reorg seen late: halt;
+  3. FOREIGN, another hash than ours at its number: a reorg seen late: halt;
+  4. BELOW the window: blocks are read again from the chain, those without events left out;
+  5. INSIDE: every block after it, empty ones too.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+from actors.ports import Log
+from engine.buckets import bucket_of
+from engine.chain_view import AHEAD, BELOW, FOREIGN, INSIDE, ChainView, EventSeqs
+from engine.errors import ConsistencyError, TransientError
+from engine.limits import FEED_BATCH_MAX, STALE_AFTER_BLOCKS
+from engine.messages import (
+    Block,
+    Completed,
+    FeedBatch,
+    FeedMessage,
+    FeedPosition,
+    Finalised,
+    TokenCreated,
+    Traded,
+)
+from engine.settings import ChainSettings
+
+NOWHERE = FeedPosition(-1, bytes(32))
+BACKOFF_S_MIN = 0.05
+BACKOFF_S_MAX = 1.0
+SEND_TIMEOUT_S = 5.0
+LOST_AFTER_S = 1.0
+"""A send older than this when the consumer asks again is taken for lost."""
+
+FORGET_AFTER_S = 60.0
+"""A consumer that failed for so long is gone; one that is there asks again by itself."""
+
+Send = Callable[[FeedBatch], Awaitable[FeedPosition]]
+
+
+class Supply(Protocol):
+    """What the listener offers to its consumers."""
+
+    @property
+    def window(self) -> ChainView | None:
+        """None while there is nothing to send: starting, or halted."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the tip is so new that sending it may count as a head beat."""
+
+    def history(self, position: FeedPosition, upto: int) -> AsyncIterator[list[Block]]:
+        """Blocks with events after `position` up to `upto`, in chunks that end in a block."""
+
+
+class Consumer:
+    """`halted` says why it is fed no more; `position` is the last one it answered."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        send: Send,
+        buckets: frozenset[int] | None,
+        position: FeedPosition | None,
+        supply: Supply,
+        chain: ChainSettings,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.position = position
+        self.halted: str | None = None
+        self.failing_since: float | None = None
+        self._send = send
+        self._buckets = buckets
+        self._supply = supply
+        self._chain = chain
+        self._log = log
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._history: AsyncIterator[list[Block]] | None = None
+        # Set from the start of a history to the first events of the window after it, so
+        # that a log lost between the two ways of reading shows as a gap.
+        self._seqs: EventSeqs | None = None
+        self._blocks: tuple[Block, ...] = ()
+        self._final = -1
+        self._final_sent = -1
+        self._ahead_since: float | None = None
+        self._sending_since: float | None = None
+
+    def wake(self) -> None:
+        """There may be something new."""
+        self._wake.set()
+
+    def renew(
+        self, send: Send, buckets: frozenset[int] | None, position: FeedPosition | None
+    ) -> bool:
+        """Asked for again: whether this one goes on, so that no other is needed."""
+        if buckets != self._buckets:
+            return False
+        if self.halted is not None:
+            return position is not None and position == self.position
+        sending = self._sending_since
+        if sending is not None and self._clock() - sending > LOST_AFTER_S:
+            return False
+        self._send = send
+        self._wake.set()
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """For operators."""
+        number = self.position.number if self.position else None
+        return {
+            "position": number,
+            "halted": self.halted,
+            "failing": self.failing_since is not None,
+        }
+
+    async def run(self) -> None:
+        """Send until cancelled, halted, or gone for FORGET_AFTER_S."""
+        pause_s = BACKOFF_S_MIN
+        while True:
+            try:
+                await self._step()
+            except ConsistencyError as error:
+                self.halted = str(error)
+                self._log.error("consumer_halted", consumer=self.name, reason=self.halted)
+                return
+            except Exception as error:
+                if not self._failed(error):
+                    return
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+            else:
+                pause_s = BACKOFF_S_MIN
+                self._recovered()
+
+    # -------------------------------------------------------------------- private
+
+    async def _step(self) -> None:
+        batch = await self._next()
+        self._sending_since = self._clock()
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                answer = await self._send(batch)
+        finally:
+            self._sending_since = None
+        self._settle(batch, answer)
+
+    def _failed(self, error: Exception) -> bool:
+        now = self._clock()
+        if self.failing_since is None:
+            self.failing_since = now
+            self._log.warning("consumer_failing", consumer=self.name, error=repr(error))
+        # What was read is read again: a chunk of history may have been lost with the error.
+        self._history = None
+        if now - self.failing_since < FORGET_AFTER_S:
+            return True
+        self.halted = f"gone: {error!r}"
+        self._log.warning("consumer_forgotten", consumer=self.name)
+        return False
+
+    def _recovered(self) -> None:
+        if self.failing_since is not None:
+            self._log.info("consumer_recovered", consumer=self.name)
+        self.failing_since = None
+
+    async def _next(self) -> FeedBatch:
+        while True:
+            self._wake.clear()
+            batch = await self._batch()
+            if batch is not None:
+                return batch
+            try:
+                async with asyncio.timeout(self._chain.block_time_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _batch(self) -> FeedBatch | None:
+        view = self._supply.window
+        if view is None:
+            return None
+        if self.position is None:
+            return FeedBatch(self._chain.chain_id, NOWHERE, (), view.tip.number)
+        start, standing = self._standing(view, self.position)
+        if standing == AHEAD:
+            self._wait_for_tip(view)
+            return None
+        self._ahead_since = None
+        if standing == FOREIGN:
+            raise ConsistencyError(
+                "unknown_position", f"Expected a block of ours, was {self.position}"
+            )
+        if standing == BELOW:
+            self._blocks = await self._past(view)
+        elif self._buckets is not None and not self._supply.fresh:
+            # To a shard a batch that reaches the head is a beat: none from an old head.
+            return None
+        else:
+            self._history = None
+            self._blocks = view.after(start, FEED_BATCH_MAX - 1)
+        return self._made(view, self.position)
+
+    def _standing(self, view: ChainView, position: FeedPosition) -> tuple[int, str]:
+        if position.number >= 0:
+            return position.number, view.standing(position)
+        start = max(self._chain.first_block - 1, 0)
+        return start, INSIDE if start >= view.base else BELOW
+
+    def _wait_for_tip(self, view: ChainView) -> None:
+        now = self._clock()
+        self._ahead_since = self._ahead_since or now
+        if now - self._ahead_since > STALE_AFTER_BLOCKS * self._chain.block_time_s:
+            raise ConsistencyError(
+                "unknown_position", f"Expected at most {view.tip.number}, was {self.position}"
+            )
+
+    async def _past(self, view: ChainView) -> tuple[Block, ...]:
+        assert self.position is not None
+        self._seqs = self._seqs or EventSeqs()
+        while True:
+            if self._history is None:
+                self._history = self._supply.history(self.position, view.base)
+            blocks = await anext(self._history, None)
+            if blocks is not None:
+                return tuple(blocks)
+            # Read to what was the base; meanwhile it has moved on.
+            self._history = None
+
+    def _made(self, view: ChainView, position: FeedPosition) -> FeedBatch | None:
+        last = self._blocks[-1].header.number if self._blocks else position.number
+        if self._seqs is not None:
+            fault = self._seqs.fault([e for block in self._blocks for e in block.events])
+            if fault is not None:
+                raise ConsistencyError("lost_log", fault)
+        messages: list[FeedMessage] = [self._filtered(block) for block in self._blocks]
+        self._final = min(view.finalised, last)
+        if self._final > self._final_sent:
+            messages.append(Finalised(self._chain.chain_id, self._final))
+        if not messages:
+            return None
+        return FeedBatch(self._chain.chain_id, position, tuple(messages), view.tip.number)
+
+    def _filtered(self, block: Block) -> Block:
+        if self._buckets is None or not block.events:
+            return block
+        events = tuple(
+            event
+            for event in block.events
+            if isinstance(event, TokenCreated | Traded | Completed)
+            and bucket_of(event.token) in self._buckets
+        )
+        return Block(block.header, events, block.received_ns)
+
+    def _settle(self, batch: FeedBatch, answer: FeedPosition) -> None:
+        if not isinstance(answer, FeedPosition):
+            raise TransientError("shard_unavailable", f"Expected a position, was {answer!r}")
+        if self.position is None:
+            self.position = answer
+            return
+        expected = batch.after
+        if self._blocks:
+            last = self._blocks[-1].header
+            expected = FeedPosition(last.number, last.hash)
+        if answer == expected:
+            self._accepted(answer)
+        elif answer == batch.after:
+            raise TransientError("overloaded", f"Expected {expected}, was {answer}")
+        else:
+            self.position, self._history, self._seqs = answer, None, None
+            self._final_sent = -1
+
+    def _accepted(self, answer: FeedPosition) -> None:
+        self.position = answer
+        self._final_sent = max(self._final_sent, self._final)
+        if self._seqs is None:
+            return
+        events = [event for block in self._blocks for event in block.events]
+        self._seqs.note(events)
+        if self._history is None and events:
+            self._seqs = None

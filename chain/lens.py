@@ -1,0 +1,88 @@
+"""Batched reads of the launchpad through `LaunchpadLens`, all at one block.
+
+`LaunchpadLens` never reverts for one item: each quote answers with what the launchpad's
+`quote` returned, or that it reverted. Used by `verify` and by checks, never for serving.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eth_abi.abi import decode, encode
+from eth_hash.auto import keccak
+
+from chain.rpc import JsonRpc
+
+_MARKETS = keccak(b"markets(address,address[])")[:4]
+_QUOTES = keccak(b"quotes(address,(address,bool,bool,uint256,uint256)[])")[:4]
+_FEES = "(uint16,uint16,uint16,uint16,uint16,uint16)"
+_MARKET = f"(uint8,uint256,uint256,uint256,uint256,uint256,address,address,{_FEES})"
+_QUOTE = "(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,bool)"
+
+TOKENS_MAX = 400
+"""Markets in one call: below the gas that nodes allow a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketState:
+    """`ILaunchpad.MarketState`, the part that moves. `phase`: 0 none, 1 curve, 2 graduating."""
+
+    phase: int
+    sold: int
+    raised: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One call of `ILaunchpad.quote`."""
+
+    token: bytes
+    is_buy: bool
+    exact_out: bool
+    amount: int
+    at_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class TradeQuote:
+    """`ILaunchpad.TradeQuote`."""
+
+    tokens: int
+    eth: int
+    curve_eth: int
+    protocol_fee: int
+    creator_fee: int
+    launch_fee: int
+    refund: int
+    sold: int
+    raised: int
+    clipped: bool
+
+
+async def markets(
+    rpc: JsonRpc, lens: bytes, launchpad: bytes, tokens: Sequence[bytes], *, block: int
+) -> list[MarketState]:
+    """The state of each token after `block`, in order. Raises RpcError, TransientError."""
+    states: list[MarketState] = []
+    for start in range(0, len(tokens), TOKENS_MAX):
+        page = list(tokens[start : start + TOKENS_MAX])
+        data = _MARKETS + encode(["address", "address[]"], [launchpad, page])
+        (rows,) = decode([f"{_MARKET}[]"], await _call(rpc, lens, data, block))
+        states.extend(MarketState(row[0], row[2], row[3], row[4]) for row in rows)
+    return states
+
+
+async def quotes(
+    rpc: JsonRpc, lens: bytes, launchpad: bytes, questions: Sequence[Question], *, block: int
+) -> list[TradeQuote | None]:
+    """Each quote on the state after `block`; None where it reverts."""
+    rows = [(q.token, q.is_buy, q.exact_out, q.amount, q.at_block) for q in questions]
+    data = _QUOTES + encode(["address", "(address,bool,bool,uint256,uint256)[]"], [launchpad, rows])
+    (answers,) = decode(["(bool,bytes)[]"], await _call(rpc, lens, data, block))
+    return [TradeQuote(*decode([_QUOTE], raw)[0]) if ok else None for ok, raw in answers]
+
+
+async def _call(rpc: JsonRpc, to: bytes, data: bytes, block: int) -> bytes:
+    call = {"to": "0x" + to.hex(), "data": "0x" + data.hex()}
+    answer = await rpc.call("eth_call", [call, hex(block)])
+    return bytes.fromhex(answer[2:])

@@ -1,0 +1,134 @@
+"""Asks for quotes at random and compares each with the contract, at the block it names."""
+
+import asyncio
+import random
+from collections import defaultdict
+from decimal import Decimal
+from typing import Any
+
+from chain import lens
+from chain.rpc import JsonRpc, RpcError
+from deploy.demo.tally import Tally
+from deploy.demo.watcher import Watcher
+from engine import text
+from engine.errors import TransientError
+
+ETH = 10**18
+BATCH = 40
+PAUSE_S = 0.3
+
+
+class Checker:
+    """Quotes over Socket.IO in batches; the contract is read through its lens."""
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        rpc: JsonRpc,
+        *,
+        launchpad: bytes,
+        lens_address: bytes,
+        tokens: list[str],
+        tally: Tally,
+        seed: int,
+    ) -> None:
+        self._watcher = watcher
+        self._rpc = rpc
+        self._launchpad = launchpad
+        self._lens = lens_address
+        self._tokens = tokens
+        self._tally = tally
+        self._random = random.Random(seed)
+
+    async def run(self, at_least: int | None) -> None:
+        """Check until `at_least` are checked and the trades are complete, or for ever."""
+        while True:
+            enough = at_least is not None and self._tally.quotes_checked >= at_least
+            if enough and self._tally.complete:
+                return
+            await self._round()
+            await asyncio.sleep(PAUSE_S if not self._tally.complete else 0)
+
+    async def _round(self) -> None:
+        requests = [self._request() for _ in range(BATCH)]
+        answers = await asyncio.gather(*(self._watcher.quote(**r) for r in requests))
+        by_block: dict[int, list[tuple[dict[str, Any], dict[str, Any]]]] = defaultdict(list)
+        for request, answer in zip(requests, answers, strict=True):
+            if answer.get("success"):
+                by_block[int(answer["data"]["asOf"]["blockNumber"])].append(
+                    (request, answer["data"])
+                )
+            elif answer["error"]["code"] not in ("exceeds_sold", "zero_output"):
+                self._tally.errors.append(f"quote: {answer['error']['code']}")
+        for block, pairs in by_block.items():
+            await self._compare(block, pairs)
+
+    async def _compare(
+        self, block: int, pairs: list[tuple[dict[str, Any], dict[str, Any]]]
+    ) -> None:
+        asked = [_lens_question(request, data) for request, data in pairs]
+        try:
+            truths = await lens.quotes(self._rpc, self._lens, self._launchpad, asked, block=block)
+        except (RpcError, TransientError) as error:
+            self._tally.errors.append(f"contract: {error}")
+            return
+        self._tally.quoted(len(pairs))
+        for (request, data), truth in zip(pairs, truths, strict=True):
+            found = _amounts(request, data)
+            if truth is None or found != _truth(request, truth):
+                self._tally.quote_mismatches += 1
+                self._tally.mismatches.append(f"{request} {data} {truth}")
+
+    def _request(self) -> dict[str, Any]:
+        side = self._random.choice(("buy", "sell"))
+        mode = self._random.choice(("exactIn", "exactOut"))
+        in_eth = (side == "buy") == (mode == "exactIn")
+        top = (
+            10 ** self._random.randrange(6, 20) if in_eth else 10 ** self._random.randrange(12, 26)
+        )
+        return {
+            "tokenAddress": self._random.choice(self._tokens),
+            "type": side,
+            "mode": mode,
+            "amount": text.units(self._random.randrange(1, top)),
+        }
+
+
+def _lens_question(request: dict[str, Any], data: dict[str, Any]) -> lens.Question:
+    return lens.Question(
+        token=bytes.fromhex(request["tokenAddress"][2:]),
+        is_buy=request["type"] == "buy",
+        exact_out=request["mode"] == "exactOut",
+        amount=_base(request["amount"]),
+        at_block=int(data["forBlock"]),
+    )
+
+
+def _amounts(request: dict[str, Any], data: dict[str, Any]) -> tuple[Any, ...]:
+    buy = request["type"] == "buy"
+    fees = data["fees"]
+    return (
+        _base(data["amountOut"] if buy else data["amountIn"]),
+        _base(data["spent"] if buy else data["amountOut"]),
+        _base(fees["protocol"]),
+        _base(fees["creator"]),
+        _base(fees["launch"]),
+        _base(data["refund"]),
+        data["clipped"],
+    )
+
+
+def _truth(request: dict[str, Any], truth: lens.TradeQuote) -> tuple[Any, ...]:
+    return (
+        truth.tokens,
+        truth.eth,
+        truth.protocol_fee,
+        truth.creator_fee,
+        truth.launch_fee,
+        truth.refund,
+        truth.clipped,
+    )
+
+
+def _base(amount: str) -> int:
+    return int(Decimal(amount).scaleb(18))

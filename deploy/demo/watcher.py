@@ -1,0 +1,68 @@
+"""Watches over Socket.IO: prices for the view, numbering, and the way from log to tick.
+
+`receivedNs` in a tick is when the listener's socket got the block's first frame, on this
+machine's clock; the difference to its arrival here is the latency a subscriber sees.
+"""
+
+import time
+from typing import Any
+
+import socketio
+
+from deploy.demo.tally import Tally
+
+
+class Watcher:
+    """One Socket.IO connection, subscribed to every token."""
+
+    def __init__(self, base_url: str, tally: Tally) -> None:
+        self._base_url = base_url
+        self._tally = tally
+        self._seen: dict[str, tuple[str, int]] = {}
+        self._socket = socketio.AsyncClient(logger=False, engineio_logger=False)
+        self._socket.on("price", self._price)
+        self._socket.on("transaction", self._transaction)
+
+    async def start(self, tokens: list[str]) -> None:
+        """Connect and subscribe. Raises RuntimeError when a subscription is refused."""
+        await self._socket.connect(self._base_url, transports=["websocket"])
+        for token in tokens:
+            await self.subscribe(token)
+
+    async def subscribe(self, token: str) -> None:
+        """Subscribe to one token's topic."""
+        answer = await self._socket.call("subscribe", {"topic": f"token:{token}"}, timeout=10)
+        if not answer.get("success"):
+            raise RuntimeError(f"The subscription to {token} was refused: {answer}")
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._socket.disconnect()
+
+    async def quote(self, **request: Any) -> Any:
+        """A quote by acknowledgement: the REST envelope."""
+        return await self._socket.call("quote", request, timeout=10)
+
+    async def _price(self, message: dict[str, Any]) -> None:
+        self._number(message)
+        data = message["data"]
+        if int(data["receivedNs"]):
+            self._tally.log_to_tick_ms.append((time.time_ns() - int(data["receivedNs"])) / 1e6)
+        market = self._tally.markets.get(data["tokenAddress"])
+        if market is not None:
+            market.price, market.market_cap = data["price"], data["marketCap"]
+            market.progress_bps, market.phase = int(data["progressBps"]), data["phase"]
+
+    async def _transaction(self, message: dict[str, Any]) -> None:
+        self._number(message)
+        market = self._tally.markets.get(message["data"]["tokenAddress"])
+        if market is not None and message["data"]["type"] in ("BUY", "SELL"):
+            market.trades += 1
+
+    def _number(self, message: dict[str, Any]) -> None:
+        self._tally.ticks += 1
+        topic, generation, seq = message["topic"], message["generation"], int(message["seq"])
+        before = self._seen.get(topic)
+        if before is not None and before[0] == generation and seq != before[1] + 1:
+            self._tally.tick_gaps += 1
+        self._seen[topic] = (generation, seq)

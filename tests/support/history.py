@@ -1,0 +1,42 @@
+"""Rows of a scenario's blocks, made by `engine.history` as the recorder makes them."""
+
+from dataclasses import dataclass, field, replace
+
+from engine.history import ZERO_ADDRESS, rows_of
+from engine.messages import Block, CurveNumbers, EventHeader, FeedPosition, TokenCreated
+from engine.rows import BlockRows, TransferRow
+from tests.support.scenario import LAUNCHPAD
+
+
+@dataclass
+class Historian:
+    """`rows(block)` of blocks in order; keeps the curves and closes that they need."""
+
+    curves: dict[bytes, CurveNumbers] = field(default_factory=dict)
+    closes: dict[bytes, int] = field(default_factory=dict)
+
+    def rows(self, block: Block) -> BlockRows:
+        rows = rows_of(block, self.curves, self.closes, frozenset({LAUNCHPAD}))
+        self.curves |= {token.token: token.curve for token in rows.tokens}
+        self.closes |= {market.token: market.price_e18 for market in rows.markets}
+        created = [event for event in block.events if isinstance(event, TokenCreated)]
+        mints = tuple(_mint(event) for event in created)
+        return replace(rows, transfers=mints + rows.transfers)
+
+
+def position_of(block: Block) -> FeedPosition:
+    return FeedPosition(block.header.number, block.header.hash)
+
+
+def _mint(event: TokenCreated) -> TransferRow:
+    # The scenario leaves the mint out, and its log index free.
+    at = event.at
+    mint_at = EventHeader(
+        *(getattr(at, name) for name in EventHeader.__slots__[:6]),
+        log_index=at.log_index + 1,
+        position=at.position + 1,
+        emitter=event.token,
+        version=at.version,
+    )
+    supply = event.curve.curve_supply + event.curve.pool_supply
+    return TransferRow(mint_at, event.token, ZERO_ADDRESS, LAUNCHPAD, supply)

@@ -1,0 +1,175 @@
+"""The recorder: once, in order, fenced; a lost store loses nothing."""
+
+import asyncio
+
+import pytest
+
+from actors.recorder import Recorder
+from engine.control import Feed
+from engine.errors import ConsistencyError, TransientError
+from engine.messages import FeedBatch, FeedPosition, Finalised
+from tests.support import fake_roles
+from tests.support.scenario import CHAIN_ID, Scenario
+from tests.unit.actors.test_shard import CHAIN
+
+
+class FakeHistory:
+    """The cursor and rows of Postgres; may be down, or fail after it has committed."""
+
+    def __init__(self):
+        self.incarnation, self.at = 0, FeedPosition(-1, bytes(32))
+        self.blocks, self.final = [], -1
+        self.down = self.lose_reply = False
+        self.curves, self.closes = {}, {}
+
+    async def claim(self):
+        self.incarnation += 1
+        return self.incarnation
+
+    async def position(self):
+        return self.at
+
+    async def write(self, rows, *, incarnation, position):
+        if self.down:
+            raise TransientError("store_unavailable", "down")
+        if incarnation != self.incarnation:
+            return False
+        for row in rows:
+            if row.header.number > self.at.number:
+                self.blocks.append(row)
+                self.curves.update({one.token: one.curve for one in row.tokens})
+        if position.number > self.at.number:
+            self.at = position
+        if self.lose_reply:
+            raise TransientError("store_unavailable", "no reply")
+        return True
+
+    async def finalise(self, number, incarnation):
+        self.final = number
+        return True
+
+    async def token_curves(self, tokens):
+        return {token: self.curves[token] for token in tokens}
+
+    async def last_closes(self, tokens):
+        return dict.fromkeys(tokens, 1)
+
+    async def pending(self, limit):
+        return []
+
+
+class FakeReceipts:
+    async def receipt(self, tx_hash):
+        return None
+
+    async def revert_reason(self, tx_hash):
+        return ""
+
+
+def recorder(store):
+    return Recorder(
+        name="recorder/1",
+        chain=CHAIN,
+        history=store,
+        receipts=FakeReceipts(),
+        calls=fake_roles.Calls(),
+        log=fake_roles.Log(),
+    )
+
+
+def blocks(count):
+    scenario = Scenario(seed=2)
+    scenario.launch("a")
+    made = [scenario.seal()]
+    for _ in range(count - 1):
+        scenario.trade_at_random(3)
+        made.append(scenario.seal())
+    return made
+
+
+def position(block):
+    return FeedPosition(block.header.number, block.header.hash)
+
+
+async def send(role, after, *messages):
+    batch = FeedBatch(CHAIN_ID, after, messages, 99)
+    return await role.handlers[type(Feed("", batch))](Feed("recorder", batch))
+
+
+async def test_feed_twice_writes_once():
+    store, made = FakeHistory(), blocks(3)
+    role = recorder(store)
+    await role.start()
+    nowhere = FeedPosition(-1, bytes(32))
+    assert await send(role, nowhere, *made) == position(made[-1])
+    assert await send(role, nowhere, *made) == position(made[-1])
+    assert [row.header.number for row in store.blocks] == [1, 2, 3]
+
+
+async def test_feed_at_once_from_two_sides_writes_once():
+    store, made = FakeHistory(), blocks(3)
+    role = recorder(store)
+    await role.start()
+    nowhere = FeedPosition(-1, bytes(32))
+    await asyncio.gather(*(send(role, nowhere, *made) for _ in range(5)))
+    assert len(store.blocks) == 3
+
+
+async def test_store_down_keeps_the_position_and_nothing_is_lost():
+    store, made = FakeHistory(), blocks(2)
+    role = recorder(store)
+    await role.start()
+    nowhere = FeedPosition(-1, bytes(32))
+    store.down = True
+    with pytest.raises(TransientError):
+        await send(role, nowhere, *made)
+    store.down = False
+    assert await send(role, nowhere, *made) == position(made[-1])
+    assert len(store.blocks) == 2
+
+
+async def test_lost_reply_after_commit_writes_no_block_twice():
+    store, made = FakeHistory(), blocks(2)
+    role = recorder(store)
+    await role.start()
+    nowhere = FeedPosition(-1, bytes(32))
+    store.lose_reply = True
+    with pytest.raises(TransientError):
+        await send(role, nowhere, *made)
+    store.lose_reply = False
+    assert await send(role, nowhere, *made) == position(made[-1])
+    assert len(store.blocks) == 2
+
+
+async def test_second_recorder_fences_the_first_which_ends():
+    store, made = FakeHistory(), blocks(2)
+    first, second = recorder(store), recorder(store)
+    await first.start()
+    await second.start()
+    background = asyncio.create_task(first.run())
+    with pytest.raises(ConsistencyError, match="fenced"):
+        await send(first, FeedPosition(-1, bytes(32)), *made)
+    with pytest.raises(BaseExceptionGroup):
+        await asyncio.wait_for(background, 1)
+    assert store.blocks == []
+
+
+async def test_new_recorder_starts_at_the_cursor():
+    store, made = FakeHistory(), blocks(4)
+    first = recorder(store)
+    await first.start()
+    await send(first, FeedPosition(-1, bytes(32)), *made[:2])
+    second = recorder(store)
+    await second.start()
+    early = await send(second, FeedPosition(-1, bytes(32)), *made)
+    assert early == position(made[1])
+    assert await send(second, early, *made[2:]) == position(made[3])
+    assert [row.header.number for row in store.blocks] == [1, 2, 3, 4]
+
+
+async def test_finalised_moves_the_marker():
+    store, made = FakeHistory(), blocks(1)
+    role = recorder(store)
+    await role.start()
+    await send(role, FeedPosition(-1, bytes(32)), *made, Finalised(CHAIN_ID, 1))
+    assert store.final == 1
