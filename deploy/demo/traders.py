@@ -24,10 +24,10 @@ NAMES = (
 )
 
 
-async def launch_tokens(client: Client, tally: Tally, count: int) -> list[str]:
-    """Launch `count` tokens, families in turn, every other one with a first buy."""
+async def launch_tokens(client: Client, tally: Tally, share: range) -> list[str]:
+    """Launch the tokens of these numbers: families in turn, half of them with a first buy."""
     addresses = []
-    for index in range(count):
+    for index in share:
         name, symbol = NAMES[index % len(NAMES)]
         family = ("constant_product", "linear")[index % 2]
         body = {"name": name, "symbol": symbol, "description": f"{name}, a demo token."}

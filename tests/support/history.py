@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from engine.history import ZERO_ADDRESS, rows_of
 from engine.messages import Block, CurveNumbers, EventHeader, FeedPosition, TokenCreated
 from engine.rows import BlockRows, TransferRow
-from tests.support.scenario import LAUNCHPAD
+from tests.support.scenario import LAUNCHPAD, Scenario
 
 
 @dataclass
@@ -40,3 +40,25 @@ def _mint(event: TokenCreated) -> TransferRow:
     )
     supply = event.curve.curve_supply + event.curve.pool_supply
     return TransferRow(mint_at, event.token, ZERO_ADDRESS, LAUNCHPAD, supply)
+
+
+@dataclass
+class Traders:
+    """Trades at random of wallets that sell only what they hold, as on a real chain."""
+
+    scenario: Scenario
+    names: tuple[str, ...] = ("alice", "bob", "carol")
+    held: dict[tuple[bytes, str], int] = field(default_factory=dict)
+
+    def trade(self, count: int) -> None:
+        for _ in range(count):
+            pick = self.scenario.random
+            token, name = pick.choice(sorted(self.scenario.tokens)), pick.choice(self.names)
+            held = self.held.get((token, name), 0)
+            if held and pick.random() < 0.4:
+                sold = held if pick.random() < 0.3 else pick.randrange(held // 2, held) + 1
+                self.scenario.sell(token, sold, name)
+                self.held[token, name] = held - sold
+            else:
+                quote = self.scenario.buy(token, pick.randrange(10**9, 10**15), name)
+                self.held[token, name] = held + quote.tokens

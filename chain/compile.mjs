@@ -1,0 +1,127 @@
+// Compiles chain/contracts by solc's JavaScript interface and writes ABI and bytecode, one file a
+// contract: {contractName, abi, bytecode, deployedBytecode}. The same source gives the same bytes.
+//
+//   node chain/compile.mjs                       writes chain/abi
+//   node chain/compile.mjs --check               compiles afresh, exits 1 where chain/abi differs
+//   node chain/compile.mjs --sources D --out O   compiles the contracts of D as well, writes those to O
+
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const CHAIN = dirname(fileURLToPath(import.meta.url));
+const ROOT = dirname(CHAIN);
+const NODE_MODULES = join(ROOT, "node_modules");
+const SIZE_MAX = 24_576;
+const SETTINGS = {
+  evmVersion: "prague",
+  viaIR: true,
+  optimizer: { enabled: true, runs: 800 },
+  metadata: { bytecodeHash: "none", appendCBOR: false },
+  outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
+};
+const OURS = ["Launchpad", "LaunchToken", "LaunchpadLens"];
+// Uniswap and WETH are used as their packages ship them, never compiled here.
+const SHIPPED = {
+  UniswapV2Factory: "@uniswap/v2-core/build/UniswapV2Factory.json",
+  UniswapV2Pair: "@uniswap/v2-core/build/UniswapV2Pair.json",
+  UniswapV2Router02: "@uniswap/v2-periphery/build/UniswapV2Router02.json",
+  WETH9: "@uniswap/v2-periphery/build/WETH9.json",
+};
+
+function fail(message) {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
+
+function solidityFiles(folder) {
+  return readdirSync(folder, { recursive: true })
+    .filter((name) => name.endsWith(".sol"))
+    .map((name) => join(folder, name))
+    .sort();
+}
+
+function findImport(path) {
+  for (const base of [ROOT, NODE_MODULES]) {
+    if (existsSync(join(base, path))) return { contents: readFileSync(join(base, path), "utf8") };
+  }
+  return { error: `Expected ${path} in the repository or in node_modules` };
+}
+
+function compile(folders) {
+  const solc = createRequire(join(ROOT, "package.json"))("solc");
+  const sources = {};
+  for (const file of folders.flatMap(solidityFiles)) {
+    sources[relative(ROOT, file)] = { content: readFileSync(file, "utf8") };
+  }
+  const input = JSON.stringify({ language: "Solidity", sources, settings: SETTINGS });
+  const output = JSON.parse(solc.compile(input, { import: findImport }));
+  // Warnings are errors, except about code of a package.
+  const faults = (output.errors ?? []).filter(
+    (fault) => fault.severity === "error" || !fault.sourceLocation?.file.startsWith("@"),
+  );
+  if (faults.length > 0) fail(faults.map((fault) => fault.formattedMessage).join("\n"));
+  return output.contracts;
+}
+
+function artifact(contractName, { abi, evm }) {
+  const [bytecode, deployedBytecode] = [evm.bytecode.object, evm.deployedBytecode.object];
+  return { contractName, abi, bytecode: `0x${bytecode}`, deployedBytecode: `0x${deployedBytecode}` };
+}
+
+function shipped(contractName, path) {
+  const file = join(NODE_MODULES, path);
+  if (!existsSync(file)) fail(`Expected ${path} in node_modules: run npm ci first`);
+  const { abi, evm, bytecode } = JSON.parse(readFileSync(file, "utf8"));
+  const found = evm ?? { bytecode: { object: bytecode } };
+  return artifact(contractName, { abi, evm: found });
+}
+
+function render(value) {
+  return `${JSON.stringify(value, null, 1)}\n`;
+}
+
+function outputs(contracts, chosen) {
+  const files = {};
+  for (const [source, found] of Object.entries(contracts)) {
+    for (const [name, contract] of Object.entries(found)) {
+      if (!chosen(source, name)) continue;
+      const size = (contract.evm.deployedBytecode.object.length) / 2;
+      if (size > SIZE_MAX) fail(`Expected ${name} within ${SIZE_MAX} bytes, was ${size}`);
+      files[name] = render(artifact(name, contract));
+    }
+  }
+  return files;
+}
+
+function write(folder, files) {
+  mkdirSync(folder, { recursive: true });
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, `${name}.json`), text);
+}
+
+function check(folder, files) {
+  const kept = (name) => join(folder, `${name}.json`);
+  const stale = Object.keys(files).filter(
+    (name) => !existsSync(kept(name)) || readFileSync(kept(name), "utf8") !== files[name],
+  );
+  if (stale.length > 0) fail(`Stale in ${relative(ROOT, folder)}: ${stale.join(", ")}; run node chain/compile.mjs`);
+}
+
+function option(name) {
+  const at = process.argv.indexOf(name);
+  return at === -1 ? undefined : process.argv[at + 1];
+}
+
+const contractsFolder = join(CHAIN, "contracts");
+const extra = option("--sources");
+if (extra !== undefined) {
+  const prefix = `${relative(ROOT, extra)}/`;
+  write(option("--out"), outputs(compile([extra]), (source) => source.startsWith(prefix)));
+} else {
+  const ours = outputs(compile([contractsFolder]), (_, name) => OURS.includes(name));
+  const others = Object.entries(SHIPPED).map(([name, path]) => [name, render(shipped(name, path))]);
+  const files = { ...ours, ...Object.fromEntries(others) };
+  if (process.argv.includes("--check")) check(join(CHAIN, "abi"), files);
+  else write(join(CHAIN, "abi"), files);
+}

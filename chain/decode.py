@@ -1,0 +1,349 @@
+"""Logs to events.
+
+A log's `position` counts the logs of its own transaction, so it can only be told from the
+*whole* transaction: `decode` takes all logs of a block, foreign ones too, as `ChainSource`
+reads them by block hash. A topic filter serves to find blocks, never to read one.
+
+Foreign addresses are dropped before anything of theirs is decoded. Words are cut by hand:
+a general ABI decoder takes ten times as long. What one of our own contracts could not
+have written is a ConsistencyError.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_hash.auto import keccak
+
+from engine.errors import ConsistencyError
+from engine.messages import (
+    Administered,
+    ChainEvent,
+    Completed,
+    CurveAdded,
+    CurveNumbers,
+    EventHeader,
+    FeeNumbers,
+    TokenCreated,
+    Traded,
+    Transferred,
+)
+from engine.settings import ChainSettings
+
+_CURVE = "(uint8,uint128,uint128,uint128,uint128)"
+_FEES = "(uint16,uint16,uint16,uint16,uint16,uint16)"
+_FEE_NAMES = (
+    "protocolBps",
+    "creatorBps",
+    "launchBps",
+    "launchBlocks",
+    "poolProtocolBps",
+    "poolCreatorBps",
+)
+
+SIGNATURES: dict[str, str] = {
+    "CurveAdded": "CurveAdded(uint256,uint256,uint8,uint256,uint256,uint256,uint256)",
+    "TokenCreated": "TokenCreated(address,address,uint256,uint256,address,bool,uint256,"
+    f"{_CURVE},{_FEES},bytes32,string,string)",
+    "Trade": "Trade(address,address,address,uint256,uint256,bool,bool,uint8,bytes32,uint256,"
+    "uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,bool)",
+    "Completed": "Completed(address,uint256,uint256,uint256,uint256)",
+    "ProtocolFeesClaimed": "ProtocolFeesClaimed(uint256,address,uint256)",
+    "CreatorFeesClaimed": "CreatorFeesClaimed(uint256,address,address,uint256)",
+    "FeesChanged": f"FeesChanged(uint256,{_FEES})",
+    "LaunchesPausedChanged": "LaunchesPausedChanged(uint256,bool)",
+    "OwnerProposed": "OwnerProposed(uint256,address,address)",
+    "OwnerChanged": "OwnerChanged(uint256,address,address)",
+    "Transfer": "Transfer(address,address,uint256)",
+}
+TOPIC_OF: dict[str, bytes] = {name: keccak(text.encode()) for name, text in SIGNATURES.items()}
+TOPICS: tuple[str, ...] = tuple("0x" + topic.hex() for topic in TOPIC_OF.values())
+"""Topic 0 of everything that is followed, as a node's filter takes it."""
+
+_TOKEN_CREATED = TOPIC_OF["TokenCreated"]
+_TRANSFER = TOPIC_OF["Transfer"]
+_PADDING = bytes(12)
+_CREATED_HEAD_WORDS = 19
+
+
+@dataclass(frozen=True, slots=True)
+class RawLog:
+    """One log as the node gave it. `block_hash` is None while preconfirmed."""
+
+    address: bytes
+    topics: tuple[bytes, ...]
+    data: bytes
+    block_number: int
+    block_hash: bytes | None
+    tx_hash: bytes
+    tx_index: int
+    log_index: int
+    removed: bool
+
+
+def raw_log(json: Mapping[str, Any]) -> RawLog:
+    """A log of eth_getLogs, a receipt or a subscription. Raises ValueError, KeyError, TypeError."""
+    block_hash = json.get("blockHash")
+    hashed = bytes.fromhex(block_hash[2:]) if block_hash else b""
+    return RawLog(
+        address=bytes.fromhex(json["address"][2:]),
+        topics=tuple([bytes.fromhex(topic[2:]) for topic in json["topics"]]),
+        data=bytes.fromhex(json["data"][2:]),
+        block_number=int(json["blockNumber"], 16),
+        # Null and zero both mean: not sealed yet.
+        block_hash=hashed if any(hashed) else None,
+        tx_hash=bytes.fromhex(json["transactionHash"][2:]),
+        tx_index=int(json["transactionIndex"], 16),
+        log_index=int(json["logIndex"], 16),
+        removed=bool(json.get("removed")),
+    )
+
+
+_Read = Callable[[RawLog, EventHeader], ChainEvent]
+
+
+class Decoder:
+    """Remembers which addresses are ours: launchpads of the registry, tokens they made.
+
+    A token counts from its TokenCreated on, and by that its mint, which stands before it
+    in the same block, is ours too. Tokens of orphaned blocks stay: their CREATE2 address
+    can never be anything else.
+    """
+
+    def __init__(self, chain: ChainSettings, tokens: Mapping[bytes, int] | None = None) -> None:
+        self._chain_id = chain.chain_id
+        self._launchpads = {one.address: one.version for one in chain.launchpads}
+        self._tokens = dict(tokens or {})
+        self._readers = {one.address: _READERS[one.version] for one in chain.launchpads}
+
+    @property
+    def tokens(self) -> Mapping[bytes, int]:
+        """Token to the version of its launchpad."""
+        return self._tokens
+
+    def ours(self, log: RawLog) -> bool:
+        """Whether `decode` would make an event of this log."""
+        if not log.topics:
+            return False
+        readers = self._readers.get(log.address)
+        if readers is not None:
+            return log.topics[0] in readers
+        return log.topics[0] == _TRANSFER and log.address in self._tokens
+
+    def learn(self, logs: Iterable[RawLog]) -> None:
+        """Take in the tokens created in these logs."""
+        for log in logs:
+            version = self._launchpads.get(log.address)
+            if version is not None and log.topics and log.topics[0] == _TOKEN_CREATED:
+                self._tokens[_topic_address(log, 1)] = version
+
+    def decode(self, logs: Sequence[RawLog], *, block_time: int) -> tuple[ChainEvent, ...]:
+        """Our events of one block, in order, each once. `logs` is all logs of that block.
+
+        Raises ConsistencyError("malformed_log").
+        """
+        ordered = sorted(logs, key=lambda log: log.log_index)
+        self.learn(ordered)
+        events: list[ChainEvent] = []
+        transaction, first, last = b"", 0, -1
+        for log in ordered:
+            if log.tx_hash != transaction:
+                transaction, first = log.tx_hash, log.log_index
+            if log.log_index == last or log.removed or not self.ours(log):
+                continue
+            last = log.log_index
+            events.append(self._event(log, log.log_index - first, block_time))
+        return tuple(events)
+
+    def _event(self, log: RawLog, position: int, block_time: int) -> ChainEvent:
+        version = self._launchpads.get(log.address)
+        read: _Read = _transferred
+        if version is None:
+            version = self._tokens[log.address]
+        else:
+            read = self._readers[log.address][log.topics[0]]
+        header = EventHeader(
+            self._chain_id,
+            log.block_number,
+            log.block_hash,
+            block_time,
+            log.tx_hash,
+            log.tx_index,
+            log.log_index,
+            position,
+            log.address,
+            version,
+        )
+        return read(log, header)
+
+
+# ------------------------------------------------------------------ words
+
+
+def _malformed(log: RawLog, what: str) -> ConsistencyError:
+    return ConsistencyError(
+        "malformed_log",
+        f"Expected {what} in log {log.log_index} of block {log.block_number}, "
+        f"was {log.data[:64].hex()} ({len(log.data)} bytes, {len(log.topics)} topics)",
+    )
+
+
+def _words(log: RawLog, count: int) -> list[int]:
+    data = log.data
+    if len(data) != count * 32:
+        raise _malformed(log, f"{count} words")
+    return [int.from_bytes(data[at : at + 32], "big") for at in range(0, len(data), 32)]
+
+
+def _topics(log: RawLog, count: int) -> None:
+    if len(log.topics) != count:
+        raise _malformed(log, f"{count} topics")
+
+
+def _topic_address(log: RawLog, index: int) -> bytes:
+    topic = log.topics[index] if index < len(log.topics) else b""
+    if len(topic) != 32 or not topic.startswith(_PADDING):
+        raise _malformed(log, f"an address in topic {index}")
+    return topic[12:]
+
+
+def _below(log: RawLog, bits: int, *values: int) -> None:
+    if any(value >> bits for value in values):
+        raise _malformed(log, f"numbers of {bits} bits")
+
+
+def _curve(log: RawLog, words: Sequence[int]) -> CurveNumbers:
+    family, a, b, curve_supply, pool_supply = words
+    _below(log, 1, family)
+    _below(log, 128, a, b, curve_supply, pool_supply)
+    return CurveNumbers(family, a, b, curve_supply, pool_supply)
+
+
+def _fees(log: RawLog, words: Sequence[int]) -> FeeNumbers:
+    _below(log, 16, *words)
+    return FeeNumbers(*words)
+
+
+def _text(log: RawLog, offset: int) -> str:
+    data = log.data
+    start = offset + 32
+    if start > len(data):
+        raise _malformed(log, "text inside the data")
+    length = int.from_bytes(data[offset:start], "big")
+    if start + length > len(data):
+        raise _malformed(log, "text inside the data")
+    return data[start : start + length].decode("utf-8", "replace").replace("\0", "")
+
+
+# ------------------------------------------------------------------ events, one a function
+
+
+def _curve_added(log: RawLog, at: EventHeader) -> CurveAdded:
+    _topics(log, 2)
+    words = _words(log, 6)
+    curve_id = int.from_bytes(log.topics[1], "big")
+    return CurveAdded(at, words[0], curve_id, _curve(log, words[1:]))
+
+
+def _token_created(log: RawLog, at: EventHeader) -> TokenCreated:
+    _topics(log, 3)
+    data = log.data
+    if len(data) < _CREATED_HEAD_WORDS * 32:
+        raise _malformed(log, "a head of 19 words")
+    w = [int.from_bytes(data[i : i + 32], "big") for i in range(0, _CREATED_HEAD_WORDS * 32, 32)]
+    _below(log, 160, w[2])
+    _below(log, 1, w[3])
+    return TokenCreated(
+        at=at,
+        event_seq=w[0],
+        seq=w[1],
+        token=_topic_address(log, 1),
+        creator=_topic_address(log, 2),
+        pair=data[2 * 32 + 12 : 3 * 32],
+        pair_preexisted=bool(w[3]),
+        curve_id=w[4],
+        curve=_curve(log, w[5:10]),
+        fees=_fees(log, w[10:16]),
+        metadata_hash=data[16 * 32 : 17 * 32],
+        name=_text(log, w[17]),
+        symbol=_text(log, w[18]),
+    )
+
+
+def _traded(log: RawLog, at: EventHeader) -> Traded:
+    _topics(log, 4)
+    w = _words(log, 16)
+    if w[2] > 1 or w[3] > 1 or w[4] > 255 or w[15] > 1:
+        raise _malformed(log, "flags of 0 or 1")
+    requested, tokens, curve_eth, protocol, creator, launch, refund, sold, raised = w[6:15]
+    return Traded(
+        at,
+        w[0],
+        w[1],
+        _topic_address(log, 1),
+        _topic_address(log, 2),
+        _topic_address(log, 3),
+        w[2] == 1,
+        w[3] == 1,
+        w[4],
+        log.data[5 * 32 : 6 * 32],
+        requested,
+        tokens,
+        curve_eth,
+        protocol,
+        creator,
+        launch,
+        refund,
+        sold,
+        raised,
+        w[15] == 1,
+    )
+
+
+def _completed(log: RawLog, at: EventHeader) -> Completed:
+    _topics(log, 2)
+    event_seq, seq, sold, raised = _words(log, 4)
+    return Completed(at, event_seq, seq, _topic_address(log, 1), sold, raised)
+
+
+def _transferred(log: RawLog, at: EventHeader) -> Transferred:
+    _topics(log, 3)
+    (amount,) = _words(log, 1)
+    return Transferred(at, log.address, _topic_address(log, 1), _topic_address(log, 2), amount)
+
+
+def _administered(name: str, indexed: tuple[str, ...], plain: tuple[str, ...]) -> _Read:
+    # All of them: eventSeq first in the data, indexed arguments are addresses, plain ones
+    # numbers.
+    def read(log: RawLog, at: EventHeader) -> Administered:
+        _topics(log, 1 + len(indexed))
+        words = _words(log, 1 + len(plain))
+        addresses = [
+            (argument, "0x" + _topic_address(log, index).hex())
+            for index, argument in enumerate(indexed, 1)
+        ]
+        numbers = [(argument, str(w)) for argument, w in zip(plain, words[1:], strict=True)]
+        return Administered(at, words[0], name, tuple(addresses + numbers))
+
+    return read
+
+
+_VERSION_1: dict[bytes, _Read] = {
+    TOPIC_OF["CurveAdded"]: _curve_added,
+    TOPIC_OF["TokenCreated"]: _token_created,
+    TOPIC_OF["Trade"]: _traded,
+    TOPIC_OF["Completed"]: _completed,
+    **{
+        TOPIC_OF[name]: _administered(name, indexed, plain)
+        for name, indexed, plain in (
+            ("ProtocolFeesClaimed", ("recipient",), ("amount",)),
+            ("CreatorFeesClaimed", ("creator", "recipient"), ("amount",)),
+            ("FeesChanged", (), _FEE_NAMES),
+            ("LaunchesPausedChanged", (), ("paused",)),
+            ("OwnerProposed", ("owner", "proposed"), ()),
+            ("OwnerChanged", ("previous", "owner"), ()),
+        )
+    },
+}
+_READERS: dict[int, dict[bytes, _Read]] = {1: _VERSION_1}
+"""By the launchpad's version in the registry. A version that is not here cannot be followed."""

@@ -1,0 +1,153 @@
+"""The data folder: where it is, who may hold it, which chain it belongs to, its secrets."""
+
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+
+from deploy.process import StartError
+
+TEMPORARY_PREFIX = "risecurve-"
+CHAIN_FILE = "chain.json"
+
+
+def clone_root() -> Path:
+    """The folder of this clone: sources, `node_modules`, `deployments`."""
+    return Path(__file__).resolve().parents[1]
+
+
+def default_data_dir(clone: Path | None = None) -> Path:
+    """One folder per clone under the user's data folder.
+
+    As root it is under /var/lib: Postgres runs as nobody then, who must be able to enter.
+    """
+    path = str((clone or clone_root()).resolve())
+    name = hashlib.sha256(path.encode()).hexdigest()[:12]
+    if os.geteuid() == 0:
+        return Path("/var/lib/risecurve") / name
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "risecurve" / name
+
+
+def prepare(folder: Path) -> Path:
+    """Make the folder, private to us but passable for nobody when we are root."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    except OSError as error:
+        raise StartError(
+            f"The data folder {folder} cannot be made ({error.strerror}); set DATA_DIR."
+        ) from error
+    return folder
+
+
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """A data folder that goes at the end; those of processes that were killed go now."""
+    base = Path(tempfile.gettempdir())
+    for left in base.glob(f"{TEMPORARY_PREFIX}*"):
+        _sweep(left)
+    folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{os.getpid()}-", dir=base))
+    try:
+        yield prepare(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the folder alone. Raises StartError while another process has it."""
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartError(
+                f"The data folder {folder} is in use by another risecurve;"
+                " stop that one or set DATA_DIR."
+            ) from error
+        yield
+
+
+def bind_chain(folder: Path, *, chain_id: int, genesis_hash: bytes) -> None:
+    """Tie the folder to this chain at first use. Raises StartError if it holds another's data."""
+    known = _chains(folder)
+    bound = known.get(str(chain_id))
+    if bound is None:
+        known[str(chain_id)] = {"genesisHash": "0x" + genesis_hash.hex()}
+        write_atomic(folder / CHAIN_FILE, orjson.dumps(known, option=orjson.OPT_INDENT_2))
+        return
+    if bound["genesisHash"] != "0x" + genesis_hash.hex():
+        raise StartError(
+            f"The data folder {folder} holds another chain {chain_id} (genesis"
+            f" {bound['genesisHash']}, the node has 0x{genesis_hash.hex()}); run"
+            " `risecurve devnet --reset` to start afresh."
+        )
+
+
+def secret(folder: Path, name: str) -> str:
+    """A random secret of 32 bytes in hex, made at first use and kept with mode 0600."""
+    file = folder / name
+    if file.exists():
+        return file.read_text().strip()
+    value = secrets.token_hex(32)
+    write_atomic(file, value.encode(), mode=0o600)
+    return value
+
+
+def reset(folder: Path) -> None:
+    """Remove all that the folder holds. Raises StartError while another process has it."""
+    if not folder.exists():
+        return
+    with held(folder):
+        for entry in folder.iterdir():
+            if entry.name == "lock":
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+def write_atomic(file: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace `file` as a whole: a reader, or a crash, sees the old one or the new one."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    temporary_file = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as output:
+            output.write(content)
+            output.flush()
+            os.fsync(output.fileno())
+        temporary_file.chmod(mode)
+        temporary_file.replace(file)
+    finally:
+        temporary_file.unlink(missing_ok=True)
+
+
+def _chains(folder: Path) -> dict[str, dict[str, str]]:
+    file = folder / CHAIN_FILE
+    if not file.exists():
+        return {}
+    try:
+        known: dict[str, dict[str, str]] = orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise StartError(
+            f"{file} is damaged; run `risecurve devnet --reset` to start afresh."
+        ) from error
+    return known
+
+
+def _sweep(folder: Path) -> None:
+    pid = folder.name.removeprefix(TEMPORARY_PREFIX).split("-")[0]
+    try:
+        ours = folder.stat().st_uid == os.geteuid()
+    except FileNotFoundError:
+        return
+    if ours and pid.isdigit() and not Path("/proc", pid).exists():
+        shutil.rmtree(folder, ignore_errors=True)

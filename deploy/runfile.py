@@ -1,0 +1,48 @@
+"""What a running system tells other commands: `run.json` in its data folder."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from deploy import datadir
+from deploy.process import StartError
+
+NAME = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """How to reach a running system from another process of this machine."""
+
+    pid: int
+    api_url: str
+    ray_address: str
+    ray_folder: str
+    rise_rpc: str
+    rise_ws: str
+    sepolia_rpc: str
+    sepolia_ws: str
+    database_url: str
+    mongodb_url: str
+    redis_url: str
+
+
+def write(data_dir: Path, run: RunFile) -> None:
+    """Leave it for other commands, readable by its owner only."""
+    datadir.write_atomic(data_dir / NAME, orjson.dumps(asdict(run)), mode=0o600)
+
+
+def remove(data_dir: Path) -> None:
+    """The system is down."""
+    (data_dir / NAME).unlink(missing_ok=True)
+
+
+def read(data_dir: Path) -> RunFile:
+    """Raises StartError when nothing runs there."""
+    file = data_dir / NAME
+    if file.exists():
+        run = RunFile(**orjson.loads(file.read_bytes()))
+        if Path("/proc", str(run.pid)).exists():
+            return run
+    raise StartError(f"Nothing runs in {data_dir}; start it with `risecurve up`.")

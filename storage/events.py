@@ -1,0 +1,225 @@
+"""History in Postgres: what the recorder writes, and what recovery reads back.
+
+One write is one transaction and has these cases, in the order of the code: fenced (another
+incarnation holds the cursor), known already (at or below the cursor), new blocks (rows, then
+the cursor). A crash at any point leaves the state before the write.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from engine.errors import ConsistencyError
+from engine.messages import CurveNumbers, FeedPosition, MarketEvent
+from engine.rows import BlockRows, TransactionRecord
+from storage import postgres, queries, records, write
+
+if TYPE_CHECKING:
+    from storage.postgres import Connection, Pool
+
+_SQL = queries.load("events")
+_WRITE_SQL = queries.load("write")
+
+RECORDER = "recorder"
+# Rows in one statement: past it arrays grow without making a row cheaper.
+WRITE_ROWS_MAX = 5_000
+_LAST_INDEX = 2**31 - 1
+
+
+class EventStore:
+    """One chain's history. All methods raise TransientError (store_unavailable)."""
+
+    def __init__(self, pool: "Pool", chain_id: int) -> None:
+        self._pool = pool
+        self._chain_id = chain_id
+
+    async def claim(self, name: str = RECORDER) -> int:
+        """A new incarnation of the cursor; from now on every older one is fenced."""
+        return int(await self._value("claim", name))
+
+    async def position(self, name: str = RECORDER) -> FeedPosition:
+        """The last block recorded; number -1 and a zero hash when there is none."""
+        async with postgres.session(self._pool) as connection:
+            row = await connection.fetchrow(_SQL["position"], self._chain_id, name)
+        return records.position(row)
+
+    async def write(
+        self,
+        rows: Sequence[BlockRows],
+        *,
+        incarnation: int,
+        position: FeedPosition,
+        name: str = RECORDER,
+    ) -> bool:
+        """Records `rows` and moves the cursor to `position`, in one transaction.
+
+        False: fenced, nothing was written. Blocks at or below the cursor are skipped, so the
+        same call may be made again, also after a TransientError that left its outcome open.
+        Raises ConsistencyError when the blocks do not follow the cursor's, or a row
+        contradicts what is stored.
+        """
+        async with _consistent(), postgres.transaction(self._pool) as connection:
+            cursor = await connection.fetchrow(
+                _WRITE_SQL["lock_cursor"], self._chain_id, name, incarnation
+            )
+            if cursor is None:
+                return False
+            known = records.position(cursor)
+            new = _following(known, rows, position)
+            for group in _groups(new):
+                await self._write_group(connection, group, name)
+            if position.number > known.number:
+                await self._move_cursor(connection, name, position, new)
+        return True
+
+    async def _write_group(
+        self, connection: "Connection", blocks: Sequence[BlockRows], name: str
+    ) -> None:
+        for statement in write.STATEMENTS:
+            columns = statement.columns(blocks)
+            if columns:
+                key = (self._chain_id,) if statement.keyed else ()
+                tag = await connection.execute(statement.sql, *key, *columns)
+                _check_complete(statement, tag, len(columns[0]))
+        outbox = write.outbox_columns(blocks)
+        if outbox:
+            await connection.execute(_WRITE_SQL["outbox"], self._chain_id, name, *outbox)
+
+    async def _move_cursor(
+        self,
+        connection: "Connection",
+        name: str,
+        position: FeedPosition,
+        blocks: Sequence[BlockRows],
+    ) -> None:
+        block_time = blocks[-1].header.timestamp if blocks else 0
+        await connection.execute(
+            _WRITE_SQL["move_cursor"],
+            self._chain_id,
+            name,
+            position.number,
+            position.hash,
+            block_time,
+        )
+
+    async def finalise(self, number: int, incarnation: int, name: str = RECORDER) -> bool:
+        """Everything up to `number` is final: its outbox rows become visible. False: fenced."""
+        return bool(await self._value("finalise", name, incarnation, number))
+
+    async def market_events(
+        self, buckets: Sequence[int], *, after_block: int, upto_block: int, chunk: int = 5_000
+    ) -> AsyncIterator[list[MarketEvent]]:
+        """Recorded events of the buckets' markets in (`after_block`, `upto_block`], in order,
+        in lists of at most `chunk`.
+        """
+        last = (after_block, _LAST_INDEX, _LAST_INDEX)
+        while True:
+            async with postgres.session(self._pool) as connection:
+                rows = await connection.fetch(
+                    _SQL["market_events"], self._chain_id, list(buckets), *last, upto_block, chunk
+                )
+            if rows:
+                yield [records.market_event(row, self._chain_id) for row in rows]
+            if len(rows) < chunk:
+                return
+            last = (rows[-1]["block_number"], rows[-1]["tx_index"], rows[-1]["log_index"])
+
+    async def tokens(self) -> dict[bytes, int]:
+        """Token → version of its launchpad, hidden ones too."""
+        rows = await self._fetch("tokens")
+        return {row["token_address"]: row["version"] for row in rows}
+
+    async def event_seqs(self) -> dict[bytes, int]:
+        """Launchpad → the last `eventSeq` recorded of it."""
+        rows = await self._fetch("event_seqs")
+        return {row["emitter"]: row["event_seq"] for row in rows}
+
+    async def token_curves(self, tokens: Sequence[bytes]) -> dict[bytes, CurveNumbers]:
+        """Token → its curve; unknown tokens have no key."""
+        rows = await self._fetch("token_curves", list(tokens))
+        return {row["token_address"]: records.curve(row) for row in rows}
+
+    async def last_closes(self, tokens: Sequence[bytes]) -> dict[bytes, int]:
+        """Token → where its next candle opens (price_e18): the close of the last one, or the
+        first price of a token that never traded; unknown tokens have no key.
+        """
+        rows = await self._fetch("last_closes", list(tokens))
+        return {row["token_address"]: row["price_e18"] for row in rows}
+
+    async def pending(self, limit: int) -> list[TransactionRecord]:
+        """Transactions whose receipt is to be read, oldest first, at most `limit`.
+
+        PENDING ones were submitted here and not seen in a block; CONFIRMED ones were, and
+        lack only their gas.
+        """
+        return [records.transaction(row) for row in await self._fetch("pending", limit)]
+
+    async def settle(
+        self, tx_hash: bytes, *, status: str, reason: str | None, gas_fee: int | None
+    ) -> None:
+        """What the receipt said: `status` CONFIRMED or FAILED, `gas_fee` in wei. Repeatable."""
+        await self._fetch("settle", tx_hash, status, reason, gas_fee)
+
+    async def _fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with postgres.session(self._pool) as connection:
+            return await connection.fetch(_SQL[query], self._chain_id, *arguments)
+
+    async def _value(self, query: str, *arguments: Any) -> Any:
+        async with postgres.session(self._pool) as connection:
+            return await connection.fetchval(_SQL[query], self._chain_id, *arguments)
+
+
+@asynccontextmanager
+async def _consistent() -> AsyncIterator[None]:
+    try:
+        yield
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise ConsistencyError(
+            "inconsistent_history", f"Expected rows that fit, was {error}"
+        ) from error
+
+
+def _following(
+    known: FeedPosition, rows: Sequence[BlockRows], position: FeedPosition
+) -> list[BlockRows]:
+    hashes = {known.number: known.hash}
+    for header in (block.header for block in rows):
+        _check_hash(header.number, hashes.setdefault(header.number, header.hash), header.hash)
+        _check_hash(
+            header.number - 1, hashes.get(header.number - 1, header.parent_hash), header.parent_hash
+        )
+    _check_hash(position.number, hashes.get(position.number, position.hash), position.hash)
+    return [block for block in rows if known.number < block.header.number <= position.number]
+
+
+def _check_hash(number: int, expected: bytes, found: bytes) -> None:
+    # The cursor of an empty history stands at -1 with a zero hash, which no block follows.
+    if number >= 0 and expected != found:
+        raise ConsistencyError(
+            "inconsistent_history",
+            f"Expected block {number} to be {expected.hex()}, was {found.hex()}",
+        )
+
+
+def _check_complete(statement: write.Statement, tag: str, expected: int) -> None:
+    written = int(tag.rsplit(" ", 1)[1])
+    if statement.complete and written != expected:
+        raise ConsistencyError(
+            "inconsistent_history",
+            f"Expected {expected} {statement.name} of known tokens, was {written}",
+        )
+
+
+def _groups(blocks: Sequence[BlockRows]) -> Iterator[list[BlockRows]]:
+    group: list[BlockRows] = []
+    size = 0
+    for block in blocks:
+        group.append(block)
+        size += len(block.events) + len(block.transactions) + len(block.transfers)
+        if size >= WRITE_ROWS_MAX:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

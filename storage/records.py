@@ -1,0 +1,113 @@
+"""Database rows to the records and messages of `engine`."""
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from engine import codec
+from engine.messages import (
+    Completed,
+    CurveNumbers,
+    FeedPosition,
+    FeeNumbers,
+    MarketEvent,
+    TokenCreated,
+    Traded,
+)
+from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord
+
+if TYPE_CHECKING:
+    from asyncpg import Record
+
+NO_POSITION = FeedPosition(number=-1, hash=bytes(32))
+
+_MARKET_EVENTS: dict[str, type[MarketEvent]] = {
+    kind.__name__: kind for kind in (TokenCreated, Traded, Completed)
+}
+
+
+def position(row: "Record | None") -> FeedPosition:
+    """The cursor's position; none yet is number -1 and a zero hash."""
+    return FeedPosition(row["block_number"], row["block_hash"]) if row else NO_POSITION
+
+
+def market_event(row: "Record", chain_id: int) -> MarketEvent:
+    """The event as it was recorded, its header put together from the key columns."""
+    at: dict[str, Any] = {
+        "chain_id": chain_id,
+        "block_number": row["block_number"],
+        "block_hash": row["block_hash"].hex(),
+        "block_time": row["block_time"],
+        "tx_hash": row["tx_hash"].hex(),
+        "tx_index": row["tx_index"],
+        "log_index": row["log_index"],
+        "position": row["position"],
+        "emitter": row["emitter"].hex(),
+        "version": row["version"],
+    }
+    kind = _MARKET_EVENTS[row["kind"]]
+    return codec.decode(kind, {**orjson.loads(row["payload"]), "at": at})
+
+
+def curve(row: "Record") -> CurveNumbers:
+    return CurveNumbers(
+        family=row["curve_family"],
+        a=row["curve_a"],
+        b=row["curve_b"],
+        curve_supply=row["curve_supply"],
+        pool_supply=row["pool_supply"],
+    )
+
+
+def token(row: "Record") -> TokenRecord:
+    return TokenRecord(
+        token=row["token_address"],
+        name=row["name"],
+        symbol=row["symbol"],
+        creator=row["creator"],
+        pair=row["pair"],
+        chain_id=row["chain_id"],
+        version=row["version"],
+        curve=curve(row),
+        fees=FeeNumbers(*(row[name] for name in FeeNumbers.__slots__)),
+        metadata_hash=row["metadata_hash"],
+        phase=row["phase"],
+        sold=row["sold"],
+        raised=row["raised"],
+        price_e18=row["price_e18"],
+        market_cap_wei=row["market_cap_wei"],
+        volume_24h=row["volume_24h"],
+        trades=row["trades"],
+        holders=row["holders"],
+        created_at=row["block_time"],
+        created_block=row["block_number"],
+        updated_at=row["updated_time"],
+    )
+
+
+def transaction(row: "Record") -> TransactionRecord:
+    return TransactionRecord(
+        tx_hash=row["tx_hash"],
+        position=row["position"],
+        block_number=row["block_number"],
+        tx_index=row["tx_index"],
+        log_index=row["log_index"],
+        token=row["token_address"],
+        user=row["user_address"],
+        type=row["type"],
+        eth_amount=row["eth_amount"],
+        token_amount=row["token_amount"],
+        price_e18=row["price_e18"],
+        gas_fee=row["gas_fee"],
+        status=row["status"],
+        reason=row["reason"],
+        time=row["time"],
+    )
+
+
+def candle(row: "Record", token_address: bytes) -> CandleRow:
+    return CandleRow(token_address, *(row[name] for name in CandleRow.__slots__[1:]))
+
+
+def holding(row: "Record") -> HoldingRecord:
+    return HoldingRecord(row["token_address"], *(row[name] for name in HoldingRecord.__slots__[1:]))

@@ -1,0 +1,107 @@
+-- name: claim
+INSERT INTO cursors (chain_id, name, incarnation)
+VALUES ($1, $2, 1)
+ON CONFLICT (chain_id, name) DO UPDATE
+    SET incarnation = cursors.incarnation + 1, updated_at = now()
+RETURNING incarnation
+
+-- name: position
+SELECT block_number, block_hash FROM cursors WHERE chain_id = $1 AND name = $2
+
+-- name: finalise
+-- Fenced like a write. Returns 1 when the incarnation is still the caller's.
+WITH moved AS (
+    UPDATE cursors
+    SET finalised_number = greatest(finalised_number, $4), updated_at = now()
+    WHERE chain_id = $1 AND name = $2 AND incarnation = $3
+    RETURNING finalised_number
+),
+shown AS (
+    UPDATE outbox
+    SET visible_at = now()
+    FROM moved
+    WHERE outbox.chain_id = $1 AND outbox.visible_at IS NULL
+        AND outbox.block_number <= moved.finalised_number
+)
+SELECT count(*) FROM moved
+
+-- name: market_events
+-- Only events about a token have a bucket. Keyset paging: each page goes on after the last.
+SELECT
+    kind, tx_hash, position, version, block_number, block_hash, block_time, tx_index, log_index,
+    emitter, payload
+FROM events
+WHERE chain_id = $1 AND bucket = ANY ($2::smallint[])
+    AND (block_number, tx_index, log_index) > ($3::bigint, $4::integer, $5::integer)
+    AND block_number <= $6
+ORDER BY block_number, tx_index, log_index
+LIMIT $7
+
+-- name: tokens
+SELECT token_address, version FROM tokens WHERE chain_id = $1
+
+-- name: event_seqs
+-- Walks the unique index from one launchpad to the next instead of reading every event.
+WITH RECURSIVE walk AS (
+    (
+        SELECT emitter, event_seq FROM events
+        WHERE chain_id = $1
+        ORDER BY emitter DESC, event_seq DESC
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT lower.emitter, lower.event_seq
+    FROM walk
+    CROSS JOIN LATERAL (
+        SELECT emitter, event_seq FROM events
+        WHERE chain_id = $1 AND emitter < walk.emitter
+        ORDER BY emitter DESC, event_seq DESC
+        LIMIT 1
+    ) AS lower
+)
+SELECT emitter, event_seq FROM walk
+
+-- name: token_curves
+SELECT token_address, curve_family, curve_a, curve_b, curve_supply, pool_supply
+FROM tokens
+WHERE chain_id = $1 AND token_address = ANY ($2::bytea[])
+
+-- name: last_closes
+-- A candle closes at the spot after its last trade, which is the token's recorded price.
+SELECT token_address, price_e18
+FROM tokens
+WHERE chain_id = $1 AND token_address = ANY ($2::bytea[])
+
+-- name: pending
+-- Oldest first. A waiting row whose mined rows came while it was being inserted is left out
+-- for them; `settle` removes it.
+SELECT
+    tx_hash, position, block_number, tx_index, log_index, token_address, user_address, type,
+    eth_amount, token_amount, price_e18, gas_fee, status, reason,
+    coalesce(block_time, extract(epoch FROM created_at)::bigint) AS time
+FROM transactions
+WHERE chain_id = $1 AND receipt_due
+ORDER BY created_at
+LIMIT $2
+
+-- name: settle
+-- A mined row is CONFIRMED by its events and only learns its gas; a row without mined ones
+-- gets the receipt's status.
+WITH mined AS (
+    SELECT 1 FROM transactions
+    WHERE chain_id = $1 AND tx_hash = $2 AND position >= 0
+    LIMIT 1
+),
+replaced AS (
+    DELETE FROM transactions
+    USING mined
+    WHERE chain_id = $1 AND tx_hash = $2 AND position = -1
+)
+UPDATE transactions
+SET
+    status = CASE WHEN position = -1 THEN $3 ELSE status END,
+    reason = CASE WHEN position = -1 THEN $4 ELSE reason END,
+    gas_fee = coalesce($5::numeric, gas_fee),
+    receipt_due = FALSE,
+    updated_at = now()
+WHERE chain_id = $1 AND tx_hash = $2 AND (position >= 0 OR NOT EXISTS (SELECT FROM mined))

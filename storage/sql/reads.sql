@@ -1,0 +1,170 @@
+-- `{filter}` and `{order}` are put in from the fixed tables of `storage/reads.py`; values are
+-- always arguments, the filter's is $4. The day before the recorder's cursor is the window of `volume_24h`: the
+-- chain's clock, not the server's.
+
+-- name: list_tokens
+-- The page is cut before its volumes are summed.
+SELECT
+    page.*,
+    extract(epoch FROM page.updated_at)::bigint AS updated_time,
+    (
+        SELECT coalesce(sum(volume_eth), 0) FROM price_history AS candle
+        WHERE candle.chain_id = page.chain_id AND candle.version = page.version
+            AND candle.token_address = page.token_address
+            AND candle.time > page.clock - 86400
+    ) AS volume_24h
+FROM (
+    SELECT tokens.*, cursors.block_time AS clock
+    FROM tokens
+    JOIN cursors ON cursors.chain_id = tokens.chain_id AND cursors.name = 'recorder'
+    WHERE tokens.chain_id = $1 AND tokens.visibility = 'visible' {filter}
+    ORDER BY {order}
+    LIMIT $2 OFFSET $3
+) AS page
+ORDER BY {page_order}
+
+-- name: list_tokens_by_volume
+-- One day of candles is summed first; tokens without any come after, newest first.
+SELECT
+    tokens.*,
+    extract(epoch FROM tokens.updated_at)::bigint AS updated_time,
+    coalesce(day.volume, 0) AS volume_24h
+FROM tokens
+LEFT JOIN (
+    SELECT version, token_address, sum(volume_eth) AS volume
+    FROM price_history
+    WHERE chain_id = $1 AND time > (
+        SELECT block_time - 86400 FROM cursors WHERE chain_id = $1 AND name = 'recorder'
+    )
+    GROUP BY version, token_address
+) AS day ON day.version = tokens.version AND day.token_address = tokens.token_address
+WHERE tokens.chain_id = $1 AND tokens.visibility = 'visible' {filter}
+ORDER BY {order}
+LIMIT $2 OFFSET $3
+
+-- name: count_tokens
+-- Takes limit and offset like the lists, so that one filter fits all.
+SELECT count(*) FROM (
+    SELECT FROM tokens
+    WHERE tokens.chain_id = $1 AND tokens.visibility = 'visible' {filter}
+    LIMIT $2 OFFSET $3
+) AS counted
+
+-- name: token
+SELECT
+    tokens.*,
+    extract(epoch FROM tokens.updated_at)::bigint AS updated_time,
+    (
+        SELECT coalesce(sum(volume_eth), 0) FROM price_history AS candle
+        WHERE candle.chain_id = tokens.chain_id AND candle.version = tokens.version
+            AND candle.token_address = tokens.token_address
+            AND candle.time > cursors.block_time - 86400
+    ) AS volume_24h
+FROM tokens
+JOIN cursors ON cursors.chain_id = tokens.chain_id AND cursors.name = 'recorder'
+WHERE tokens.chain_id = $1 AND tokens.token_address = $2 AND tokens.visibility = 'visible'
+
+-- name: token_transactions
+-- Newest first, mined ones only. `before` is a keyset: it costs the same on every page.
+SELECT
+    tx_hash, position, block_number, tx_index, log_index, token_address, user_address, type,
+    eth_amount, token_amount, price_e18, gas_fee, status, reason, block_time AS time
+FROM transactions
+WHERE chain_id = $1 AND token_address = $2 AND position >= 0
+    AND (block_number, tx_index, log_index) < ($3::bigint, $4::integer, $5::integer)
+ORDER BY block_number DESC, tx_index DESC, log_index DESC
+LIMIT $6 OFFSET $7
+
+-- name: count_token_transactions
+SELECT count(*) FROM (
+    SELECT FROM transactions
+    WHERE chain_id = $1 AND token_address = $2 AND position >= 0
+    LIMIT $3
+) AS counted
+
+-- name: transaction
+-- A row that waits is shown only while no mined one is there.
+SELECT
+    tx_hash, position, block_number, tx_index, log_index, token_address, user_address, type,
+    eth_amount, token_amount, price_e18, gas_fee, status, reason,
+    coalesce(block_time, extract(epoch FROM created_at)::bigint) AS time
+FROM transactions
+WHERE chain_id = $1 AND tx_hash = $2
+    AND (
+        position >= 0 OR NOT EXISTS (
+            SELECT FROM transactions AS mined
+            WHERE mined.chain_id = $1 AND mined.tx_hash = $2 AND mined.position >= 0
+        )
+    )
+ORDER BY position
+
+-- name: candles
+SELECT
+    time - time % $5::bigint AS time,
+    (array_agg(open ORDER BY price_history.time))[1] AS open,
+    max(high) AS high,
+    min(low) AS low,
+    (array_agg(close ORDER BY price_history.time DESC))[1] AS close,
+    sum(volume_eth) AS volume_eth,
+    sum(volume_token) AS volume_token,
+    sum(trades) AS trades
+FROM price_history
+WHERE chain_id = $1 AND token_address = $2
+    AND version = (SELECT version FROM tokens WHERE chain_id = $1 AND token_address = $2)
+    AND price_history.time >= $3 AND price_history.time < $4
+GROUP BY 1
+ORDER BY 1 DESC
+LIMIT $6
+
+-- name: close_before
+SELECT close FROM price_history
+WHERE chain_id = $1 AND token_address = $2
+    AND version = (SELECT version FROM tokens WHERE chain_id = $1 AND token_address = $2)
+    AND time < $3
+ORDER BY time DESC
+LIMIT 1
+
+-- name: holdings
+-- By value, highest first. A token that was sold out of comes last, for its profit or loss.
+SELECT
+    held.token_address, tokens.name, tokens.symbol, held.balance, held.bought_tokens,
+    held.sold_tokens, held.spent_wei, held.received_wei, tokens.price_e18
+FROM balances AS held
+JOIN tokens
+    ON tokens.chain_id = held.chain_id AND tokens.version = held.version
+    AND tokens.token_address = held.token_address
+WHERE held.chain_id = $1 AND held.holder = $2 AND tokens.visibility = 'visible'
+    AND (held.balance > 0 OR $4)
+ORDER BY held.balance::numeric * tokens.price_e18::numeric DESC, held.token_address
+LIMIT $3
+
+-- name: add_user
+INSERT INTO users (wallet_address) VALUES ($1::bytea) ON CONFLICT (wallet_address) DO NOTHING
+
+-- name: add_pending
+INSERT INTO transactions (
+    chain_id, tx_hash, position, user_address, token_address, type, eth_amount, token_amount,
+    status, receipt_due
+)
+SELECT
+    $1, $2::bytea, -1, $3::bytea, $4::bytea, $5, $6::numeric, $7::numeric, 'PENDING', TRUE
+WHERE NOT EXISTS (
+    SELECT FROM transactions WHERE chain_id = $1 AND tx_hash = $2 AND position >= 0
+)
+ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
+
+-- name: want_receipt
+-- Mined before it could be added: only its gas is wanted.
+UPDATE transactions
+SET receipt_due = TRUE, updated_at = now()
+WHERE chain_id = $1 AND tx_hash = $2 AND gas_fee IS NULL AND position = (
+    SELECT min(position) FROM transactions
+    WHERE chain_id = $1 AND tx_hash = $2 AND position >= 0
+)
+
+-- name: cursor
+SELECT block_number, block_hash FROM cursors WHERE chain_id = $1 AND name = 'recorder'
+
+-- name: count_trades
+SELECT count(*) FROM transactions
+WHERE chain_id = $1 AND type IN ('BUY', 'SELL') AND position >= 0

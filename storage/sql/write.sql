@@ -1,0 +1,244 @@
+-- The statements of one write of the recorder, in the order of `storage/write.py`. $1 is the
+-- chain, the others are columns. Identity keys make each a no-op the second time; what is
+-- derived (counts, balances) is derived from rows that were really inserted.
+
+-- name: lock_cursor
+-- The fence: nothing is written unless the incarnation is still the caller's.
+SELECT block_number, block_hash, finalised_number
+FROM cursors
+WHERE chain_id = $1 AND name = $2 AND incarnation = $3
+FOR UPDATE
+
+-- name: move_cursor
+UPDATE cursors
+SET block_number = $3, block_hash = $4::bytea, block_time = greatest(block_time, $5), updated_at = now()
+WHERE chain_id = $1 AND name = $2
+
+-- name: users
+INSERT INTO users (wallet_address)
+SELECT unnest($1::bytea[])
+ON CONFLICT (wallet_address) DO NOTHING
+
+-- name: tokens
+INSERT INTO tokens (
+    chain_id, version, token_address, bucket, launchpad, creator, pair,
+    name, symbol, name_key, symbol_key, metadata_hash,
+    tx_hash, block_number, tx_index, log_index, block_time,
+    curve_id, curve_family, curve_a, curve_b, curve_supply, pool_supply,
+    protocol_bps, creator_bps, launch_bps, launch_blocks, pool_protocol_bps, pool_creator_bps,
+    price_e18, market_cap_wei
+)
+SELECT $1, input.*
+FROM unnest(
+    $2::integer[], $3::bytea[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bytea[],
+    $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[],
+    $13::bytea[], $14::bigint[], $15::integer[], $16::integer[], $17::bigint[],
+    $18::bigint[], $19::smallint[], $20::numeric[], $21::numeric[], $22::numeric[],
+    $23::numeric[],
+    $24::integer[], $25::integer[], $26::integer[], $27::integer[], $28::integer[],
+    $29::integer[],
+    $30::numeric[], $31::numeric[]
+) AS input
+ON CONFLICT (chain_id, version, token_address) DO NOTHING
+
+-- name: events
+-- The bucket is the token's, which stands in its row since the statement before.
+INSERT INTO events (
+    chain_id, tx_hash, position, version, block_number, block_hash, block_time, tx_index,
+    log_index, emitter, kind, token_address, event_seq, payload, bucket
+)
+SELECT $1, input.*, tokens.bucket
+FROM unnest(
+    $2::bytea[], $3::integer[], $4::integer[], $5::bigint[], $6::bytea[], $7::bigint[],
+    $8::integer[], $9::integer[], $10::bytea[], $11::text[], $12::bytea[], $13::bigint[],
+    $14::text[]::jsonb[]
+) AS input (
+    tx_hash, position, version, block_number, block_hash, block_time, tx_index,
+    log_index, emitter, kind, token, event_seq, payload
+)
+LEFT JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
+ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
+
+-- name: transactions
+WITH fresh AS (
+    INSERT INTO transactions (
+        chain_id, tx_hash, position, version, block_number, tx_index, log_index, block_time,
+        token_address, user_address, recipient, type, eth_amount, token_amount, price_e18,
+        protocol_fee, creator_fee, venue, tag, status
+    )
+    SELECT $1, input.*, 'CONFIRMED'
+    FROM unnest(
+        $2::bytea[], $3::integer[], $4::integer[], $5::bigint[], $6::integer[], $7::integer[],
+        $8::bigint[], $9::bytea[], $10::bytea[], $11::bytea[], $12::text[], $13::numeric[],
+        $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[], $18::smallint[],
+        $19::bytea[]
+    ) AS input
+    ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
+    RETURNING version, token_address, user_address, type, eth_amount, token_amount
+),
+traded AS (
+    SELECT
+        version, token_address, user_address,
+        count(*) AS trades,
+        coalesce(sum(token_amount) FILTER (WHERE type = 'BUY'), 0) AS bought_tokens,
+        coalesce(sum(token_amount) FILTER (WHERE type = 'SELL'), 0) AS sold_tokens,
+        coalesce(sum(eth_amount) FILTER (WHERE type = 'BUY'), 0) AS spent_wei,
+        coalesce(sum(eth_amount) FILTER (WHERE type = 'SELL'), 0) AS received_wei
+    FROM fresh
+    WHERE type IN ('BUY', 'SELL')
+    GROUP BY version, token_address, user_address
+),
+positions AS (
+    INSERT INTO balances AS held (
+        chain_id, version, token_address, holder,
+        bought_tokens, sold_tokens, spent_wei, received_wei
+    )
+    SELECT
+        $1, version, token_address, user_address,
+        bought_tokens, sold_tokens, spent_wei, received_wei
+    FROM traded
+    ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
+        bought_tokens = held.bought_tokens + EXCLUDED.bought_tokens,
+        sold_tokens = held.sold_tokens + EXCLUDED.sold_tokens,
+        spent_wei = held.spent_wei + EXCLUDED.spent_wei,
+        received_wei = held.received_wei + EXCLUDED.received_wei,
+        updated_at = now()
+)
+UPDATE tokens
+SET trades = tokens.trades + added.trades
+FROM (
+    SELECT version, token_address, sum(trades) AS trades FROM traded GROUP BY 1, 2
+) AS added
+WHERE tokens.chain_id = $1 AND tokens.version = added.version
+    AND tokens.token_address = added.token_address
+
+-- name: replace_pending
+-- The mined rows stand since the statement before; the first takes over the wait for the
+-- receipt unless its gas is known already.
+WITH replaced AS (
+    DELETE FROM transactions
+    WHERE chain_id = $1 AND position = -1 AND tx_hash = ANY ($2::bytea[])
+    RETURNING tx_hash, gas_fee
+),
+firsts AS (
+    SELECT mined.tx_hash, min(mined.position) AS position
+    FROM transactions AS mined
+    JOIN replaced ON mined.tx_hash = replaced.tx_hash
+    WHERE mined.chain_id = $1 AND mined.position >= 0
+    GROUP BY mined.tx_hash
+)
+UPDATE transactions
+SET
+    gas_fee = replaced.gas_fee,
+    receipt_due = replaced.gas_fee IS NULL AND transactions.position = firsts.position,
+    updated_at = now()
+FROM replaced
+JOIN firsts ON firsts.tx_hash = replaced.tx_hash
+WHERE transactions.chain_id = $1 AND transactions.tx_hash = replaced.tx_hash
+    AND transactions.position >= 0
+
+-- name: transfers
+-- Balances by one writer at a time (the cursor's lock), so old + change is safe.
+WITH fresh AS (
+    INSERT INTO transfers (
+        chain_id, tx_hash, position, version, block_number, block_hash, block_time, tx_index,
+        log_index, token_address, sender, recipient, amount
+    )
+    SELECT $1, input.*
+    FROM unnest(
+        $2::bytea[], $3::integer[], $4::integer[], $5::bigint[], $6::bytea[], $7::bigint[],
+        $8::integer[], $9::integer[], $10::bytea[], $11::bytea[], $12::bytea[], $13::numeric[]
+    ) AS input
+    ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
+    RETURNING version, token_address, sender, recipient, amount
+),
+changes AS (
+    SELECT version, token_address, holder, sum(change) AS change
+    FROM (
+        SELECT version, token_address, recipient AS holder, amount::numeric AS change FROM fresh
+        UNION ALL
+        SELECT version, token_address, sender, -(amount::numeric) FROM fresh
+    ) AS sides
+    WHERE holder <> decode(repeat('00', 20), 'hex')
+    GROUP BY version, token_address, holder
+),
+moved AS (
+    SELECT changes.*, coalesce(held.balance, 0)::numeric AS balance
+    FROM changes
+    LEFT JOIN balances AS held
+        ON held.chain_id = $1 AND held.version = changes.version
+        AND held.token_address = changes.token_address AND held.holder = changes.holder
+),
+stored AS (
+    INSERT INTO balances (chain_id, version, token_address, holder, balance)
+    SELECT $1, version, token_address, holder, balance + change FROM moved
+    ON CONFLICT (chain_id, version, token_address, holder)
+        DO UPDATE SET balance = EXCLUDED.balance, updated_at = now()
+)
+UPDATE tokens
+SET holders = tokens.holders + counted.joined - counted.gone
+FROM (
+    SELECT
+        moved.version, moved.token_address,
+        count(*) FILTER (WHERE balance = 0 AND change > 0) AS joined,
+        count(*) FILTER (WHERE balance > 0 AND balance + change = 0) AS gone
+    FROM moved
+    JOIN tokens
+        ON tokens.chain_id = $1 AND tokens.version = moved.version
+        AND tokens.token_address = moved.token_address
+    WHERE moved.holder NOT IN (tokens.launchpad, tokens.pair)
+    GROUP BY moved.version, moved.token_address
+) AS counted
+WHERE tokens.chain_id = $1 AND tokens.version = counted.version
+    AND tokens.token_address = counted.token_address AND counted.joined <> counted.gone
+
+-- name: candles
+INSERT INTO price_history AS kept (
+    chain_id, version, token_address, time, open, high, low, close,
+    volume_eth, volume_token, trades
+)
+SELECT
+    $1, tokens.version, input.token, input.time, input.open, input.high, input.low,
+    input.close, input.volume_eth, input.volume_token, input.trades
+FROM unnest(
+    $2::bytea[], $3::bigint[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[],
+    $8::numeric[], $9::numeric[], $10::integer[]
+) AS input (token, time, open, high, low, close, volume_eth, volume_token, trades)
+JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
+ON CONFLICT (chain_id, version, token_address, time) DO UPDATE SET
+    high = greatest(kept.high, EXCLUDED.high),
+    low = least(kept.low, EXCLUDED.low),
+    close = EXCLUDED.close,
+    volume_eth = kept.volume_eth + EXCLUDED.volume_eth,
+    volume_token = kept.volume_token + EXCLUDED.volume_token,
+    trades = kept.trades + EXCLUDED.trades,
+    updated_at = now()
+
+-- name: markets
+UPDATE tokens
+SET
+    phase = input.phase, sold = input.sold, raised = input.raised, seq = input.seq,
+    price_e18 = input.price_e18, market_cap_wei = input.market_cap_wei,
+    graduated_at = CASE
+        WHEN input.phase = 'graduated' THEN coalesce(tokens.graduated_at, input.block_time)
+    END,
+    updated_at = now()
+FROM unnest(
+    $2::bytea[], $3::text[], $4::numeric[], $5::numeric[], $6::bigint[], $7::numeric[],
+    $8::numeric[], $9::bigint[]
+) AS input (token, phase, sold, raised, seq, price_e18, market_cap_wei, block_time)
+WHERE tokens.chain_id = $1 AND tokens.token_address = input.token
+
+-- name: outbox
+-- A block may be final before it is recorded; its work is visible at once.
+INSERT INTO outbox (
+    chain_id, key, topic, token_address, block_number, payload, version, visible_at
+)
+SELECT
+    $1, input.*, tokens.version,
+    CASE WHEN input.block_number <= cursors.finalised_number THEN now() END
+FROM unnest($3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::text[]::jsonb[])
+    AS input (key, topic, token, block_number, payload)
+JOIN cursors ON cursors.chain_id = $1 AND cursors.name = $2
+LEFT JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
+ON CONFLICT (chain_id, key) DO NOTHING

@@ -1,0 +1,155 @@
+"""Ticks over Redis: one channel for all, and a bounded stream a topic for resume."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from engine.limits import TICK_STREAM_LENGTH, TICK_STREAM_S
+from engine.messages import Tick
+from storage import valkey
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from redis.asyncio.client import PubSub
+
+RECONNECT_MIN_S = 0.05
+RECONNECT_MAX_S = 1.0
+# A half-open socket is silent: ask after each silence, give up after three without a word.
+SILENCE_S = 1.0
+SILENCES_MAX = 3
+
+
+class Ticks:
+    """Publishes and hears ticks. A message is the JSON object
+    `{topic, event, seq, generation, bucket, incarnation, data}`.
+    """
+
+    def __init__(self, client: "Redis", *, namespace: str = valkey.NAMESPACE) -> None:
+        self._client = client
+        self._publish = valkey.Script(client, "publish")
+        self._publish_counted = valkey.Script(client, "publish_counted")
+        self._namespace = namespace
+        self._channel = f"{namespace}:ticks"
+
+    async def publish(self, bucket: int, incarnation: int, ticks: Sequence[Tick]) -> bool:
+        """Publishes in order, all or none. False: a higher incarnation owns the bucket.
+
+        Raises TransientError (store_unavailable); whether they went out is then unknown.
+        """
+        arguments: list[str | int | bytes] = [
+            incarnation,
+            self._channel,
+            self._stream(""),
+            TICK_STREAM_LENGTH,
+            TICK_STREAM_S,
+        ]
+        for tick in ticks:
+            arguments += [tick.topic, _message(tick, bucket, incarnation)]
+        fence = f"{self._namespace}:fence:{bucket}"
+        return bool(await self._publish.run([fence], arguments))
+
+    async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None:
+        """Publishes on a topic that no bucket owns; Redis counts its `seq`. Bucket is -1.
+
+        Raises TransientError (store_unavailable).
+        """
+        head = {"topic": topic, "event": event, "bucket": -1, "incarnation": 0, "data": data}
+        await self._publish_counted.run(
+            [f"{self._namespace}:counter:{topic}", self._stream(topic)],
+            [
+                self._channel,
+                TICK_STREAM_LENGTH,
+                TICK_STREAM_S,
+                secrets.token_hex(8),
+                orjson.dumps(head)[:-1],
+            ],
+        )
+
+    async def replay(self, topic: str, *, generation: str, after_seq: int) -> list[bytes] | None:
+        """Messages of the topic after `after_seq`, in order; None when some of them are gone or
+        the generation is another: the client needs a snapshot.
+
+        Raises TransientError (store_unavailable).
+        """
+        async with valkey.guarded():
+            entries: Any = await self._client.xrange(self._stream(topic))
+        messages: list[bytes] = [fields[b"message"] for _, fields in entries]
+        heads = [orjson.loads(message) for message in messages]
+        if not heads or heads[-1]["generation"] != generation or heads[-1]["seq"] < after_seq:
+            return None
+        found = [
+            (head["seq"], message)
+            for head, message in zip(heads, messages, strict=True)
+            if head["generation"] == generation and head["seq"] > after_seq
+        ]
+        whole = [seq for seq, _ in found] == list(range(after_seq + 1, heads[-1]["seq"] + 1))
+        return [message for _, message in found] if whole else None
+
+    async def listen(self, on_subscribed: Callable[[], None] | None = None) -> AsyncIterator[bytes]:
+        """Every message published from now on, for ever. A lost connection is made anew; what
+        was published meanwhile is missing and shows as a gap in `seq`.
+
+        `on_subscribed` is called each time that messages begin (again) to arrive.
+        """
+        pause_s = RECONNECT_MIN_S
+        while True:
+            try:
+                async for kind, data in self._subscribed():
+                    pause_s = RECONNECT_MIN_S
+                    if kind == "message":
+                        yield data
+                    elif on_subscribed:
+                        on_subscribed()
+            except Exception as error:
+                if not valkey.unavailable(error):
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RECONNECT_MAX_S)
+
+    async def _subscribed(self) -> AsyncIterator[tuple[str, bytes]]:
+        pubsub = self._client.pubsub()
+        try:
+            await pubsub.subscribe(self._channel)
+            silences = 0
+            while silences < SILENCES_MAX:
+                reply = await pubsub.get_message(timeout=SILENCE_S)
+                silences = 0 if reply else silences + 1
+                if reply is None:
+                    await pubsub.ping()
+                elif reply["type"] in ("message", "subscribe"):
+                    yield reply["type"], _data(reply)
+        finally:
+            await _close(pubsub)
+
+    def _stream(self, topic: str) -> str:
+        return f"{self._namespace}:stream:{topic}"
+
+
+def _message(tick: Tick, bucket: int, incarnation: int) -> bytes:
+    return orjson.dumps(
+        {
+            "topic": tick.topic,
+            "event": tick.event,
+            "seq": tick.seq,
+            "generation": tick.generation,
+            "bucket": bucket,
+            "incarnation": incarnation,
+            "data": tick.data,
+        }
+    )
+
+
+def _data(reply: dict[str, Any]) -> bytes:
+    data = reply["data"]
+    return data if isinstance(data, bytes) else b""
+
+
+async def _close(pubsub: "PubSub") -> None:
+    try:
+        await pubsub.aclose()  # type: ignore[no-untyped-call]
+    except Exception as error:
+        if not valkey.unavailable(error):
+            raise

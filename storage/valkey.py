@@ -1,0 +1,76 @@
+"""Redis or Valkey: the client, its errors, and scripts. Redis 6.2 commands and Lua only.
+
+One server (or one with replicas), not a Redis cluster: scripts build keys from arguments.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from engine.errors import TransientError
+from storage import queries
+
+NAMESPACE = "risecurve"
+
+_PASSING = (
+    exceptions.ConnectionError,  # also loading, and no free connection in time
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,  # a replica, after a failover
+    exceptions.OutOfMemoryError,
+    OSError,
+    TimeoutError,
+)
+
+
+def connect(url: str, *, size: int = 32, timeout_s: float = 5.0) -> "Redis":
+    """A client of up to `size` connections. Nothing is sent until the first call.
+
+    Calls are not repeated: a publication that may have happened must not happen twice.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=size,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis.from_pool(pool)
+
+
+def unavailable(error: BaseException) -> bool:
+    """Whether the store is to blame and the same call may succeed later."""
+    return isinstance(error, _PASSING)
+
+
+@asynccontextmanager
+async def guarded() -> AsyncIterator[None]:
+    """Turns trouble with the server inside it into TransientError (store_unavailable)."""
+    try:
+        yield
+    except _PASSING as error:
+        raise TransientError(
+            "store_unavailable", f"Expected Redis to answer, was {type(error).__name__}"
+        ) from error
+
+
+async def ping(client: "Redis") -> None:
+    """Returns when Redis answers. Raises TransientError (store_unavailable)."""
+    async with guarded():
+        await client.time()
+
+
+class Script:
+    """A Lua script of `storage/lua`, sent by its hash. Raises TransientError."""
+
+    def __init__(self, client: "Redis", name: str) -> None:
+        self._script = client.register_script(queries.lua(name))
+
+    async def run(self, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
+        async with guarded():
+            return await self._script(keys=keys, args=arguments)
