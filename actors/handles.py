@@ -37,21 +37,26 @@ def connect(settings: Settings, *, temp_dir: Path, cpus: int | None = None) -> N
     `temp_dir` holds Ray's session files; short, since Unix socket paths are. The
     environment must have been prepared (`deploy.ray_environment`) before Ray's import.
     """
-    common = {
-        "namespace": settings.actors.ray_namespace,
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-    }
     if settings.actors.ray_address:
-        ray.init(address=settings.actors.ray_address, **common)
+        join(settings, settings.actors.ray_address)
         return
     ray.init(
         include_dashboard=False,
         object_store_memory=80 * 1024 * 1024,
         num_cpus=cpus or 1,
         _temp_dir=str(temp_dir),
-        **common,
+        **_common(settings),
     )
+
+
+def join(settings: Settings, address: str) -> None:
+    """Connect to a Ray that runs."""
+    ray.init(address=address, **_common(settings))
+
+
+def address() -> str:
+    """Where the Ray of this process is, for other processes to join."""
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def disconnect() -> None:
@@ -132,6 +137,14 @@ class Cluster:
             handle = await asyncio.to_thread(ray.get_actor, name, self._namespace)
             self._handles[name] = handle
         return self._handles[name]
+
+
+def _common(settings: Settings) -> dict[str, Any]:
+    return {
+        "namespace": settings.actors.ray_namespace,
+        "log_to_driver": False,
+        "logging_level": "CRITICAL",
+    }
 
 
 def _is_worker(pid: int) -> bool:

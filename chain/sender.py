@@ -23,6 +23,8 @@ REVERTED = 3
 SYNC_TIMED_OUT = 4
 """EIP-7966: not mined in time, but in the mempool."""
 
+INVALID_PARAMS = -32602
+
 _OVERLOADED = frozenset({-32603, -32005, -32097, 429})
 _ALREADY = ("already known", "already imported", "known transaction", "alreadyknown")
 _POLL_S = 0.05
@@ -48,6 +50,7 @@ class Node:
         self._rpc = rpc
         self._chain = chain
         self._no_sync = False
+        self._no_sync_timeout = False
 
     async def call(
         self,
@@ -153,12 +156,7 @@ class Node:
     ) -> tuple[Receipt | None, RpcError | TransientError | None]:
         # (receipt, None) done; (None, None) sent, poll; (None, refusal) refused or unknown.
         try:
-            json = await self._rpc.call(
-                "eth_sendRawTransactionSync",
-                ["0x" + raw.hex(), int(timeout_s * 1000)],
-                timeout_s=timeout_s + self._chain.rpc_timeout_s,
-            )
-            return _receipt(json), None
+            return _receipt(await self._sync_call(raw, timeout_s)), None
         except RpcError as error:
             if error.code == METHOD_NOT_FOUND:
                 self._no_sync = True
@@ -169,11 +167,32 @@ class Node:
         except TransientError as error:
             return None, error
 
-    async def _found_or(self, tx_hash: bytes, refusal: RpcError | TransientError) -> Receipt:
+    async def _sync_call(self, raw: bytes, timeout_s: float) -> Any:
+        method, words = "eth_sendRawTransactionSync", ["0x" + raw.hex()]
+        if not self._no_sync_timeout:
+            try:
+                return await self._rpc.call(
+                    method,
+                    [*words, int(timeout_s * 1000)],
+                    timeout_s=timeout_s + self._chain.rpc_timeout_s,
+                )
+            except RpcError as error:
+                if error.code != INVALID_PARAMS:
+                    raise
+        # Either nonsense was sent, or the node (anvil) takes no timeout: then it is ours.
+        result = await self._rpc.call(method, words, timeout_s=timeout_s)
+        self._no_sync_timeout = True
+        return result
+
+    async def _found_or(self, tx_hash: bytes, refusal: RpcError | TransientError) -> Receipt | None:
         receipt = await self.receipt(tx_hash)
-        if receipt is None:
-            raise _blame(refusal) if isinstance(refusal, RpcError) else refusal
-        return receipt
+        if receipt is not None:
+            return receipt
+        if isinstance(refusal, RpcError):
+            raise _blame(refusal) from refusal
+        if await self._asked("eth_getTransactionByHash", ["0x" + tx_hash.hex()]) is None:
+            raise refusal
+        return None
 
     async def _asked(
         self, method: str, params: list[Any], *, timeout_s: float | None = None

@@ -16,6 +16,7 @@ from deploy.process import StartError
 
 TEMPORARY_PREFIX = "risecurve-"
 CHAIN_FILE = "chain.json"
+RAY_FOLDER_LENGTH_MAX = 37
 
 
 def clone_root() -> Path:
@@ -99,6 +100,22 @@ def secret(folder: Path, name: str) -> str:
     value = secrets.token_hex(32)
     write_atomic(file, value.encode(), mode=0o600)
     return value
+
+
+def ray_folder(folder: Path) -> Path:
+    """Where Ray keeps its session, private to us. Raises StartError if another user holds it.
+
+    Unix socket paths end at 107 bytes and Ray's own part takes 70, so a long data folder has
+    its Ray folder under the temporary one.
+    """
+    chosen = folder / "ray"
+    if len(str(chosen)) > RAY_FOLDER_LENGTH_MAX:
+        name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+        chosen = Path(tempfile.gettempdir()) / f"rc-{name}"
+    chosen.mkdir(mode=0o700, exist_ok=True)
+    if chosen.is_symlink() or chosen.stat().st_uid != os.geteuid():
+        raise StartError(f"{chosen} belongs to somebody else; set TMPDIR or DATA_DIR.")
+    return chosen
 
 
 def reset(folder: Path) -> None:

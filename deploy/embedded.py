@@ -30,6 +30,11 @@ STOP_TIMEOUT_S = 8.0
 CALL_TIMEOUT_S = 5.0
 REPLICA_SET = "rs0"
 ANVIL_GAS_LIMIT = 1_000_000_000
+# States behind the head that calls may name, of 1 MB on disk each when the chain is long: four
+# times the deepest reorg of a devnet. `--preserve-historical-states` would write them all to the
+# state file again each second (measured: 800 MB a second after an hour), so a chain that was
+# restarted answers calls from its last block on.
+ANVIL_STATES_MAX = 256
 ANVIL_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -176,6 +181,7 @@ class Embedded:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
+        shutil.rmtree(folder / "cache", ignore_errors=True)  # of a killed one
         server = process.spawn(
             f"anvil {chain_id}",
             [
@@ -183,6 +189,7 @@ class Embedded:
                 *("--host", "127.0.0.1", "--port", str(chosen), "--chain-id", str(chain_id)),
                 *("--gas-limit", str(ANVIL_GAS_LIMIT), "--hardfork", "prague", "--silent"),
                 *("--cache-path", str(folder / "cache"), "--timestamp", _genesis_time(folder)),
+                *("--max-persisted-states", str(ANVIL_STATES_MAX)),
                 *(_state_words(folder) if keep else ()),
                 *_mining_words(block_time),
                 *options,

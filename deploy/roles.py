@@ -25,6 +25,7 @@ from chain.signatures import verify_message
 from chain.source import ChainSource
 from chain.stream import LiveStream
 from deploy import logs
+from deploy.names import MONGO_DATABASE
 from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
 from engine.messages import FeedBatch, FeedPosition
 from engine.settings import Settings
@@ -40,7 +41,6 @@ from storage.snapshots import SnapshotStore
 from storage.ticks import Ticks
 
 FEED_TIMEOUT_S = 10.0
-MONGO_DATABASE = "risecurve"
 
 
 def slots(settings: Settings) -> dict[str, str]:
@@ -136,7 +136,7 @@ async def listener(context: Context) -> Role:
         StatusWanted: lambda _: built.status(),
         Drain: lambda _: built.stop(),
     }
-    return Role(handlers=handlers, run=_forever, log=log)
+    return Role(handlers=handlers, run=built.run, log=log)
 
 
 async def gateway(context: Context) -> Role:

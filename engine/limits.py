@@ -56,3 +56,24 @@ LIST_COUNT_MAX = 10_000
 
 TICK_STREAM_S = 3_600
 """A topic without ticks for this long is forgotten; its subscribers begin at a snapshot."""
+
+SOCKETS_MAX = 10_000
+"""Socket.IO connections of one gateway."""
+
+SOCKET_QUEUE_MAX = 1_000
+"""Packets that wait for one reader; a slower one is evicted (python-engineio has no bound)."""
+
+SOCKET_MESSAGE_BYTES_MAX = 16 * 1024
+"""One Socket.IO message from a client; the largest useful one is a quote."""
+
+SOCKET_CALLS_MAX = 1_000
+"""Calls of one socket under way at once; one more is `overloaded`."""
+
+TOPICS_REMEMBERED_MAX = 50_000
+"""Topics whose last `seq` a gateway remembers, the least recently heard forgotten first."""
+
+RATE_KEYS_MAX = 50_000
+"""Callers counted locally while Redis is away."""
+
+PAGE_MAX = 1_000_000
+"""Page numbers end here; what lies behind it is empty anyway (LIST_COUNT_MAX)."""

@@ -59,7 +59,8 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
     uint128 public protocolFees;
     bool public launchesPaused;
     FeeConfig private _fees;
-    CurveConfig[] private _curves;
+    uint256 public curveCount;
+    mapping(uint256 curveId => CurveConfig) private _curves;
     mapping(address token => Record) private _records;
     mapping(address creator => uint256) public creatorFees;
 
@@ -260,12 +261,8 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
 
     /// @inheritdoc ILaunchpad
     function curve(uint256 curveId) external view returns (CurveConfig memory) {
-        if (curveId >= _curves.length) revert UnknownCurve(curveId);
+        if (curveId >= curveCount) revert UnknownCurve(curveId);
         return _curves[curveId];
-    }
-
-    function curveCount() external view returns (uint256) {
-        return _curves.length;
     }
 
     /// @notice The fees of the next launch.
@@ -288,7 +285,7 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
             nameBytes == 0 || nameBytes > NAME_BYTES_MAX || symbolBytes == 0
                 || symbolBytes > SYMBOL_BYTES_MAX
         ) revert InvalidText();
-        if (params.curveId >= _curves.length) revert UnknownCurve(params.curveId);
+        if (params.curveId >= curveCount) revert UnknownCurve(params.curveId);
     }
 
     /// @dev `TokenCreated` stands before the token's first `Transfer`, so that a reader of logs
@@ -417,8 +414,8 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
 
     function _addCurve(CurveConfig memory config) private returns (uint256 curveId) {
         CurveMath.check(config);
-        curveId = _curves.length;
-        _curves.push(config);
+        curveId = curveCount++;
+        _curves[curveId] = config;
         emit CurveAdded(
             _nextEventSeq(),
             curveId,

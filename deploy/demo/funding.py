@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from eth_account import Account
 
 from chain.rpc import JsonRpc
+from deploy.devnet import DEVNET_KEY
 from deploy.process import StartError
 
 TRANSFER_GAS = 21_000
 WAIT_S = 30.0
-# The first account of every anvil: public, worthless, refused in production.
-DEVNET_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 
 
 async def fund(rpc: JsonRpc, chain_id: int, addresses: Sequence[str], amount_wei: int) -> None:

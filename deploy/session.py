@@ -1,0 +1,126 @@
+"""A connection to Ray with a system on it: a new local one, or one that runs already."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chain.rpc import JsonRpc
+from deploy import devnet, registry
+from deploy.environment import Environment
+from deploy.platform import Platform
+from deploy.runfile import RunFile
+from deploy.settings import chain_settings, compose
+from deploy.verify import Verdict, verify
+from engine.settings import Settings
+from storage import postgres
+
+if TYPE_CHECKING:
+    from deploy.system import System
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A system, its settings, and how others reach it."""
+
+    settings: Settings
+    system: "System"
+    file: RunFile
+
+    async def verify(self) -> Verdict:
+        """Every market in memory against the contract at the node's head."""
+        rise = self.settings.rise
+        rpc = JsonRpc(rise.rpc_url, timeout_s=30.0)
+        pool = await postgres.connect(self.settings.stores.database_url, size=1)
+        try:
+            head = int(await rpc.call("eth_blockNumber", []), 16)
+            rows = await pool.fetch(
+                "SELECT token_address, version, created_block FROM tokens WHERE chain_id = $1",
+                rise.chain_id,
+            )
+            recorded = {bytes(row[0]): (int(row[1]), int(row[2])) for row in rows}
+            return await verify(
+                calls=self.system.cluster,
+                directory=await self.system.directory(),
+                rpc=rpc,
+                chain=rise,
+                recorded=recorded,
+                head=head,
+            )
+        finally:
+            await pool.close()
+            await rpc.close()
+
+
+@contextlib.contextmanager
+def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
+    """Start Ray (or join RAY_ADDRESS) for this process; a local one ends with it."""
+    from actors import handles  # noqa: PLC0415 (Ray reads its environment at import)
+    from deploy.system import System  # noqa: PLC0415
+
+    say("Ray starts" if not carrier.settings.actors.ray_address else "Ray is joined")
+    handles.connect(carrier.settings, temp_dir=carrier.ray_folder)
+    try:
+        settings = carrier.settings
+        file = RunFile(
+            pid=os.getpid(),
+            api_url=f"http://127.0.0.1:{settings.gateway.api_port}",
+            ray_address=settings.actors.ray_address or handles.address(),
+            ray_folder=str(carrier.ray_folder),
+            rise_rpc=settings.rise.rpc_url,
+            rise_ws=settings.rise.ws_url,
+            sepolia_rpc=settings.sepolia.rpc_url if settings.sepolia else "",
+            sepolia_ws=settings.sepolia.ws_url if settings.sepolia else "",
+            database_url=settings.stores.database_url,
+            mongodb_url=settings.stores.mongodb_url,
+            redis_url=settings.stores.redis_url,
+        )
+        yield Session(settings, System(settings), file)
+    finally:
+        handles.disconnect()
+
+
+@contextlib.contextmanager
+def attached(environment: Environment, file: RunFile, data_dir: Path) -> Iterator[Session]:
+    """Join the Ray of a running system."""
+    from actors import handles  # noqa: PLC0415 (Ray reads its environment at import)
+    from deploy.system import System  # noqa: PLC0415
+
+    settings = _settings_of(environment, file, data_dir)
+    handles.join(settings, file.ray_address)
+    try:
+        yield Session(settings, System(settings), file)
+    finally:
+        handles.disconnect()
+
+
+def status_text(data: dict[str, Any]) -> str:
+    """The status for humans."""
+    lines = [f"{'ready' if data['ready'] else 'not ready'}, {data['buckets_owned']} buckets owned"]
+    for one in sorted(data["instances"], key=lambda row: str(row["slot"])):
+        counters = data["roles"].get(one["slot"]) or {}
+        shown = "  ".join(f"{name} {value}" for name, value in counters.items())
+        lines.append(f"  {one['slot']:<12} pid {one['pid']:<8} {shown}")
+    return "\n".join(lines)
+
+
+def _settings_of(environment: Environment, file: RunFile, data_dir: Path) -> Settings:
+    local_chain = not environment.rise_chain_rpc
+    given = environment.deployments_file
+    folder = data_dir if local_chain else Path(given or ".")
+    path = Path(given) if given else registry.path(folder, environment.rise_chain_id)
+    entry = registry.read(path, chain_id=environment.rise_chain_id)
+    rise = chain_settings(
+        environment, entry, rpc_url=file.rise_rpc, ws_url=file.rise_ws, local=local_chain
+    )
+    return compose(
+        environment,
+        data_dir=data_dir,
+        database_url=file.database_url,
+        mongodb_url=file.mongodb_url,
+        redis_url=file.redis_url,
+        rise=rise,
+        sepolia=None,
+    )

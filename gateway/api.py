@@ -1,0 +1,164 @@
+"""The doors of one node: REST and Socket.IO on one port.
+
+`start` returns with the port bound and the loops running; `stop` drains within a few seconds.
+Every part is handed in; this file puts them together and nothing else does.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from chain import signatures
+from engine.errors import RiseCurveError
+from engine.limits import BODY_BYTES_MAX
+from engine.settings import ChainSettings, GatewaySettings
+from gateway import middleware, routes
+from gateway.admission import ClientAddresses, InFlight, Limiter
+from gateway.auth import Login, access_tokens
+from gateway.context import CONTEXT, Context
+from gateway.launches import Launches
+from gateway.metrics import Metrics
+from gateway.ports import (
+    Documents,
+    Log,
+    Markets,
+    Node,
+    Nonces,
+    RateLimits,
+    Reads,
+    Ticks,
+    VerifyMessage,
+)
+from gateway.realtime import Realtime
+from gateway.submission import Submission
+
+SHUTDOWN_S = 3.0
+KEEP_ALIVE_S = 75.0
+
+
+class ApiGateway:
+    """REST and Socket.IO. Ports are those of `gateway.ports`; nothing here owns them."""
+
+    def __init__(
+        self,
+        *,
+        settings: GatewaySettings,
+        chain: ChainSettings,
+        markets: Markets,
+        reads: Reads,
+        documents: Documents,
+        nonces: Nonces,
+        rates: RateLimits,
+        ticks: Ticks,
+        node: Node,
+        sepolia: ChainSettings | None,
+        log: Log,
+        verify_message: VerifyMessage | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        tokens = access_tokens(settings, clock)
+        launches = Launches(node, chain)
+        metrics = Metrics()
+        self._log = log
+        self._settings = settings
+        self._context = Context(
+            settings=settings,
+            chain=chain,
+            sepolia=sepolia,
+            markets=markets,
+            reads=reads,
+            documents=documents,
+            limiter=Limiter(rates, log),
+            node=node,
+            log=log,
+            login=Login(
+                settings=settings,
+                chain=chain,
+                nonces=nonces,
+                documents=documents,
+                tokens=tokens,
+                verify_message=verify_message or partial(signatures.verify_message, node=node),
+                clock=clock,
+            ),
+            tokens=tokens,
+            launches=launches,
+            submission=Submission(node=node, reads=reads, chain=chain, launches=launches),
+            in_flight=InFlight(settings.requests_in_flight_max),
+            clients=ClientAddresses(settings.trusted_proxies),
+            metrics=metrics,
+            clock=clock,
+        )
+        metrics.in_flight.set_function(lambda: self._context.in_flight.now)
+        self._realtime = Realtime(self._context, ticks, _origins(settings))
+        self._runner: web.AppRunner | None = None
+        self._started = asyncio.Event()
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The bound port; 0 before the start."""
+        return self._port
+
+    async def start(self) -> None:
+        """Bind the port, then serve. Raises RiseCurveError("port_in_use") with one sentence."""
+        runner = web.AppRunner(
+            self._app(),
+            handle_signals=False,
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_S,
+            shutdown_timeout=SHUTDOWN_S,
+        )
+        await runner.setup()
+        site = web.TCPSite(runner, self._settings.host, self._settings.api_port)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise RiseCurveError(
+                "port_in_use",
+                f"Expected {self._settings.host}:{self._settings.api_port} to be free for the API, "
+                f"was not ({error.strerror}); set API_PORT to another port",
+            ) from error
+        self._runner = runner
+        self._port = int(runner.addresses[0][1])
+        await self._realtime.start()
+        self._started.set()
+        self._log.info("gateway_started", host=self._settings.host, port=self._port)
+
+    async def ready(self) -> None:
+        """Returns once the port is bound."""
+        await self._started.wait()
+
+    async def stop(self) -> None:
+        """Refuse what is new, let what is under way finish for a few seconds, end sockets."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        await self._realtime.stop()
+        await runner.cleanup()
+        self._started.clear()
+        self._log.info("gateway_stopped", port=self._port)
+
+    def _app(self) -> web.Application:
+        app = web.Application(
+            client_max_size=BODY_BYTES_MAX,
+            middlewares=[
+                middleware.identify,
+                middleware.cors(_origins(self._settings)),
+                middleware.answer_errors,
+                middleware.admit,
+            ],
+        )
+        app[CONTEXT] = self._context
+        app[middleware.TABLE] = routes.install(app)
+        self._realtime.install(app)
+        return app
+
+
+def _origins(settings: GatewaySettings) -> frozenset[str]:
+    own = urlsplit(settings.public_url)
+    return frozenset({*settings.cors_origins, f"{own.scheme}://{own.netloc}"})

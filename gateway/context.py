@@ -1,0 +1,52 @@
+"""What every handler reaches: the ports and the door's own parts, built once in `api`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from engine.settings import ChainSettings, GatewaySettings
+from gateway.admission import ClientAddresses, InFlight, Limiter
+from gateway.auth import AccessTokens, Identity, Login
+from gateway.launches import Launches
+from gateway.metrics import Metrics
+from gateway.ports import Documents, Log, Markets, Node, Reads
+from gateway.submission import Submission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Read-only after the start. `clock` is wall time in seconds."""
+
+    settings: GatewaySettings
+    chain: ChainSettings
+    sepolia: ChainSettings | None
+    markets: Markets
+    reads: Reads
+    documents: Documents
+    limiter: Limiter
+    node: Node
+    log: Log
+    login: Login
+    tokens: AccessTokens
+    launches: Launches
+    submission: Submission
+    in_flight: InFlight
+    clients: ClientAddresses
+    metrics: Metrics
+    clock: Callable[[], float] = time.time
+
+
+CONTEXT: web.AppKey[Context] = web.AppKey("context", Context)
+IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
+
+
+def context_of(request: web.Request) -> Context:
+    """The application's context."""
+    return request.app[CONTEXT]
+
+
+def identity_of(request: web.Request) -> Identity:
+    """Who is logged in; only routes that need a login may ask."""
+    return request[IDENTITY]

@@ -1,0 +1,131 @@
+"""One loop over all ticks, out to the readers of each topic; encoded once a topic.
+
+The cases of a message, in the order of the code:
+  1. its bucket has been heard with a higher incarnation: an old owner, refused;
+  2. same generation and a `seq` that was heard already: a repeat, dropped;
+  3. else it is remembered as the topic's last and put on each reader's queue.
+Putting never waits: a reader whose queue is full is the reader's own trouble.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from engine.limits import TOPICS_REMEMBERED_MAX
+from gateway.metrics import Metrics
+from gateway.ports import Log, Ticks
+
+RESTART_PAUSE_S = 1.0
+
+
+class Reader(Protocol):
+    """One subscriber. `push` never waits and never raises."""
+
+    def push(self, packet: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """Where a topic's numbering stands."""
+
+    generation: str
+    seq: int
+
+
+class Fanout:
+    """`encode(event, payload)` makes the one packet that all readers of a message share."""
+
+    def __init__(
+        self,
+        *,
+        ticks: Ticks,
+        encode: Callable[[str, bytes], Any],
+        metrics: Metrics,
+        log: Log,
+        topics_max: int = TOPICS_REMEMBERED_MAX,
+    ) -> None:
+        self._ticks = ticks
+        self._encode = encode
+        self._metrics = metrics
+        self._log = log
+        self._topics_max = topics_max
+        self._readers: dict[str, dict[Reader, None]] = {}
+        self._last: OrderedDict[str, Last] = OrderedDict()
+        self._incarnations: dict[int, int] = {}
+
+    def join(self, topic: str, reader: Reader) -> None:
+        """From now on `reader` gets every message of `topic`."""
+        readers = self._readers.setdefault(topic, {})
+        if reader not in readers:
+            readers[reader] = None
+            self._metrics.subscriptions.inc()
+
+    def leave(self, topic: str, reader: Reader) -> None:
+        """No more messages of `topic`."""
+        readers = self._readers.get(topic, {})
+        if reader in readers:
+            del readers[reader]
+            self._metrics.subscriptions.dec()
+            if not readers:
+                del self._readers[topic]
+
+    def last(self, topic: str) -> Last | None:
+        """The last message heard of a topic; None: not one since listening began (again)."""
+        return self._last.get(topic)
+
+    async def run(self) -> None:
+        """Listen until cancelled. A fault is logged once and listening begins again."""
+        while True:
+            try:
+                async for message in self._ticks.listen(on_subscribed=self._last.clear):
+                    self.hear(message)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                self._log.error("fanout_failed", exc_info=error)
+            await asyncio.sleep(RESTART_PAUSE_S)
+
+    def hear(self, message: bytes) -> None:
+        """One message as it was published."""
+        try:
+            tick = orjson.loads(message)
+            topic, event = tick["topic"], tick["event"]
+            bucket, incarnation = int(tick["bucket"]), int(tick["incarnation"])
+            last = Last(str(tick["generation"]), int(tick["seq"]))
+        except (ValueError, KeyError, TypeError) as error:
+            self._log.warning("tick_unreadable", error=repr(error))
+            return
+        self._metrics.ticks.inc()
+        if not self._accept(bucket, incarnation) or not self._remember(topic, last):
+            self._metrics.ticks_refused.inc()
+            return
+        readers = self._readers.get(topic)
+        if not readers:
+            return
+        payload = {"topic": topic, "seq": last.seq, "generation": last.generation}
+        packet = self._encode(event, orjson.dumps(payload | {"data": tick["data"]}))
+        for reader in list(readers):
+            reader.push(packet)
+        self._metrics.pushed.inc(len(readers))
+
+    def _accept(self, bucket: int, incarnation: int) -> bool:
+        if bucket < 0:
+            return True
+        if incarnation < self._incarnations.get(bucket, 0):
+            return False
+        self._incarnations[bucket] = incarnation
+        return True
+
+    def _remember(self, topic: str, last: Last) -> bool:
+        known = self._last.get(topic)
+        if known is not None and known.generation == last.generation and last.seq <= known.seq:
+            return False
+        self._last[topic] = last
+        self._last.move_to_end(topic)
+        if len(self._last) > self._topics_max:
+            self._last.popitem(last=False)
+        return True

@@ -1,0 +1,61 @@
+"""Counters of one gateway, in a registry of its own: Ray fills the process's default one."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
+
+
+class Metrics:
+    """Labels are bounded: routes by their template, outcomes by stable code."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        self._requests = Counter(
+            "risecurve_http_requests_total",
+            "Requests answered",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "risecurve_http_request_seconds",
+            "Time to the answer",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._quotes = Counter(
+            "risecurve_quotes_total",
+            "Quotes answered",
+            ["door", "outcome"],
+            registry=self._registry,
+        )
+        self.in_flight = self._gauge("http_in_flight", "Requests under way")
+        self.sockets = self._gauge("sockets", "Socket.IO connections")
+        self.subscriptions = self._gauge("subscriptions", "Topics subscribed to, all sockets")
+        self.ticks = self._counter("ticks_total", "Ticks heard")
+        self.ticks_refused = self._counter("ticks_refused_total", "Ticks refused: older owner")
+        self.pushed = self._counter("pushes_total", "Messages put on sockets' queues")
+        self.evicted = self._counter("evicted_total", "Sockets evicted: slow readers")
+
+    def request(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """One request was answered."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def quote(self, door: str, outcome: str) -> None:
+        """One quote was answered with `ok` or a code."""
+        self._quotes.labels(door, outcome).inc()
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self._registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"risecurve_{name}", text, registry=self._registry)
+
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(f"risecurve_{name}", text, registry=self._registry)

@@ -1,0 +1,157 @@
+"""What happens to every request, from the outside in: ids, CORS, errors, admission, login.
+
+Socket.IO's own path is passed through: its long polls and sockets are bounded in `realtime`.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection
+from secrets import token_hex
+
+import structlog
+from aiohttp import web
+
+from engine.settings import GatewaySettings
+from gateway.admission import Budget, refuse
+from gateway.auth import bearer
+from gateway.context import IDENTITY, context_of
+from gateway.errors import public, response_of
+from gateway.routes import Access, Route, Spent, Table
+
+REQUEST_ID = "X-Request-Id"
+CORRELATION_ID = "X-Correlation-Id"
+SOCKET_PATH = "/socket.io/"
+
+TABLE: web.AppKey[Table] = web.AppKey("table", Table)
+_CORS_METHODS = "GET, POST, OPTIONS"
+_CORS_REQUEST_HEADERS = f"Authorization, Content-Type, {REQUEST_ID}, {CORRELATION_ID}"
+_CORS_SHOWN = (
+    f"{REQUEST_ID}, {CORRELATION_ID}, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
+    "Retry-After"
+)
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Next], Awaitable[web.StreamResponse]]
+HEADERS: web.RequestKey[dict[str, str]] = web.RequestKey("headers", dict)
+
+
+@web.middleware
+async def identify(request: web.Request, handler: Next) -> web.StreamResponse:
+    """A request id and a correlation id: the caller's if they are plain, else made; bound to
+    the logs and returned. Counts the answer.
+    """
+    if request.path.startswith(SOCKET_PATH):
+        return await handler(request)
+    request_id = _given(request, REQUEST_ID) or token_hex(16)
+    correlation_id = _given(request, CORRELATION_ID) or request_id
+    began = time.perf_counter()
+    request[HEADERS] = {}
+    with structlog.contextvars.bound_contextvars(
+        request_id=request_id, correlation_id=correlation_id
+    ):
+        response = await handler(request)
+    response.headers[REQUEST_ID] = request_id
+    response.headers[CORRELATION_ID] = correlation_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.update(request[HEADERS])
+    route = request.app[TABLE].of(request)
+    context_of(request).metrics.request(
+        method=request.method if route else "OTHER",
+        route=route.path if route else "unknown",
+        status=response.status,
+        seconds=time.perf_counter() - began,
+    )
+    return response
+
+
+def cors(origins: Collection[str]) -> Middleware:
+    """Answers preflights and names the origin, if it is exactly one of `origins`."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Next) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if request.path.startswith(SOCKET_PATH) or origin is None or origin not in origins:
+            return await handler(request)
+        preflight = "Access-Control-Request-Method" in request.headers
+        if request.method == "OPTIONS" and preflight:
+            response: web.StreamResponse = web.Response(status=204)
+            response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
+            response.headers["Access-Control-Allow-Headers"] = _CORS_REQUEST_HEADERS
+            response.headers["Access-Control-Max-Age"] = "600"
+        else:
+            response = await handler(request)
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = _CORS_SHOWN
+        response.headers.add("Vary", "Origin")
+        return response
+
+    return middleware
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Every error becomes the seed's ErrorResponse; a bug is logged, once, here."""
+    if request.path.startswith(SOCKET_PATH):
+        return await handler(request)
+    try:
+        return await handler(request)
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        if not isinstance(error, web.HTTPException) and public(error) is None:
+            context_of(request).log.error(
+                "request_failed", method=request.method, path=request.path, exc_info=error
+            )
+        return response_of(error)
+
+
+@web.middleware
+async def admit(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Bounds: how many at once, who may, how often, and for how long."""
+    if request.path.startswith(SOCKET_PATH):
+        return await handler(request)
+    context = context_of(request)
+    route = request.app[TABLE].of(request)
+    if route is not None and route.budget is Spent.NOTHING:
+        async with asyncio.timeout(context.settings.request_timeout_s):
+            return await handler(request)
+    with context.in_flight.one():
+        async with asyncio.timeout(context.settings.request_timeout_s):
+            await _spend(request, route)
+            return await handler(request)
+
+
+async def _spend(request: web.Request, route: Route | None) -> None:
+    context = context_of(request)
+    who = client_address(request)
+    if route is not None and route.access is Access.USER:
+        identity = context.tokens.read(bearer(request.headers.get("Authorization")))
+        request[IDENTITY] = identity
+        who = "0x" + identity.address.hex()
+    budget = budget_of(route.budget if route else Spent.READ, context.settings)
+    allowance = await context.limiter.take(budget, who)
+    request[HEADERS].update(allowance.headers)
+    if not allowance.allowed:
+        raise refuse(allowance)
+
+
+def budget_of(spent: Spent, settings: GatewaySettings) -> Budget:
+    """The seed's 100 in 15 minutes for what writes, 600 a minute for what reads."""
+    if spent in (Spent.WRITE, Spent.USER_WRITE):
+        return Budget(spent.value, settings.writes_per_window, settings.write_window_s)
+    return Budget(spent.value, settings.reads_per_minute, 60)
+
+
+def client_address(request: web.Request) -> str:
+    """The client's IP as the trusted proxies tell it."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    forwarded = request.headers.getall("X-Forwarded-For", [])
+    return context_of(request).clients.of(peer[0] if peer else None, forwarded)
+
+
+def _given(request: web.Request, name: str) -> str | None:
+    value = request.headers.get(name, "")
+    return value if _ID.fullmatch(value) else None

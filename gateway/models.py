@@ -1,0 +1,151 @@
+"""What requests look like. One class a body or query; the field names are the seed's."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from engine.limits import BODY_BYTES_MAX, PAGE_LIMIT_DEFAULT
+from gateway import siwe
+from gateway.fields import (
+    Address,
+    Amount,
+    BlockNumber,
+    Boolean,
+    Cursor,
+    Limit,
+    Line,
+    Link,
+    Page,
+    Query,
+    Resolution,
+    Side,
+    Slippage,
+    Strict,
+    Text,
+    hex_of,
+)
+from gateway.units import SLIPPAGE_BPS_DEFAULT
+
+SIGNATURE_BYTES_MAX = 8 * 1024
+TOPIC_CHARACTERS_MAX = 64
+
+
+class Empty(Strict):
+    """No fields; a body may be absent."""
+
+
+class ConnectRequest(Strict):
+    """A signed EIP-4361 message."""
+
+    wallet_address: Address
+    signature: hex_of(SIGNATURE_BYTES_MAX)  # type: ignore[valid-type]
+    message: Annotated[Text, Field(max_length=siwe.MESSAGE_CHARACTERS_MAX)]
+
+
+class CreateRequest(Strict):
+    """A launch. Lengths are in characters after NFC."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=50)]
+    symbol: Annotated[Line, Field(min_length=1, max_length=10)]
+    description: Annotated[Text, Field(max_length=500)] | None = None
+    image_url: Link | None = None
+    website: Link | None = None
+    telegram: Link | None = None
+    twitter: Link | None = None
+    curve: Literal["constant_product", "linear"] = "constant_product"
+    initial_buy_eth: Amount | None = None
+    slippage: Slippage = SLIPPAGE_BPS_DEFAULT
+
+    @property
+    def fields(self) -> dict[str, str | None]:
+        """The seven that are hashed."""
+        return {
+            "name": self.name,
+            "symbol": self.symbol,
+            "description": self.description,
+            "imageUrl": self.image_url,
+            "website": self.website,
+            "telegram": self.telegram,
+            "twitter": self.twitter,
+        }
+
+
+class QuoteBody(Strict):
+    """`amount` is ETH for a buy and tokens for a sell, the other way round in exactOut."""
+
+    token_address: Address
+    type: Side
+    amount: Amount
+    mode: Literal["exactIn", "exactOut"] = "exactIn"
+    slippage: Slippage = SLIPPAGE_BPS_DEFAULT
+    for_block: BlockNumber | None = None
+    finality: Literal["preconfirmed", "sealed"] = "preconfirmed"
+
+
+class TradeBody(Strict):
+    """Of a trade one amount is given; which one decides exact-in or exact-out."""
+
+    token_address: Address
+    eth_amount: Amount | None = None
+    token_amount: Amount | None = None
+    slippage: Slippage = SLIPPAGE_BPS_DEFAULT
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        if (self.eth_amount is None) == (self.token_amount is None):
+            raise PydanticCustomError(
+                "invalid_request", "Expected exactly one of ethAmount and tokenAmount"
+            )
+        return self
+
+
+class BuyRequest(TradeBody):
+    """`ethAmount` to spend (the seed's), or `tokenAmount` to get."""
+
+
+class SellRequest(TradeBody):
+    """`tokenAmount` to sell (the seed's), or `ethAmount` to get."""
+
+
+class SubmitRequest(Strict):
+    """A signed transaction as a wallet gives it."""
+
+    raw_transaction: hex_of(BODY_BYTES_MAX // 2)  # type: ignore[valid-type]
+
+
+class TokensQuery(Query):
+    """The seed's GetTokensQuery."""
+
+    page: Page = 1
+    limit: Limit = PAGE_LIMIT_DEFAULT
+    search: Annotated[Text, Field(max_length=100)] | None = None
+    sort_by: Literal["created", "marketCap", "volume"] = "created"
+    order_by: Literal["asc", "desc"] = "desc"
+    graduated: Boolean | None = None
+
+
+class ChartQuery(Query):
+    """`resolution` in minutes; by default one that suits the timeframe."""
+
+    timeframe: Literal["1h", "24h", "7d", "30d"] = "24h"
+    resolution: Resolution | None = None
+
+
+class HistoryQuery(Query):
+    """`cursor` of an earlier page goes on from there; `page` does not count then."""
+
+    page: Page = 1
+    limit: Limit = PAGE_LIMIT_DEFAULT
+    cursor: Cursor | None = None
+
+
+class SubscribeRequest(Strict):
+    """A topic of Socket.IO. `since` asks for what was missed; it is answered by `gap`."""
+
+    topic: Annotated[Text, Field(max_length=TOPIC_CHARACTERS_MAX)]
+    since: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
+
+
+class UnsubscribeRequest(Strict):
+    topic: Annotated[Text, Field(max_length=TOPIC_CHARACTERS_MAX)]

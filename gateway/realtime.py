@@ -1,0 +1,291 @@
+"""Socket.IO on the API's port: `quote`, `subscribe`, `unsubscribe`, each by acknowledgement.
+
+An acknowledgement is the REST envelope. A subscription registers first and takes the snapshot
+then, so nothing falls between: what comes twice is recognised by `seq` and `asOf.version`.
+Pushed messages are `{topic, seq, generation, data}` under the event's name.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import socketio
+from aiohttp import web
+
+from engine import text
+from engine.errors import CallerError, TransientError
+from engine.limits import (
+    SOCKET_CALLS_MAX,
+    SOCKET_MESSAGE_BYTES_MAX,
+    SOCKET_TOPICS_MAX,
+    SOCKETS_MAX,
+)
+from engine.messages import MarketView, Refusal
+from gateway import quotes, view
+from gateway.addresses import parse_address
+from gateway.admission import Budget, refuse
+from gateway.context import Context
+from gateway.errors import INTERNAL, failure, public, raise_refusal, response_of, success
+from gateway.fanout import Fanout
+from gateway.middleware import SOCKET_PATH, client_address
+from gateway.models import QuoteBody, SubscribeRequest, UnsubscribeRequest
+from gateway.ports import Ticks
+from gateway.sockets import TextPacket, encode_event, evict, guard
+
+PING_INTERVAL_S = 25
+PING_TIMEOUT_S = 20
+SWEEP_S = 0.5
+NEW_TOKEN_PATIENCE_S = 1.5
+"""A token whose launch was just mined reaches its shard within about a block."""
+
+TOKEN_TOPIC = "token:"  # noqa: S105  (a topic, not a secret)
+SHARED_TOPICS = frozenset({"tokens", "trades"})
+
+Call = Callable[["Client", Any], Awaitable[dict[str, Any]]]
+
+
+class Client:
+    """One connected socket: its topics, and its calls under way."""
+
+    def __init__(self, sid: str, socket: Any) -> None:
+        self.sid = sid
+        self.socket = socket
+        self.topics: set[str] = set()
+        self.calls = 0
+
+    def push(self, packet: Any) -> None:
+        """Queue one message; a queue that is full marks the socket for eviction."""
+        if not self.socket.closed:
+            self.socket.queue.put_nowait(packet)
+
+
+class Realtime:
+    """The server's side. `start` begins listening to ticks, `stop` ends every connection."""
+
+    def __init__(self, context: Context, ticks: Ticks, origins: frozenset[str]) -> None:
+        self._context = context
+        self._origins = origins
+        self._clients: dict[str, Client] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server = socketio.AsyncServer(
+            async_mode="aiohttp",
+            serializer=TextPacket,
+            cors_allowed_origins=self._allows,
+            cors_credentials=False,
+            max_http_buffer_size=SOCKET_MESSAGE_BYTES_MAX,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+            logger=_quiet("socketio"),
+            engineio_logger=_quiet("engineio"),
+        )
+        guard(self._server)
+        self.fanout = Fanout(
+            ticks=ticks, encode=encode_event, metrics=context.metrics, log=context.log
+        )
+        self._server.on("connect", self._connected)
+        self._server.on("disconnect", self._disconnected)
+        for name, call in self._calls().items():
+            self._server.on(name, self._handler(name, call))
+        self._server.on("*", self._unknown)
+
+    def _calls(self) -> dict[str, Call]:
+        return {
+            "quote": self._quote,
+            "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe,
+        }
+
+    def install(self, app: web.Application) -> None:
+        """The route of the handshake, the polls and the upgrade."""
+        for method in ("GET", "POST", "OPTIONS"):
+            app.router.add_route(method, SOCKET_PATH, self._handle)
+
+    async def start(self) -> None:
+        """Begin to listen and to sweep."""
+        self._tasks = [
+            asyncio.create_task(self.fanout.run()),
+            asyncio.create_task(self._sweep()),
+        ]
+
+    async def stop(self) -> None:
+        """End the tasks and every connection."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for socket in list(self._server.eio.sockets.values()):
+            with contextlib.suppress(Exception):
+                await socket.close(wait=False, abort=False)
+                socket.queue.put_nowait(None)
+        await self._server.shutdown()
+
+    # ------------------------------------------------------------------ connections
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            if "sid" not in request.query:
+                await self._admit(request)
+            response: web.StreamResponse = await self._server.handle_request(request)
+            return response
+        except Exception as error:
+            if public(error) is None:
+                self._context.log.warning("socket_failed", error=repr(error))
+            return response_of(error)
+
+    async def _admit(self, request: web.Request) -> None:
+        if len(self._server.eio.sockets) >= SOCKETS_MAX:
+            raise TransientError("overloaded", "Expected fewer connections, try again")
+        if request.method == "GET":
+            budget = Budget("connect", self._context.settings.reads_per_minute, 60)
+            allowance = await self._context.limiter.take(budget, client_address(request))
+            if not allowance.allowed:
+                raise refuse(allowance)
+
+    def _allows(self, origin: str | None, environ: dict[str, Any]) -> bool:
+        # The page that we serve ourselves, under whatever name it was reached.
+        own = f"{environ.get('wsgi.url_scheme')}://{environ.get('HTTP_HOST')}"
+        return origin in self._origins or origin == own
+
+    async def _connected(self, sid: str, environ: Any, auth: Any = None) -> None:
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
+        self._clients[sid] = Client(sid, self._server.eio.sockets[eio_sid])
+        self._context.metrics.sockets.set(len(self._clients))
+
+    async def _disconnected(self, sid: str, reason: Any = None) -> None:
+        client = self._clients.pop(sid, None)
+        if client is not None:
+            for topic in client.topics:
+                self.fanout.leave(topic, client)
+        self._context.metrics.sockets.set(len(self._clients))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            slow = [one for one in self._server.eio.sockets.values() if one.queue.overflowed]
+            for socket in slow:
+                self._context.metrics.evicted.inc()
+                self._context.log.info("socket_evicted", waiting=socket.queue.qsize())
+                with contextlib.suppress(Exception):
+                    await evict(socket)
+                self._server.eio.sockets.pop(socket.sid, None)
+
+    # ------------------------------------------------------------------------ calls
+
+    def _handler(self, name: str, call: Call) -> Callable[..., Awaitable[dict[str, Any]]]:
+        async def handle(sid: str, *arguments: Any) -> dict[str, Any]:
+            client = self._clients.get(sid)
+            if client is None:
+                return failure("invalid_request", "Expected a connected socket")
+            try:
+                return success(await self._bounded(client, call, arguments))
+            except Exception as error:
+                return self._refused(name, error)
+
+        return handle
+
+    async def _bounded(
+        self, client: Client, call: Call, arguments: tuple[Any, ...]
+    ) -> dict[str, Any]:
+        if len(arguments) != 1:
+            raise CallerError("invalid_request", "Expected one object and an acknowledgement")
+        if client.calls >= SOCKET_CALLS_MAX:
+            raise TransientError("overloaded", "Expected fewer calls at once on one socket")
+        client.calls += 1
+        try:
+            with self._context.in_flight.one():
+                async with asyncio.timeout(self._context.settings.request_timeout_s):
+                    return await call(client, arguments[0])
+        finally:
+            client.calls -= 1
+
+    def _refused(self, name: str, error: Exception) -> dict[str, Any]:
+        known = public(error)
+        if known is None:
+            self._context.log.error("socket_call_failed", call=name, exc_info=error)
+            return failure(INTERNAL, "Something went wrong on our side")
+        return failure(known.code, known.message, known.details)
+
+    async def _unknown(self, event: str, sid: str, *arguments: Any) -> dict[str, Any]:
+        known = ", ".join(self._calls())
+        return failure("invalid_request", f"Expected one of {known}")
+
+    async def _quote(self, client: Client, message: Any) -> dict[str, Any]:
+        body = QuoteBody.model_validate(message)
+        return await quotes.quote_data(self._context, body, "socketio")
+
+    async def _subscribe(self, client: Client, message: Any) -> dict[str, Any]:
+        asked = SubscribeRequest.model_validate(message)
+        topic = topic_of(asked.topic)
+        if topic not in client.topics and len(client.topics) >= SOCKET_TOPICS_MAX:
+            raise CallerError("invalid_request", f"Expected at most {SOCKET_TOPICS_MAX} topics")
+        known = topic in client.topics
+        client.topics.add(topic)
+        self.fanout.join(topic, client)
+        last = self.fanout.last(topic)
+        try:
+            snapshot = await self._snapshot(topic)
+        except Exception:
+            if not known:
+                self._forget(client, topic)
+            raise
+        answer: dict[str, Any] = {
+            "topic": topic,
+            "seq": last.seq if last else None,
+            "generation": last.generation if last else None,
+            "snapshot": snapshot,
+        }
+        # What was missed is not kept here yet: the snapshot stands in for it.
+        return answer | {"gap": True} if asked.since is not None else answer
+
+    async def _unsubscribe(self, client: Client, message: Any) -> dict[str, Any]:
+        topic = topic_of(UnsubscribeRequest.model_validate(message).topic)
+        self._forget(client, topic)
+        last = self.fanout.last(topic)
+        return {
+            "topic": topic,
+            "seq": last.seq if last else None,
+            "generation": last.generation if last else None,
+            "snapshot": None,
+        }
+
+    def _forget(self, client: Client, topic: str) -> None:
+        client.topics.discard(topic)
+        self.fanout.leave(topic, client)
+
+    async def _snapshot(self, topic: str) -> dict[str, Any] | None:
+        if not topic.startswith(TOKEN_TOPIC):
+            return None
+        token = bytes.fromhex(topic[len(TOKEN_TOPIC) + 2 :])
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + NEW_TOKEN_PATIENCE_S
+        while True:
+            (found,) = await quotes.views(self._context, [token])
+            if isinstance(found, MarketView):
+                return {"tokenAddress": text.address(token)} | view.market_data(found)
+            if not _too_new(found) or loop.time() >= deadline:
+                raise_refusal(found)
+            await asyncio.sleep(0.1)
+
+
+def topic_of(given: str) -> str:
+    """The one spelling of a topic. Raises CallerError: forbidden, invalid_*."""
+    if given in SHARED_TOPICS:
+        return given
+    if given.startswith(TOKEN_TOPIC):
+        return text.topic_of_token(parse_address(given[len(TOKEN_TOPIC) :]))
+    if given.startswith("user:"):
+        raise CallerError("forbidden", "topic: Expected a topic that is open to everybody")
+    expected = "token:<address>, tokens or trades"
+    raise CallerError("invalid_request", f"topic: Expected {expected}")
+
+
+def _too_new(refusal: Refusal) -> bool:
+    return refusal.code == "token_not_found"
+
+
+def _quiet(name: str) -> logging.Logger:
+    # What strangers send is not our log's business; our own failures are logged by `_refused`.
+    logger = logging.getLogger(f"risecurve.{name}")
+    logger.setLevel(logging.CRITICAL)
+    return logger

@@ -1,0 +1,51 @@
+"""The committed ABI and bytecode are what the sources compile to."""
+
+import subprocess
+
+import pytest
+
+from chain import abi
+from tests.support.evm import ROOT
+
+RUNTIME_BYTES_MAX = 24_576
+
+
+def test_compile_afresh_equals_what_is_committed() -> None:
+    done = subprocess.run(
+        ["node", "chain/compile.mjs", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("Launchpad", 16_384), ("LaunchToken", 8_192), ("LaunchpadLens", RUNTIME_BYTES_MAX)],
+)
+def test_contract_stays_small(name: str, limit: int) -> None:
+    size = (len(abi.load(name)["deployedBytecode"]) - 2) // 2
+    assert 0 < size < limit <= RUNTIME_BYTES_MAX
+
+
+def test_launchpad_takes_no_plain_ether() -> None:
+    kinds = {entry["type"] for entry in abi.load("Launchpad")["abi"]}
+    assert kinds == {"constructor", "function", "event", "error"}
+    payable = {
+        entry["name"]
+        for entry in abi.load("Launchpad")["abi"]
+        if entry.get("stateMutability") == "payable"
+    }
+    assert payable == {"create", "buy", "buyExactOut"}
+
+
+@pytest.mark.parametrize(
+    "name", ["UniswapV2Factory", "UniswapV2Pair", "UniswapV2Router02", "WETH9"]
+)
+def test_shipped_artifact_has_code(name: str) -> None:
+    artifact = abi.load(name)
+    assert artifact["contractName"] == name
+    assert len(artifact["bytecode"]) > 1_000 and artifact["abi"]

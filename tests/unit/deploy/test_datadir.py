@@ -1,0 +1,84 @@
+"""The data folder: one a clone, held by one, bound to one chain, nothing stale left."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from deploy import datadir
+from deploy.process import StartError
+
+GENESIS = b"\x11" * 32
+
+
+def test_default_data_dir_differs_by_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    first, second = (datadir.default_data_dir(tmp_path / name) for name in "ab")
+    assert first != second
+    assert first.parent == second.parent == tmp_path / "risecurve"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert datadir.default_data_dir(tmp_path / "a").parent == Path("/var/lib/risecurve")
+
+
+def test_held_twice_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with (
+        datadir.held(tmp_path),
+        pytest.raises(StartError, match="in use by another"),
+        datadir.held(tmp_path),
+    ):
+        pass
+    with datadir.held(tmp_path):
+        pass
+
+
+def test_bind_chain_other_genesis_names_the_way_out(tmp_path: Path) -> None:
+    datadir.bind_chain(tmp_path, chain_id=1, genesis_hash=GENESIS)
+    datadir.bind_chain(tmp_path, chain_id=1, genesis_hash=GENESIS)
+    datadir.bind_chain(tmp_path, chain_id=2, genesis_hash=bytes(32))
+    with pytest.raises(StartError, match="risecurve devnet --reset"):
+        datadir.bind_chain(tmp_path, chain_id=1, genesis_hash=bytes(32))
+    datadir.reset(tmp_path)
+    datadir.bind_chain(tmp_path, chain_id=1, genesis_hash=bytes(32))
+
+
+def test_reset_while_held_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    with datadir.held(tmp_path), pytest.raises(StartError, match="in use"):
+        datadir.reset(tmp_path)
+    assert (tmp_path / "kept").exists()
+
+
+def test_temporary_goes_and_sweeps_those_of_dead_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = tmp_path / "risecurve-99999999-x"
+    living = tmp_path / f"risecurve-{os.getppid()}-x"
+    other = tmp_path / "risecurve-notes"
+    for one in (dead, living, other):
+        one.mkdir()
+    with datadir.temporary() as folder:
+        assert folder.is_dir()
+        assert not dead.exists()
+        assert living.exists()
+        assert other.exists()
+    assert not folder.exists()
+
+
+def test_secret_is_kept_and_private(tmp_path: Path) -> None:
+    first = datadir.secret(tmp_path, "jwt.secret")
+    assert first == datadir.secret(tmp_path, "jwt.secret")
+    assert len(first) == 64
+    assert stat.S_IMODE((tmp_path / "jwt.secret").stat().st_mode) == 0o600
+
+
+def test_ray_folder_long_data_folder_is_short_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    assert datadir.ray_folder(long).parent == tmp_path
+    assert datadir.ray_folder(long) == datadir.ray_folder(long)
