@@ -46,7 +46,7 @@ tools:
 		then echo "Python's venv is missing ($$found); install it, on Debian: apt install python3-venv." >&2; \
 		else echo "Python 3.11 or newer is needed, found: $$found." >&2; fi; exit 1; fi
 	@command -v node >/dev/null || { echo "Node.js 20 or newer is needed, found none." >&2; exit 1; }
-	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' || \
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || \
 		{ echo "Node.js 20 or newer is needed, found $$(node --version)." >&2; exit 1; }
 	@command -v npm >/dev/null || { echo "npm is needed, found none; it comes with Node.js 20." >&2; exit 1; }
 

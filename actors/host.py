@@ -80,19 +80,26 @@ class Host:
             return self._pong()
         if self._role is None:
             return Failure("TransientError", "shard_unavailable", "Expected a started role")
-        handler = self._role.handlers.get(type(message))
-        if handler is None:
-            return Failure("ConsistencyError", "unknown_message", type(message).__name__)
         if self._in_flight >= MAILBOX_MAX:
             return Failure("TransientError", "overloaded", "Expected a shorter mailbox")
         self._in_flight += 1
+        try:
+            return await self._handled(self._role, message)
+        finally:
+            self._in_flight -= 1
+
+    async def _handled(self, role: Role, message: Any) -> Any:
+        handler = role.handlers.get(type(message))
+        if handler is None:
+            return Failure("ConsistencyError", "unknown_message", type(message).__name__)
         try:
             answer = handler(message)
             return await answer if asyncio.iscoroutine(answer) else answer
         except RiseCurveError as error:
             return Failure(type(error).__name__, error.code, error.message)
-        finally:
-            self._in_flight -= 1
+        except Exception as error:
+            role.log.error("role_bug", message=type(message).__name__, exc_info=error)
+            return Failure("ConsistencyError", "bug", repr(error))
 
     async def _run(self, role: Role) -> None:
         try:

@@ -109,6 +109,7 @@ class ChainListener(Generic[L]):
         name: str,
         send: Send,
         buckets: frozenset[int] | None,
+        *,
         position: FeedPosition | None = None,
     ) -> None:
         """Feed `name` from `position`, or from where it says it is. Renewed by repeating.

@@ -7,6 +7,7 @@ sends it again, and nothing is lost.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -69,6 +70,7 @@ class Recorder:
         self._curves: OrderedDict[bytes, CurveNumbers] = OrderedDict()
         self._one_at_a_time = asyncio.Lock()
         self._fenced = asyncio.Event()
+        self._listener_changed = asyncio.Event()
         self._blocks = 0
         self._events = 0
         self._venues = frozenset(pad.address for pad in chain.launchpads)
@@ -94,6 +96,8 @@ class Recorder:
 
     def _route(self, directory: Directory) -> None:
         if directory.version > self._directory.version:
+            if directory.named("listener") != self._directory.named("listener"):
+                self._listener_changed.set()
             self._directory = directory
 
     async def _feed(self, message: Feed) -> FeedPosition:
@@ -140,14 +144,16 @@ class Recorder:
 
     async def _keep_following(self) -> None:
         patience = 2 * self._chain.block_time_s
-        follow_at = self._clock()
+        asked = self._clock()
         while True:
-            if self._clock() >= follow_at and self._directory.named("listener"):
+            with contextlib.suppress(TimeoutError):
+                pause = self._chain.block_time_s / 2
+                await asyncio.wait_for(self._listener_changed.wait(), pause)
+            changed = self._listener_changed.is_set()
+            self._listener_changed.clear()
+            if changed or self._clock() - max(self._heard, asked) > patience:
                 await self._follow()
-                follow_at = self._clock() + patience
-            await asyncio.sleep(self._chain.block_time_s / 4)
-            if self._clock() - self._heard <= patience:
-                follow_at = self._heard + patience
+                asked = self._clock()
 
     async def _follow(self) -> None:
         follow = Follow(self._name, GROUP, self._position, None)

@@ -8,6 +8,7 @@ renews it, a batch of the feed applies only at its position.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -95,6 +96,7 @@ class TokenShard:
         self._group_count = 0
         self._quotes = 0
         self._draining = False
+        self._listener_changed = asyncio.Event()
         self._apply_ms: deque[float] = deque(maxlen=256)
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: self._route,
@@ -124,6 +126,8 @@ class TokenShard:
 
     def _route(self, directory: Directory) -> None:
         if directory.version > self._directory.version:
+            if directory.named("listener") != self._directory.named("listener"):
+                self._listener_changed.set()
             self._directory = directory
 
     async def _take(self, command: Take) -> Taken:
@@ -162,6 +166,7 @@ class TokenShard:
             and new.incarnation > self._owned[new.bucket].group.incarnations[new.bucket]
         }
         self._forget(frozenset(lost))
+        self._listener_changed.set()  # follow again, with what is left
 
     def _lost(self, bucket: int, incarnation: int) -> None:
         # The fence in Redis refused us: somebody else owns the bucket by now.
@@ -205,9 +210,13 @@ class TokenShard:
         # The listener forgets its consumers when it restarts; whoever hears nothing asks again.
         patience = 2 * self._chain.block_time_s
         while True:
-            await asyncio.sleep(self._chain.block_time_s / 2)
+            with contextlib.suppress(TimeoutError):
+                pause = self._chain.block_time_s / 2
+                await asyncio.wait_for(self._listener_changed.wait(), pause)
+            changed = self._listener_changed.is_set()
+            self._listener_changed.clear()
             for served in list(self._served.values()):
-                if self._clock() - max(served.beat, served.born) > patience:
+                if changed or self._clock() - max(served.beat, served.born) > patience:
                     await self._follow(served)
 
     async def _follow(self, served: _Served) -> None:

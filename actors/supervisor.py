@@ -34,6 +34,7 @@ from engine.limits import BUCKETS
 from engine.messages import BucketOwner
 from engine.settings import ActorSettings
 
+ROLE = "supervisor"
 TAKE_TIMEOUT_S = 60.0
 SILENCE_MAX_S = 4.0
 """A role that answers no ping for this long is taken for stopped; a dead one shows at once."""
@@ -99,6 +100,8 @@ class Supervisor:
 
     async def _adopt(self) -> None:
         for instance in await self._launcher.existing():
+            if instance.role == ROLE:
+                continue  # ourselves among them
             if instance.slot in self._slots and instance.slot not in self._instances:
                 self._instances[instance.slot] = instance
             else:
@@ -172,6 +175,8 @@ class Supervisor:
     # -------------------------------------------------------------------- ownership
 
     async def _balance(self) -> None:
+        if not self._owners and any(self._slots[slot] == "shard" for slot in self._launching):
+            return  # at the first start, so that nothing is taken by one to be moved at once
         shards = {s: i for s, i in self._instances.items() if i.role == "shard"}
         wanted = bucketing.assign(sorted(shards))
         await asyncio.gather(*(self._move(shards[slot], share) for slot, share in wanted.items()))

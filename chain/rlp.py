@@ -36,7 +36,7 @@ def to_int(item: Item, bits: int = 256) -> int:
 
 def decode(data: bytes) -> Item:
     """The one item that `data` is. Raises ValueError."""
-    item, end = _item(data, 0, len(data), 0)
+    item, end = _item(data, at=0, end=len(data), depth=0)
     if end != len(data):
         raise ValueError(f"Expected {end} bytes, was {len(data)}")
     return item
@@ -49,32 +49,32 @@ def _prefix(length: int, base: int) -> bytes:
     return bytes([base + 55 + len(size)]) + size
 
 
-def _item(data: bytes, at: int, end: int, depth: int) -> tuple[Item, int]:
+def _item(data: bytes, *, at: int, end: int, depth: int) -> tuple[Item, int]:
     if at >= end:
         raise ValueError("Expected an item, was the end")
     first = data[at]
     if first < 0x80:
         return data[at : at + 1], at + 1
     base = 0x80 if first < 0xC0 else 0xC0
-    start, stop = _span(data, at, end, first - base)
+    start, stop = _span(data, at=at, end=end, code=first - base)
     if base == 0xC0:
-        return _list(data, start, stop, depth + 1), stop
+        return _list(data, at=start, end=stop, depth=depth + 1), stop
     if stop - start == 1 and data[start] < 0x80:
         raise ValueError("Expected a single byte without prefix")
     return data[start:stop], stop
 
 
-def _list(data: bytes, at: int, end: int, depth: int) -> list[Item]:
+def _list(data: bytes, *, at: int, end: int, depth: int) -> list[Item]:
     if depth > DEPTH_MAX:
         raise ValueError(f"Expected at most {DEPTH_MAX} lists in each other")
     items: list[Item] = []
     while at < end:
-        item, at = _item(data, at, end, depth)
+        item, at = _item(data, at=at, end=end, depth=depth)
         items.append(item)
     return items
 
 
-def _span(data: bytes, at: int, end: int, code: int) -> tuple[int, int]:
+def _span(data: bytes, *, at: int, end: int, code: int) -> tuple[int, int]:
     start = at + 1
     length = code
     if code > 55:

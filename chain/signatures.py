@@ -53,7 +53,7 @@ async def verify_message(
         code = await node.code(address, timeout_s=NODE_TIMEOUT_S)
         if not code:
             return _signed_by_key(address, digest, signature)
-        if await _accepted_by_contract(address, digest, signature, node):
+        if await _accepted_by_contract(node, account=address, digest=digest, signature=signature):
             return True
         return code.startswith(_DELEGATED) and _signed_by_key(address, digest, signature)
     except TransientError:
@@ -75,11 +75,11 @@ def _signed_by_key(address: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 async def _accepted_by_contract(
-    address: bytes, digest: bytes, signature: bytes, node: AccountReader
+    node: AccountReader, *, account: bytes, digest: bytes, signature: bytes
 ) -> bool:
     data = _MAGIC + encode(["bytes32", "bytes"], [digest, signature])
     try:
-        answer = await node.call(to=address, data=data, timeout_s=NODE_TIMEOUT_S)
+        answer = await node.call(to=account, data=data, timeout_s=NODE_TIMEOUT_S)
     except CallerError:
         return False
     # bytes4 in a word: the rest must be zero, else it is some other function's answer.

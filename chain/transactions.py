@@ -238,7 +238,8 @@ def _legacy(raw: bytes) -> RawTransaction:
     chain_id, parity = divmod(signed - 35, 2)
     tail = [rlp.of_int(chain_id), b"", b""]
     digest = keccak(rlp.encode([nonce, price, gas, to, value, data, *tail]))
-    return _checked(raw, digest, chain_id, [nonce, price, gas, to, value, data], [parity, r, s])
+    common = [nonce, price, gas, to, value, data]
+    return _checked(raw, digest=digest, chain_id=chain_id, common=common, signature=[parity, r, s])
 
 
 def _access_list_type(raw: bytes) -> RawTransaction:
@@ -246,7 +247,13 @@ def _access_list_type(raw: bytes) -> RawTransaction:
     chain_id, nonce, price, gas, to, value, data, access, *signature = items
     _check_access_list(access)
     common = [nonce, price, gas, to, value, data]
-    return _checked(raw, _typed_digest(raw, items), rlp.to_int(chain_id), common, signature)
+    return _checked(
+        raw,
+        digest=_typed_digest(raw, items),
+        chain_id=rlp.to_int(chain_id),
+        common=common,
+        signature=signature,
+    )
 
 
 def _fee_market_type(raw: bytes) -> RawTransaction:
@@ -255,7 +262,13 @@ def _fee_market_type(raw: bytes) -> RawTransaction:
     _check_access_list(access)
     _check_fees(priority, max_fee)
     common = [nonce, max_fee, gas, to, value, data]
-    return _checked(raw, _typed_digest(raw, items), rlp.to_int(chain_id), common, signature)
+    return _checked(
+        raw,
+        digest=_typed_digest(raw, items),
+        chain_id=rlp.to_int(chain_id),
+        common=common,
+        signature=signature,
+    )
 
 
 def _set_code_type(raw: bytes) -> RawTransaction:
@@ -270,7 +283,13 @@ def _set_code_type(raw: bytes) -> RawTransaction:
             raise ValueError("Expected authorizations of 6 fields")
         _numbers(grant[0], grant[2], grant[3], grant[4], grant[5])
     common = [nonce, max_fee, gas, to, value, data]
-    return _checked(raw, _typed_digest(raw, items), rlp.to_int(chain_id), common, signature)
+    return _checked(
+        raw,
+        digest=_typed_digest(raw, items),
+        chain_id=rlp.to_int(chain_id),
+        common=common,
+        signature=signature,
+    )
 
 
 _TYPES: dict[int, Callable[[bytes], RawTransaction]] = {
@@ -317,7 +336,12 @@ def _is_bytes(item: Any, length: int) -> bool:
 
 
 def _checked(
-    raw: bytes, digest: bytes, chain_id: int, common: Sequence[Any], signature: Sequence[Any]
+    raw: bytes,
+    *,
+    digest: bytes,
+    chain_id: int,
+    common: Sequence[Any],
+    signature: Sequence[Any],
 ) -> RawTransaction:
     nonce, max_fee, gas, to, value, data = common
     parity, r, s = signature

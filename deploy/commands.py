@@ -52,10 +52,10 @@ def up(*, json: bool) -> Outcome:
     environment = load_settings()
     with _interruptible(), platform.opened(environment, _data_dir(environment), say) as carrier:
 
-        async def serve(run: session.Session) -> Outcome:
+        async def serve(run: session.Session, interrupted: asyncio.Event) -> Outcome:
             runfile.write(carrier.data_dir, run.file)
             say(f"ready: {run.file.api_url}")
-            await _until_signal()
+            await interrupted.wait()
             say("draining")
             return Outcome(data={"drained": True})
 
@@ -73,11 +73,11 @@ def demo(plan: DemoPlan) -> Outcome:
             if not carrier.local_chain:
                 raise StartError("The demo trades on a local chain; unset RISE_CHAIN_RPC.")
 
-            async def trade(run: session.Session) -> Outcome:
+            async def trade(run: session.Session, interrupted: asyncio.Event) -> Outcome:
                 runfile.write(carrier.data_dir, run.file)
                 from deploy.demo import session as trading  # noqa: PLC0415 (the demo alone)
 
-                data, ok = await trading.run(run, plan, say, _signalled())
+                data, ok = await trading.run(run, plan, say, interrupted)
                 return Outcome(ok=ok, data=data, text=trading.sentence(data, ok=ok))
 
             return _in_session(carrier, trade)
@@ -205,7 +205,8 @@ async def _deploy(
         await rpc.close()
 
 
-Work = Callable[[session.Session], Awaitable[Outcome]]
+Work = Callable[[session.Session, asyncio.Event], Awaitable[Outcome]]
+Question = Callable[[session.Session], Awaitable[Outcome]]
 
 
 def _in_session(carrier: Platform, work: Work) -> Outcome:
@@ -218,17 +219,26 @@ def _in_session(carrier: Platform, work: Work) -> Outcome:
 
 
 async def _started(run: session.Session, work: Work) -> Outcome:
+    # Ray puts a SIGTERM handler of its own that aborts; ours goes over it.
+    interrupted = _signalled()
     say("roles start")
-    await run.system.start()
+    start = asyncio.create_task(run.system.start())
+    stop = asyncio.create_task(interrupted.wait())
+    await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+    if not start.done():
+        start.cancel()
+        raise StartError("Interrupted while the roles were starting.")
+    start.result()
     watch = asyncio.create_task(run.system.watch())
     try:
-        return await work(run)
+        return await work(run, interrupted)
     finally:
-        watch.cancel()
+        for task in (watch, stop):
+            task.cancel()
         await run.system.drain()
 
 
-def _attached(work: Work) -> Outcome:
+def _attached(work: Question) -> Outcome:
     environment = load_settings()
     run_file = runfile.read(_data_dir(environment))
     ray_environment.prepare(Path(run_file.ray_folder))

@@ -35,7 +35,6 @@ ANVIL_GAS_LIMIT = 1_000_000_000
 # state file again each second (measured: 800 MB a second after an hour), so a chain that was
 # restarted answers calls from its last block on.
 ANVIL_STATES_MAX = 256
-ANVIL_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class Embedded:
@@ -170,10 +169,9 @@ class Embedded:
         options: list[str],
         keep: bool,
     ) -> Server:
-        machine = ANVIL_MACHINES.get(platform.machine(), platform.machine())
         binary = process.require_binary(
             "anvil",
-            datadir.clone_root() / f"node_modules/@foundry-rs/anvil-linux-{machine}/bin/anvil",
+            datadir.clone_root() / "node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil",
             INSTALL,
         )
         chosen = process.choose_port(f"the chain {chain_id}", port)

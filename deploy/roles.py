@@ -103,6 +103,7 @@ async def listener(context: Context) -> Role:
     settings, log = context.settings, _log(context)
     pool = await postgres.connect(settings.stores.database_url, size=2)
     store = EventStore(pool, settings.rise.chain_id)
+    position = await store.position()  # before the tokens: one recorded in between is in both
     built = ChainListener(
         chain=settings.rise,
         source=ChainSource(_rpc(settings), settings.rise),
@@ -110,7 +111,7 @@ async def listener(context: Context) -> Role:
         decoder=Decoder(settings.rise, await store.tokens()),
         log=log,
     )
-    await built.start(await store.position())
+    await built.start(position)
 
     async def send(consumer: str, group: str, batch: FeedBatch) -> FeedPosition:
         message = Feed(group, batch)

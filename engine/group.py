@@ -119,6 +119,9 @@ class Group:
         for token in gone:
             self._remove(token)
 
+    def _owns(self, token: bytes) -> bool:
+        return bucket_of(token) in self.incarnations
+
     def _remove(self, token: bytes) -> None:
         del self.timelines[token]
         self._in_window.discard(token)
@@ -144,7 +147,8 @@ class Group:
             )
         by_token: dict[bytes, list[MarketEvent]] = {}
         for event in block.events:
-            if isinstance(event, TokenCreated | Traded | Completed):
+            # A bucket that was given away may still be fed until the listener hears of it.
+            if isinstance(event, TokenCreated | Traded | Completed) and self._owns(event.token):
                 by_token.setdefault(event.token, []).append(event)
         self.position = FeedPosition(header.number, header.hash)
         self.hashes[header.number] = header.hash

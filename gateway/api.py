@@ -111,6 +111,8 @@ class ApiGateway:
             access_log=None,
             keepalive_timeout=KEEP_ALIVE_S,
             shutdown_timeout=SHUTDOWN_S,
+            # A compressed body is refused (`bodies`): no bombs, no broken streams.
+            auto_decompress=False,
         )
         await runner.setup()
         site = web.TCPSite(runner, self._settings.host, self._settings.api_port)

@@ -32,6 +32,8 @@ async def read_body(request: web.Request, model: type[M]) -> M:
 
     Raises CallerError, pydantic.ValidationError, and aiohttp's error of a body too large.
     """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise CallerError("invalid_request", "Expected a body without Content-Encoding")
     raw = await request.read()
     return model.model_validate(loads(raw) if raw else {})
 

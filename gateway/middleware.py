@@ -11,6 +11,7 @@ from secrets import token_hex
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from engine.settings import GatewaySettings
 from gateway.admission import Budget, refuse
@@ -33,7 +34,6 @@ _CORS_SHOWN = (
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Next], Awaitable[web.StreamResponse]]
 HEADERS: web.RequestKey[dict[str, str]] = web.RequestKey("headers", dict)
 
 

@@ -29,6 +29,7 @@ _MIGRATION_LOCK = 0x7269_7365  # "rise": any constant that nobody else uses
 # SQLSTATE classes (two letters) and states that pass by themselves: connection, rollback by
 # deadlock, resources, shutdown and cancel; read-only after a failover, lock and idle timeouts.
 _PASSING = ("08", "40", "53", "57", "25006", "25P03", "55P03")
+_GONE = ("closed", "closing", "released back to the pool")
 
 
 async def connect(url: str, *, size: int = 10, timeout_s: float = 5.0) -> "Pool":
@@ -73,8 +74,8 @@ def unavailable(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate).startswith(_PASSING)
     if isinstance(error, asyncpg.InterfaceError):
-        # The driver's one class for "connection/pool is closed" and for misuse of its API.
-        return not isinstance(error, ValueError) and "clos" in str(error)
+        # The driver's one class for a connection that is gone and for misuse of its API.
+        return not isinstance(error, ValueError) and any(word in str(error) for word in _GONE)
     return isinstance(error, OSError | TimeoutError | asyncpg.InternalClientError)
 
 

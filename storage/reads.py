@@ -22,9 +22,14 @@ _AFTER_ALL = (2**62, 2**31 - 1, 2**31 - 1)
 
 # The whole order is turned for `asc`; the last columns make it total, so pages never overlap.
 _ORDERS: dict[str, tuple[str, ...]] = {
-    "created": ("{t}.block_number", "{t}.tx_index", "{t}.log_index"),
-    "marketCap": ("{t}.market_cap_wei", "{t}.token_address"),
-    "volume": ("coalesce(day.volume, 0)", "{t}.block_number", "{t}.tx_index", "{t}.log_index"),
+    "created": ("tokens.block_number", "tokens.tx_index", "tokens.log_index"),
+    "marketCap": ("markets.market_cap_wei", "markets.token_address"),
+    "volume": (
+        "coalesce(day.volume, 0)",
+        "tokens.block_number",
+        "tokens.tx_index",
+        "tokens.log_index",
+    ),
 }
 SORTS = frozenset(_ORDERS)
 
@@ -176,20 +181,24 @@ def _list_query(sort_by: str, order: str, where: str) -> str:
     query = _SQL["list_tokens_by_volume" if sort_by == "volume" else "list_tokens"]
     return (
         query.replace("{filter}", where)
-        .replace("{order}", _order(columns, "tokens", direction))
-        .replace("{page_order}", _order(columns, "page", direction))
+        .replace("{order}", _order(columns, direction))
+        .replace("{page_order}", _order([_on_page(column) for column in columns], direction))
     )
 
 
-def _order(columns: Sequence[str], table: str, direction: str) -> str:
-    return ", ".join(f"{column.replace('{t}', table)} {direction}" for column in columns)
+def _order(columns: Sequence[str], direction: str) -> str:
+    return ", ".join(f"{column} {direction}" for column in columns)
+
+
+def _on_page(column: str) -> str:
+    return "page." + column.rsplit(".", 1)[-1]
 
 
 def _token_filter(search: str | None, graduated: bool | None) -> tuple[str, list[Any]]:
     where = ""
     values: list[Any] = []
     if graduated is not None:
-        where += f" AND (tokens.phase = 'graduated') = {'TRUE' if graduated else 'FALSE'}"
+        where += f" AND (markets.phase = 'graduated') = {'TRUE' if graduated else 'FALSE'}"
     needle = fold(search.replace("\0", "").strip()) if search else ""
     address = _address(needle)
     if address:

@@ -67,10 +67,11 @@ FROM tokens
 WHERE chain_id = $1 AND token_address = ANY ($2::bytea[])
 
 -- name: last_closes
--- A candle closes at the spot after its last trade, which is the token's recorded price.
-SELECT token_address, price_e18
+-- A candle closes at the spot after its last trade, which is the market's recorded price.
+SELECT tokens.token_address, markets.price_e18
 FROM tokens
-WHERE chain_id = $1 AND token_address = ANY ($2::bytea[])
+JOIN markets USING (chain_id, version, token_address)
+WHERE tokens.chain_id = $1 AND tokens.token_address = ANY ($2::bytea[])
 
 -- name: pending
 -- Oldest first. A waiting row whose mined rows came while it was being inserted is left out

@@ -6,7 +6,6 @@
 -- The page is cut before its volumes are summed.
 SELECT
     page.*,
-    extract(epoch FROM page.updated_at)::bigint AS updated_time,
     (
         SELECT coalesce(sum(volume_eth), 0) FROM price_history AS candle
         WHERE candle.chain_id = page.chain_id AND candle.version = page.version
@@ -14,8 +13,13 @@ SELECT
             AND candle.time > page.clock - 86400
     ) AS volume_24h
 FROM (
-    SELECT tokens.*, cursors.block_time AS clock
+    SELECT
+        tokens.*, markets.phase, markets.sold, markets.raised, markets.price_e18,
+        markets.market_cap_wei, markets.trades, markets.holders,
+        extract(epoch FROM markets.updated_at)::bigint AS updated_time,
+        cursors.block_time AS clock
     FROM tokens
+    JOIN markets USING (chain_id, version, token_address)
     JOIN cursors ON cursors.chain_id = tokens.chain_id AND cursors.name = 'recorder'
     WHERE tokens.chain_id = $1 AND tokens.visibility = 'visible' {filter}
     ORDER BY {order}
@@ -26,10 +30,12 @@ ORDER BY {page_order}
 -- name: list_tokens_by_volume
 -- One day of candles is summed first; tokens without any come after, newest first.
 SELECT
-    tokens.*,
-    extract(epoch FROM tokens.updated_at)::bigint AS updated_time,
+    tokens.*, markets.phase, markets.sold, markets.raised, markets.price_e18,
+    markets.market_cap_wei, markets.trades, markets.holders,
+    extract(epoch FROM markets.updated_at)::bigint AS updated_time,
     coalesce(day.volume, 0) AS volume_24h
 FROM tokens
+JOIN markets USING (chain_id, version, token_address)
 LEFT JOIN (
     SELECT version, token_address, sum(volume_eth) AS volume
     FROM price_history
@@ -46,14 +52,16 @@ LIMIT $2 OFFSET $3
 -- Takes limit and offset like the lists, so that one filter fits all.
 SELECT count(*) FROM (
     SELECT FROM tokens
+    JOIN markets USING (chain_id, version, token_address)
     WHERE tokens.chain_id = $1 AND tokens.visibility = 'visible' {filter}
     LIMIT $2 OFFSET $3
 ) AS counted
 
 -- name: token
 SELECT
-    tokens.*,
-    extract(epoch FROM tokens.updated_at)::bigint AS updated_time,
+    tokens.*, markets.phase, markets.sold, markets.raised, markets.price_e18,
+    markets.market_cap_wei, markets.trades, markets.holders,
+    extract(epoch FROM markets.updated_at)::bigint AS updated_time,
     (
         SELECT coalesce(sum(volume_eth), 0) FROM price_history AS candle
         WHERE candle.chain_id = tokens.chain_id AND candle.version = tokens.version
@@ -61,6 +69,7 @@ SELECT
             AND candle.time > cursors.block_time - 86400
     ) AS volume_24h
 FROM tokens
+JOIN markets USING (chain_id, version, token_address)
 JOIN cursors ON cursors.chain_id = tokens.chain_id AND cursors.name = 'recorder'
 WHERE tokens.chain_id = $1 AND tokens.token_address = $2 AND tokens.visibility = 'visible'
 
@@ -128,14 +137,13 @@ LIMIT 1
 -- By value, highest first. A token that was sold out of comes last, for its profit or loss.
 SELECT
     held.token_address, tokens.name, tokens.symbol, held.balance, held.bought_tokens,
-    held.sold_tokens, held.spent_wei, held.received_wei, tokens.price_e18
+    held.sold_tokens, held.spent_wei, held.received_wei, markets.price_e18
 FROM balances AS held
-JOIN tokens
-    ON tokens.chain_id = held.chain_id AND tokens.version = held.version
-    AND tokens.token_address = held.token_address
+JOIN tokens USING (chain_id, version, token_address)
+JOIN markets USING (chain_id, version, token_address)
 WHERE held.chain_id = $1 AND held.holder = $2 AND tokens.visibility = 'visible'
     AND (held.balance > 0 OR $4)
-ORDER BY held.balance::numeric * tokens.price_e18::numeric DESC, held.token_address
+ORDER BY held.balance::numeric * markets.price_e18::numeric DESC, held.token_address
 LIMIT $3
 
 -- name: add_user

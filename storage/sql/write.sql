@@ -20,26 +20,51 @@ SELECT unnest($1::bytea[])
 ON CONFLICT (wallet_address) DO NOTHING
 
 -- name: tokens
-INSERT INTO tokens (
-    chain_id, version, token_address, bucket, launchpad, creator, pair,
-    name, symbol, name_key, symbol_key, metadata_hash,
-    tx_hash, block_number, tx_index, log_index, block_time,
-    curve_id, curve_family, curve_a, curve_b, curve_supply, pool_supply,
-    protocol_bps, creator_bps, launch_bps, launch_blocks, pool_protocol_bps, pool_creator_bps,
-    price_e18, market_cap_wei
+WITH input AS (
+    SELECT *
+    FROM unnest(
+        $2::integer[], $3::bytea[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bytea[],
+        $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[],
+        $13::bytea[], $14::bigint[], $15::integer[], $16::integer[], $17::bigint[],
+        $18::bigint[], $19::smallint[], $20::numeric[], $21::numeric[], $22::numeric[],
+        $23::numeric[],
+        $24::integer[], $25::integer[], $26::integer[], $27::integer[], $28::integer[],
+        $29::integer[],
+        $30::numeric[], $31::numeric[]
+    ) AS input (
+        version, token_address, bucket, launchpad, creator, pair,
+        name, symbol, name_key, symbol_key, metadata_hash,
+        tx_hash, block_number, tx_index, log_index, block_time,
+        curve_id, curve_family, curve_a, curve_b, curve_supply, pool_supply,
+        protocol_bps, creator_bps, launch_bps, launch_blocks, pool_protocol_bps,
+        pool_creator_bps, price_e18, market_cap_wei
+    )
+),
+fresh AS (
+    INSERT INTO tokens (
+        chain_id, version, token_address, bucket, launchpad, creator, pair,
+        name, symbol, name_key, symbol_key, metadata_hash,
+        tx_hash, block_number, tx_index, log_index, block_time,
+        curve_id, curve_family, curve_a, curve_b, curve_supply, pool_supply,
+        protocol_bps, creator_bps, launch_bps, launch_blocks, pool_protocol_bps,
+        pool_creator_bps
+    )
+    SELECT
+        $1, version, token_address, bucket, launchpad, creator, pair,
+        name, symbol, name_key, symbol_key, metadata_hash,
+        tx_hash, block_number, tx_index, log_index, block_time,
+        curve_id, curve_family, curve_a, curve_b, curve_supply, pool_supply,
+        protocol_bps, creator_bps, launch_bps, launch_blocks, pool_protocol_bps,
+        pool_creator_bps
+    FROM input
+    ON CONFLICT (chain_id, version, token_address) DO NOTHING
+    RETURNING version, token_address
 )
-SELECT $1, input.*
-FROM unnest(
-    $2::integer[], $3::bytea[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bytea[],
-    $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[],
-    $13::bytea[], $14::bigint[], $15::integer[], $16::integer[], $17::bigint[],
-    $18::bigint[], $19::smallint[], $20::numeric[], $21::numeric[], $22::numeric[],
-    $23::numeric[],
-    $24::integer[], $25::integer[], $26::integer[], $27::integer[], $28::integer[],
-    $29::integer[],
-    $30::numeric[], $31::numeric[]
-) AS input
-ON CONFLICT (chain_id, version, token_address) DO NOTHING
+INSERT INTO markets (chain_id, version, token_address, price_e18, market_cap_wei)
+SELECT $1, input.version, input.token_address, input.price_e18, input.market_cap_wei
+FROM input
+JOIN fresh
+    ON fresh.version = input.version AND fresh.token_address::bytea = input.token_address
 
 -- name: events
 -- The bucket is the token's, which stands in its row since the statement before.
@@ -104,13 +129,13 @@ positions AS (
         received_wei = held.received_wei + EXCLUDED.received_wei,
         updated_at = now()
 )
-UPDATE tokens
-SET trades = tokens.trades + added.trades
+UPDATE markets
+SET trades = markets.trades + added.trades
 FROM (
     SELECT version, token_address, sum(trades) AS trades FROM traded GROUP BY 1, 2
 ) AS added
-WHERE tokens.chain_id = $1 AND tokens.version = added.version
-    AND tokens.token_address = added.token_address
+WHERE markets.chain_id = $1 AND markets.version = added.version
+    AND markets.token_address = added.token_address
 
 -- name: replace_pending
 -- The mined rows stand since the statement before; the first takes over the wait for the
@@ -175,8 +200,8 @@ stored AS (
     ON CONFLICT (chain_id, version, token_address, holder)
         DO UPDATE SET balance = EXCLUDED.balance, updated_at = now()
 )
-UPDATE tokens
-SET holders = tokens.holders + counted.joined - counted.gone
+UPDATE markets
+SET holders = markets.holders + counted.joined - counted.gone
 FROM (
     SELECT
         moved.version, moved.token_address,
@@ -189,8 +214,8 @@ FROM (
     WHERE moved.holder NOT IN (tokens.launchpad, tokens.pair)
     GROUP BY moved.version, moved.token_address
 ) AS counted
-WHERE tokens.chain_id = $1 AND tokens.version = counted.version
-    AND tokens.token_address = counted.token_address AND counted.joined <> counted.gone
+WHERE markets.chain_id = $1 AND markets.version = counted.version
+    AND markets.token_address = counted.token_address AND counted.joined <> counted.gone
 
 -- name: candles
 INSERT INTO price_history AS kept (
@@ -215,19 +240,21 @@ ON CONFLICT (chain_id, version, token_address, time) DO UPDATE SET
     updated_at = now()
 
 -- name: markets
-UPDATE tokens
+UPDATE markets
 SET
     phase = input.phase, sold = input.sold, raised = input.raised, seq = input.seq,
     price_e18 = input.price_e18, market_cap_wei = input.market_cap_wei,
     graduated_at = CASE
-        WHEN input.phase = 'graduated' THEN coalesce(tokens.graduated_at, input.block_time)
+        WHEN input.phase = 'graduated' THEN coalesce(markets.graduated_at, input.block_time)
     END,
     updated_at = now()
 FROM unnest(
     $2::bytea[], $3::text[], $4::numeric[], $5::numeric[], $6::bigint[], $7::numeric[],
     $8::numeric[], $9::bigint[]
 ) AS input (token, phase, sold, raised, seq, price_e18, market_cap_wei, block_time)
-WHERE tokens.chain_id = $1 AND tokens.token_address = input.token
+JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
+WHERE markets.chain_id = $1 AND markets.version = tokens.version
+    AND markets.token_address = tokens.token_address
 
 -- name: outbox
 -- A block may be final before it is recorded; its work is visible at once.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from curves import trade
 from curves.constant_product import ConstantProduct
-from curves.curve import TOTAL_SUPPLY, CurveError, Quote
+from curves.curve import TOTAL_SUPPLY, WAD, CurveError, Quote
 from curves.fees import FeeRates
 from curves.linear import Linear
 
@@ -26,17 +26,27 @@ class Step:
 
 
 @st.composite
+def magnitudes(draw: st.DrawFn, low: int, high: int) -> int:
+    """Integers of every size alike: a plain range is hardly ever small."""
+    bits = draw(st.integers(low.bit_length(), high.bit_length()))
+    return draw(st.integers(max(low, 2 ** (bits - 1)), min(high, 2**bits - 1)))
+
+
+@st.composite
 def constant_products(draw: st.DrawFn) -> ConstantProduct:
-    supply = draw(st.integers(1, 7 * 10**26))
+    supply = draw(st.one_of(st.just(793_100_000 * WAD), magnitudes(1, 7 * 10**26)))
     virtual = supply + draw(st.integers(10**26, 10**27))
-    return ConstantProduct(draw(st.integers(1, 10**24)), virtual, supply, TOTAL_SUPPLY - supply)
+    virtual_eth = draw(st.one_of(st.just(15 * 10**17), magnitudes(1, 10**24)))
+    return ConstantProduct(virtual_eth, virtual, supply, TOTAL_SUPPLY - supply)
 
 
 @st.composite
 def linears(draw: st.DrawFn) -> Linear:
-    supply = draw(st.integers(1, 5 * 10**26))
-    step = draw(st.integers(1, (2**128 - 1) // (4 * supply)))
-    return Linear(draw(st.integers(1, 10**14)), step, supply, TOTAL_SUPPLY - supply)
+    supply = draw(st.one_of(st.just(650_000_000 * WAD), magnitudes(1, 5 * 10**26)))
+    highest = (2**128 - 1) // (4 * supply)
+    step = draw(st.one_of(st.just(min(30_000_000, highest)), magnitudes(1, highest)))
+    start = draw(st.one_of(st.just(1_400_000_000), magnitudes(1, 10**14)))
+    return Linear(start, step, supply, TOTAL_SUPPLY - supply)
 
 
 curves: st.SearchStrategy[Family] = st.one_of(constant_products(), linears())

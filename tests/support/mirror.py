@@ -1,6 +1,6 @@
 """A market followed in Python beside the contract, trade by trade."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from curves.constant_product import ConstantProduct
@@ -12,7 +12,6 @@ from tests.support.trade_cases import (
     BUY_EXACT_IN,
     BUY_EXACT_OUT,
     SELL_EXACT_IN,
-    SELL_EXACT_OUT,
     Case,
     World,
     quote,
@@ -35,7 +34,7 @@ class Mirror:
     seq: int = 1
     protocol_fees: int = 0
     creator_fees: int = 0
-    completed: bool = field(default=False)
+    completed: bool = False
 
     def case(self, kind: int, amount: int, *, at_block: int, exempt: bool = False) -> Case:
         return Case(self.world, kind, at_block, exempt, self.sold, self.raised, amount)
@@ -46,35 +45,10 @@ class Mirror:
         block = self.chain.block_number() + 1
         expected = quote(self.case(kind, amount, at_block=block))
         recipient = self.chain.account("recipient")
-        tail = (recipient, FOREVER, TAG)
-        send = {
-            BUY_EXACT_IN: lambda: self.pad.transact(
-                "buy", self.token, expected.tokens, *tail, sender=sender, value=amount
-            ),
-            BUY_EXACT_OUT: lambda: self.pad.transact(
-                "buyExactOut",
-                self.token,
-                amount,
-                expected.tokens,
-                *tail,
-                sender=sender,
-                value=expected.eth + extra,
-            ),
-            SELL_EXACT_IN: lambda: self.pad.transact(
-                "sell", self.token, amount, expected.eth, *tail, sender=sender
-            ),
-            SELL_EXACT_OUT: lambda: self.pad.transact(
-                "sellExactOut", self.token, amount, expected.tokens, *tail, sender=sender
-            ),
-        }[kind]
-        if kind == BUY_EXACT_IN and expected.clipped:
-            # Its bound is a price: of the tokens that the whole value would have bought.
-            least = expected.tokens * amount // expected.eth
-            send = lambda: self.pad.transact(  # noqa: E731
-                "buy", self.token, least, *tail, sender=sender, value=amount
-            )
+        function, bounds, value = _call(kind, amount, expected, extra=extra)
+        arguments = (self.token, *bounds, recipient, FOREVER, TAG)
         before = self.chain.balance(recipient), self._tokens(recipient)
-        receipt = send()
+        receipt = self.pad.transact(function, *arguments, sender=sender, value=value)
         assert int(receipt["blockNumber"], 16) == block
         events = self.pad.events(receipt)
         self.check(expected, events, trader=sender, recipient=recipient, extra=extra)
@@ -142,6 +116,18 @@ class Mirror:
     def _tokens(self, account: bytes) -> int:
         raw = self.chain.call(self.token, bytes.fromhex("70a08231") + account.rjust(32, b"\0"))
         return int.from_bytes(raw, "big")
+
+
+def _call(kind: int, amount: int, expected: Quote, extra: int) -> tuple[str, tuple[int, ...], int]:
+    # Function, amount with its tightest bounds, value.
+    if kind == BUY_EXACT_IN:
+        # Where it is clipped its bound is a price: the tokens that the whole value would give.
+        return "buy", (expected.tokens * amount // expected.eth,), amount
+    if kind == BUY_EXACT_OUT:
+        return "buyExactOut", (amount, expected.tokens), expected.eth + extra
+    if kind == SELL_EXACT_IN:
+        return "sell", (amount, expected.eth), 0
+    return "sellExactOut", (amount, expected.tokens), 0
 
 
 def world_of(created: dict[str, Any], launch_block: int) -> World:

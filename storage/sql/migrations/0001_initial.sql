@@ -48,7 +48,25 @@ CREATE TABLE tokens (
     launch_blocks INTEGER NOT NULL,
     pool_protocol_bps INTEGER NOT NULL,
     pool_creator_bps INTEGER NOT NULL,
-    -- The market after its last recorded event.
+    created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (chain_id, version, token_address),
+    UNIQUE (chain_id, token_address)
+);
+
+CREATE INDEX tokens_created ON tokens (chain_id, block_number, tx_index, log_index);
+CREATE INDEX tokens_creator ON tokens (chain_id, creator);
+-- Serves '%needle%' from three letters on, and 'needle%' for shorter ones.
+-- Launches are rare: no list of pending entries that every search would have to read.
+CREATE INDEX tokens_search ON tokens
+    USING gin (name_key gin_trgm_ops, symbol_key gin_trgm_ops) WITH (fastupdate = off);
+
+-- The market after its last recorded event. Apart from `tokens`, because it changes with every
+-- block: checks of foreign keys would walk the dead versions of a row that trades.
+CREATE TABLE markets (
+    chain_id BIGINT NOT NULL,
+    version INTEGER NOT NULL,
+    token_address address NOT NULL,
     phase TEXT NOT NULL DEFAULT 'curve' CHECK (phase IN ('curve', 'graduating', 'graduated')),
     sold amount NOT NULL DEFAULT 0,
     raised amount NOT NULL DEFAULT 0,
@@ -59,17 +77,12 @@ CREATE TABLE tokens (
     trades BIGINT NOT NULL DEFAULT 0,
     -- Wallets with a balance; the launchpad and the pair are not counted.
     holders BIGINT NOT NULL DEFAULT 0 CHECK (holders >= 0),
-    created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     PRIMARY KEY (chain_id, version, token_address),
-    UNIQUE (chain_id, token_address)
-) WITH (fillfactor = 70);
+    FOREIGN KEY (chain_id, version, token_address) REFERENCES tokens
+) WITH (fillfactor = 50);
 
-CREATE INDEX tokens_created ON tokens (chain_id, block_number, tx_index, log_index);
-CREATE INDEX tokens_market_cap ON tokens (chain_id, market_cap_wei, token_address);
-CREATE INDEX tokens_creator ON tokens (chain_id, creator);
--- Serves '%needle%' from three letters on, and 'needle%' for shorter ones.
-CREATE INDEX tokens_search ON tokens USING gin (name_key gin_trgm_ops, symbol_key gin_trgm_ops);
+CREATE INDEX markets_market_cap ON markets (chain_id, market_cap_wei, token_address);
 
 -- A transaction that was submitted here waits at position -1, PENDING, without block and
 -- version (so its token need not exist yet). The recorder's write puts the mined rows in its
@@ -132,7 +145,7 @@ CREATE TABLE transfers (
 );
 
 -- Derived from transfers in the transaction that stores them; what the holder bought, sold,
--- spent and received is derived in the same way from transactions.
+-- spent and received is derived in the same way from transactions. Those have the foreign key.
 CREATE TABLE balances (
     chain_id BIGINT NOT NULL,
     version INTEGER NOT NULL,
@@ -144,8 +157,7 @@ CREATE TABLE balances (
     spent_wei amount NOT NULL DEFAULT 0,
     received_wei amount NOT NULL DEFAULT 0,
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    PRIMARY KEY (chain_id, version, token_address, holder),
-    FOREIGN KEY (chain_id, version, token_address) REFERENCES tokens
+    PRIMARY KEY (chain_id, version, token_address, holder)
 ) WITH (fillfactor = 70);
 
 CREATE INDEX balances_holder ON balances (chain_id, holder);

@@ -197,7 +197,7 @@ async def test_follow_start_learns_tokens_made_between_storage_and_window(
             assert header is not None
             collector = Collector()
             collector.position = FeedPosition(header.number, header.hash)
-            listener.subscribe("recorder", collector, None, collector.position)
+            listener.subscribe("recorder", collector, None, position=collector.position)
             await traders.trade(2)
             await caught_up(traders, collector)
             expected = [e for e in await traders.truth() if e.at.block_number > header.number]

@@ -21,6 +21,7 @@ from tests.support.scenario import (
 TABLES = (
     "users",
     "tokens",
+    "markets",
     "events",
     "transactions",
     "transfers",
@@ -388,7 +389,7 @@ async def test_balances_follow_transfers(pool, events):
                 expected[key] = expected.get(key, 0) + change
     async with postgres.session(pool) as connection:
         found = await connection.fetch("SELECT token_address, holder, balance FROM balances")
-        holders = await connection.fetch("SELECT token_address, holders FROM tokens")
+        holders = await connection.fetch("SELECT token_address, holders FROM markets")
     balances = {(row["token_address"], row["holder"]): row["balance"] for row in found}
     assert {key: value for key, value in balances.items() if value} == {
         key: value for key, value in expected.items() if value and key[1] != bytes(20)

@@ -57,14 +57,20 @@ async def test_connect_closed_port_is_store_unavailable():
     assert caught.value.code == "store_unavailable"
 
 
-async def test_session_cut_connection_is_store_unavailable_then_heals(pool, database_url):
+@pytest.mark.parametrize("noticed_s", [0.0, 0.05])
+async def test_session_cut_connection_is_store_unavailable_then_heals(
+    pool, database_url, noticed_s
+):
     other = await asyncpg.connect(database_url)
-    with pytest.raises(TransientError):
-        async with postgres.session(pool) as connection:
-            pid = await connection.fetchval("SELECT pg_backend_pid()")
-            await other.execute("SELECT pg_terminate_backend($1)", pid)
-            await connection.fetchval("SELECT pg_sleep(1)")
-    await other.close()
+    try:
+        with pytest.raises(TransientError):
+            async with postgres.transaction(pool) as connection:
+                pid = await connection.fetchval("SELECT pg_backend_pid()")
+                await other.execute("SELECT pg_terminate_backend($1)", pid)
+                await asyncio.sleep(noticed_s)
+                await connection.fetchval("SELECT pg_sleep(1)")
+    finally:
+        await other.close()
     async with postgres.session(pool) as connection:
         assert await connection.fetchval("SELECT 1") == 1
 

@@ -170,10 +170,10 @@ async def test_tokens_graduated_filter(written, reads, pool):
     await written.seal()
     async with postgres.session(pool) as connection:
         await connection.execute(
-            "UPDATE tokens SET phase = 'graduated' WHERE token_address = $1", second
+            "UPDATE markets SET phase = 'graduated' WHERE token_address = $1", second
         )
         await connection.execute(
-            "UPDATE tokens SET phase = 'graduating' WHERE token_address = $1", first
+            "UPDATE markets SET phase = 'graduating' WHERE token_address = $1", first
         )
     assert await names(reads, graduated=True) == (["second"], 1)
     assert await names(reads, graduated=False) == (["first"], 1)

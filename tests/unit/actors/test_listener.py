@@ -415,7 +415,7 @@ async def test_subscribe_again_goes_on_and_a_lost_send_is_sent_anew(world: World
     await asyncio.sleep(0.02)
     world.now += feed.LOST_AFTER_S + 1
     second.position = first.position
-    world.listener.subscribe("shard", second, None, first.position)
+    world.listener.subscribe("shard", second, None, position=first.position)
     await until(lambda: second.position == world.tip)
     assert second.numbers == [3]
 
@@ -481,8 +481,8 @@ async def test_history_from_an_old_position_checks_its_hash() -> None:
         world.seal(push="none")
     good = Follower(FeedPosition(10, world.chain.blocks[10].header.hash))
     bad = Follower(FeedPosition(10, b"\x01" * 32))
-    world.listener.subscribe("good", good, None, good.position)
-    world.listener.subscribe("bad", bad, None, bad.position)
+    world.listener.subscribe("good", good, None, position=good.position)
+    world.listener.subscribe("bad", bad, None, position=bad.position)
     await world.start()
     await until(lambda: good.position == world.tip)
     await until(lambda: world.listener.status()["consumers"]["bad"]["halted"] is not None)
@@ -521,7 +521,7 @@ async def test_unknown_position_halts_that_consumer_only(world: World) -> None:
     world.now += 1
     await until(lambda: halted("ahead"))
     assert not halted("fine") and not foreign.blocks and not ahead.blocks
-    world.listener.subscribe("foreign", foreign, None, foreign.position)
+    world.listener.subscribe("foreign", foreign, None, position=foreign.position)
     assert halted("foreign")
 
 

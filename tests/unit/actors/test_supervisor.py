@@ -152,8 +152,10 @@ async def test_new_supervisor_adopts_what_is_there():
         await world.until(lambda: len(world.owners()) == 2)
         started = world.launcher.count
     world.supervisor = world.build()
+    world.launcher.roles["supervisor/1"] = FakeRole("supervisor/1", world.store, [])
     async with running(world):
         assert world.launcher.count == started
+        assert world.launcher.killed == []
         assert len(world.owners()) == 2
 
 

@@ -60,7 +60,7 @@ def test_linear_default_raises_what_the_design_says() -> None:
 # ---------------------------------------------------------- clip and refund
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(curves, steps, rates(), st.integers(1, AMOUNT_MAX))
 def test_buy_exact_in_pays_what_it_spends_and_refunds_the_rest(
     curve: Family, path: list[Step], fees: FeeRates, value: int
@@ -83,7 +83,7 @@ def test_buy_exact_in_pays_what_it_spends_and_refunds_the_rest(
         assert bought.refund == 0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(curves, steps, rates(), st.integers(0, 10**20))
 def test_buy_clipped_costs_the_same_however_much_is_sent(
     curve: Family, path: list[Step], fees: FeeRates, more: int
@@ -97,7 +97,7 @@ def test_buy_clipped_costs_the_same_however_much_is_sent(
     assert (asked.tokens, asked.eth, asked.clipped) == (just.tokens, just.eth, True)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(curves, steps, rates(), st.integers(1, 2**20), st.integers(0, 10**18))
 def test_buy_exact_out_costs_what_buys_at_least_as_much(
     curve: Family, path: list[Step], fees: FeeRates, share: int, spare: int
@@ -114,7 +114,7 @@ def test_buy_exact_out_costs_what_buys_at_least_as_much(
     assert spent.tokens >= tokens
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(curves, steps, rates(), st.integers(1, 2**20))
 def test_sell_exact_out_takes_what_pays_at_least_as_much(
     curve: Family, path: list[Step], fees: FeeRates, share: int
