@@ -34,6 +34,7 @@ class Publisher:
         self._log = log
         self._lost = lost
         self._queue: asyncio.Queue[_Parcel] = asyncio.Queue(MAILBOX_MAX)
+        self._trades: asyncio.Queue[Tick] = asyncio.Queue(MAILBOX_MAX)
         self._generations: dict[int, str] = {}
         self._down = False
         self.published = 0
@@ -62,18 +63,39 @@ class Publisher:
                 self._drop(parcel)
 
     async def run(self) -> None:
-        """Drain until cancelled."""
+        """Drain until cancelled: buckets side by side, each bucket's ticks in order."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._run_buckets())
+            tasks.create_task(self._run_trades())
+
+    async def _run_buckets(self) -> None:
         while True:
-            parcel = await self._queue.get()
+            parcels = [await self._queue.get()]
+            while not self._queue.empty():
+                parcels.append(self._queue.get_nowait())
             try:
-                await self._send(parcel)
+                await asyncio.gather(*(self._send(parcel) for parcel in _merged(parcels)))
             finally:
-                self._queue.task_done()
+                for _ in parcels:
+                    self._queue.task_done()
+
+    async def _run_trades(self) -> None:
+        # The topic of all trades has many writers and is numbered by Redis.
+        while True:
+            tick = await self._trades.get()
+            try:
+                await self._ticks.publish_counted("trades", tick.event, tick.data)
+            except TransientError:
+                self.dropped += 1
+            finally:
+                self._trades.task_done()
 
     async def flush(self) -> None:
         """Wait until everything queued is sent or dropped, at most 2 s."""
         try:
-            await asyncio.wait_for(self._queue.join(), 2.0)
+            async with asyncio.timeout(2.0):
+                await self._queue.join()
+                await self._trades.join()
         except TimeoutError:
             self._log.warning("ticks_unsent", waiting=self._queue.qsize())
 
@@ -84,8 +106,8 @@ class Publisher:
                 self._lost(parcel.bucket, parcel.incarnation)
                 return
             for tick in parcel.ticks:
-                if tick.event == "transaction":
-                    await self._ticks.publish_counted("trades", tick.event, tick.data)
+                if tick.event == "transaction" and not self._trades.full():
+                    self._trades.put_nowait(tick)
         except TransientError as error:
             self._drop(parcel)
             if not self._down:
@@ -120,3 +142,11 @@ class Publisher:
             generation = self.generation(change.bucket)
             made.append(Tick(topic, name, timeline.seq, generation, fields))
         return made
+
+
+def _merged(parcels: list[_Parcel]) -> list[_Parcel]:
+    # One parcel a bucket and incarnation, in order; a lower incarnation is refused anyway.
+    ticks: dict[tuple[int, int], list[Tick]] = {}
+    for parcel in parcels:
+        ticks.setdefault((parcel.bucket, parcel.incarnation), []).extend(parcel.ticks)
+    return [_Parcel(bucket, number, tuple(made)) for (bucket, number), made in ticks.items()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from rich.console import Console
 
 from chain.deployer import deploy as deploy_contracts
@@ -213,7 +214,7 @@ def _in_session(carrier: Platform, work: Work) -> Outcome:
     ray_environment.prepare(carrier.ray_folder)
     with session.local(carrier, say) as run:
         try:
-            return asyncio.run(_started(run, work))
+            return uvloop.run(_started(run, work))
         finally:
             runfile.remove(carrier.data_dir)
 

@@ -124,6 +124,8 @@ class Realtime:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
+            if (request.content_length or 0) > SOCKET_MESSAGE_BYTES_MAX:
+                raise CallerError("too_large", f"Expected {SOCKET_MESSAGE_BYTES_MAX} bytes at most")
             if "sid" not in request.query:
                 await self._admit(request)
             response: web.StreamResponse = await self._server.handle_request(request)
@@ -157,6 +159,8 @@ class Realtime:
         if client is not None:
             for topic in client.topics:
                 self.fanout.leave(topic, client)
+            # A poll that waits must end too; after the goodbye that may be put next.
+            asyncio.get_running_loop().call_soon(client.socket.queue.put_nowait, None)
         self._context.metrics.sockets.set(len(self._clients))
 
     async def _sweep(self) -> None:

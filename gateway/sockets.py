@@ -84,6 +84,9 @@ class OutQueue(asyncio.Queue[Any]):
         """As `put_nowait`."""
         self.put_nowait(item)
 
+    async def join(self) -> None:
+        """Returns at once: the library waits here for a reader that may never read again."""
+
 
 class GuardedWebSocket:
     """The library's WebSocket over aiohttp; see `engineio.async_drivers.aiohttp`."""

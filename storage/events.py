@@ -71,7 +71,9 @@ class EventStore:
             for group in _groups(new):
                 await self._write_group(connection, group, name)
             if position.number > known.number:
-                await self._move_cursor(connection, name, position, new)
+                time = new[-1].header.timestamp if new else 0
+                place = (position.number, position.hash, time)
+                await connection.execute(_WRITE_SQL["move_cursor"], self._chain_id, name, *place)
         return True
 
     async def _write_group(
@@ -86,23 +88,6 @@ class EventStore:
         outbox = write.outbox_columns(blocks)
         if outbox:
             await connection.execute(_WRITE_SQL["outbox"], self._chain_id, name, *outbox)
-
-    async def _move_cursor(
-        self,
-        connection: "Connection",
-        name: str,
-        position: FeedPosition,
-        blocks: Sequence[BlockRows],
-    ) -> None:
-        block_time = blocks[-1].header.timestamp if blocks else 0
-        await connection.execute(
-            _WRITE_SQL["move_cursor"],
-            self._chain_id,
-            name,
-            position.number,
-            position.hash,
-            block_time,
-        )
 
     async def finalise(self, number: int, incarnation: int, name: str = RECORDER) -> bool:
         """Everything up to `number` is final: its outbox rows become visible. False: fenced."""

@@ -50,6 +50,7 @@ def market_event(row: "Record", chain_id: int) -> MarketEvent:
 
 
 def curve(row: "Record") -> CurveNumbers:
+    """The curve columns of `tokens`."""
     return CurveNumbers(
         family=row["curve_family"],
         a=row["curve_a"],
@@ -60,6 +61,7 @@ def curve(row: "Record") -> CurveNumbers:
 
 
 def token(row: "Record") -> TokenRecord:
+    """A row of the list queries of `reads.sql`."""
     return TokenRecord(
         token=row["token_address"],
         name=row["name"],
@@ -86,6 +88,7 @@ def token(row: "Record") -> TokenRecord:
 
 
 def transaction(row: "Record") -> TransactionRecord:
+    """A row of `transactions`, its `time` from the block or the submission."""
     return TransactionRecord(
         tx_hash=row["tx_hash"],
         position=row["position"],
@@ -106,8 +109,10 @@ def transaction(row: "Record") -> TransactionRecord:
 
 
 def candle(row: "Record", token_address: bytes) -> CandleRow:
+    """A row of the candles query, of any step."""
     return CandleRow(token_address, *(row[name] for name in CandleRow.__slots__[1:]))
 
 
 def holding(row: "Record") -> HoldingRecord:
+    """A row of `balances` with its token and market."""
     return HoldingRecord(row["token_address"], *(row[name] for name in HoldingRecord.__slots__[1:]))

@@ -72,5 +72,6 @@ class Script:
         self._script = client.register_script(queries.lua(name))
 
     async def run(self, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
+        """What the script returns."""
         async with guarded():
             return await self._script(keys=keys, args=arguments)

@@ -36,6 +36,7 @@ class Statement:
 
     @property
     def sql(self) -> str:
+        """Its text in `write.sql`."""
         return _SQL[self.name]
 
 

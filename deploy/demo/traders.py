@@ -12,6 +12,8 @@ ETH = 10**18
 PROGRESS_MAX_BPS = 6_000
 """Above it only sells: no curve completes in the demo."""
 
+THINK_S_MAX = 1.0
+
 NAMES = (
     ("Morning Tide", "TIDE"),
     ("Paper Crane", "CRANE"),
@@ -59,6 +61,8 @@ class Trader:
             if not self._tally.ticket():
                 await asyncio.sleep(0.05)
                 continue
+            # People and bots think; without it all would act in the same instant of a block.
+            await asyncio.sleep(self._random.uniform(0.0, THINK_S_MAX))
             await self._trade()
 
     async def _trade(self) -> None:

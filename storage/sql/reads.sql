@@ -1,6 +1,6 @@
 -- `{filter}` and `{order}` are put in from the fixed tables of `storage/reads.py`; values are
--- always arguments, the filter's is $4. The day before the recorder's cursor is the window of `volume_24h`: the
--- chain's clock, not the server's.
+-- always arguments, the filter's is $4. The window of `volume_24h` is the day before the
+-- recorder's cursor: the chain's clock, not the server's.
 
 -- name: list_tokens
 -- The page is cut before its volumes are summed.

@@ -11,7 +11,9 @@ FOR UPDATE
 
 -- name: move_cursor
 UPDATE cursors
-SET block_number = $3, block_hash = $4::bytea, block_time = greatest(block_time, $5), updated_at = now()
+SET
+    block_number = $3, block_hash = $4::bytea, block_time = greatest(block_time, $5),
+    updated_at = now()
 WHERE chain_id = $1 AND name = $2
 
 -- name: users

@@ -12,16 +12,11 @@ setTimeout(() => fail("Expected to be done in 20 s"), 20000).unref();
 socket.on("connect_error", (error) => fail(error.message));
 
 const call = (event, data) => socket.timeout(5000).emitWithAck(event, data);
-const upgraded = new Promise((resolve) =>
-  socket.on("connect", () => {
-    const engine = socket.io.engine;
-    if (engine.transport.name === "websocket") resolve();
-    else engine.on("upgrade", () => resolve());
-  }),
-);
+const engine = socket.io.engine;
+const first = engine.transport.name;
+const upgraded = new Promise((resolve) => engine.on("upgrade", resolve));
 
 await new Promise((resolve) => socket.on("connect", resolve));
-const first = socket.io.engine.transport.name;
 const quote = await call("quote", { tokenAddress: token, type: "buy", amount: "0.01" });
 const refused = await call("quote", { tokenAddress: token, type: "buy", amount: "-1" });
 const received = new Promise((resolve) => socket.on("price", resolve));
@@ -33,7 +28,7 @@ const unsubscribed = await call("unsubscribe", { topic: `token:${token}` });
 console.log(
   JSON.stringify({
     first,
-    last: socket.io.engine.transport.name,
+    last: engine.transport.name,
     quote,
     refused,
     subscribed,

@@ -166,6 +166,22 @@ async def test_write_two_writers_racing_only_the_newest_wins(pool):
     assert await contents(pool) == raced
 
 
+async def test_claim_during_a_write_waits_and_then_sees_all_of_it(pool, events, monkeypatch):
+    blocks = blocks_of(2)
+    incarnation = await events.claim()
+    slow = Statement("slow", lambda _: [[1]])
+    monkeypatch.setitem(write._SQL, "slow", "SELECT pg_sleep(0.3), $1::bigint, $2::integer[]")
+    monkeypatch.setattr(write, "STATEMENTS", (*write.STATEMENTS, slow))
+    writing = asyncio.create_task(
+        events.write(rows_of(blocks), incarnation=incarnation, position=position_of(blocks[-1]))
+    )
+    await asyncio.sleep(0.15)
+    # What the claim's owner reads now is the last word of every earlier incarnation.
+    assert await events.claim() == incarnation + 1
+    assert await events.position() == position_of(blocks[-1])
+    assert await writing
+
+
 KILL = "SELECT pg_terminate_backend(pg_backend_pid()), $1::bigint, $2::integer[]"
 
 
