@@ -42,6 +42,9 @@ LOST_AFTER_S = 1.0
 FORGET_AFTER_S = 60.0
 """A consumer that failed for so long is gone; one that is there asks again by itself."""
 
+LIVE_FIRST_S = 0.01
+"""History waits this long for a new block, so that prices go first on a small machine."""
+
 Send = Callable[[FeedBatch], Awaitable[FeedPosition]]
 
 
@@ -184,6 +187,8 @@ class Consumer:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+            if self._buckets is None:
+                await asyncio.sleep(LIVE_FIRST_S)
 
     async def _batch(self) -> FeedBatch | None:
         view = self._supply.window

@@ -29,6 +29,9 @@ from engine.settings import ChainSettings
 SILENCE_S_MIN = 3.0
 SILENCE_BLOCKS = 3
 FRESH_BLOCKS = 2
+FINALITY_PAUSE_S = 0.2
+"""Of a block time: finality is not urgent, and the block's own events go first."""
+
 READ_BATCH = 50
 """Blocks read at once while back-filling: their logs are held in memory together."""
 
@@ -398,6 +401,7 @@ class ChainListener(Generic[L]):
         await self._ready.wait()
         while True:
             self._sealed.clear()
+            await asyncio.sleep(FINALITY_PAUSE_S * self._chain.block_time_s)
             try:
                 number = await self._source.finalised()
                 if self._view is not None and self._view.finalise(number):

@@ -5,12 +5,12 @@ ready, ports bound. A failing factory fails the start of the actor.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from pymongo import AsyncMongoClient
-from redis.asyncio import Redis
 
 from actors.host import Context, Role
 from actors.listener import ChainListener
@@ -30,7 +30,7 @@ from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollo
 from engine.messages import FeedBatch, FeedPosition
 from engine.settings import Settings
 from gateway.api import ApiGateway
-from storage import postgres
+from storage import postgres, valkey
 from storage.buckets import BucketStore
 from storage.documents import Documents
 from storage.events import EventStore
@@ -41,6 +41,8 @@ from storage.snapshots import SnapshotStore
 from storage.ticks import Ticks
 
 FEED_TIMEOUT_S = 10.0
+RECORDER_NICE = 5
+"""On a small machine history yields the processor to quotes and ticks."""
 
 
 def slots(settings: Settings) -> dict[str, str]:
@@ -84,6 +86,7 @@ async def shard(context: Context) -> Role:
 
 async def recorder(context: Context) -> Role:
     """Writes history."""
+    os.nice(RECORDER_NICE)
     settings, log = context.settings, _log(context)
     pool = await postgres.connect(settings.stores.database_url, size=4)
     built = Recorder(
@@ -189,6 +192,7 @@ async def _forever() -> None:
 
 
 def _log(context: Context) -> Any:
+    logs.hide(context.settings.gateway.jwt_secret)
     logs.configure(context.settings.logs)
     return logs.get(context.role).bind(slot=context.slot)
 
@@ -198,7 +202,4 @@ def _rpc(settings: Settings) -> JsonRpc:
 
 
 def _redis(settings: Settings) -> Any:
-    timeout = settings.stores.timeout_s
-    return Redis.from_url(
-        settings.stores.redis_url, socket_timeout=timeout, socket_connect_timeout=timeout
-    )
+    return valkey.connect(settings.stores.redis_url, timeout_s=settings.stores.timeout_s)
