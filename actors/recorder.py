@@ -24,6 +24,9 @@ from engine.settings import ChainSettings
 GROUP = "recorder"
 CURVES_KEPT = 65_536
 PENDING_BATCH = 100
+WRITE_EVENTS_MAX = 2_000
+"""Events in one transaction: about a second of Postgres at most, so that a successor's claim
+never waits long."""
 
 
 class Outcome(Protocol):
@@ -106,12 +109,24 @@ class Recorder:
             batch = message.batch
             if batch.after != self._position or not batch.messages:
                 return self._position
-            rows = [await self._rows(m) for m in batch.messages if isinstance(m, Block)]
-            if rows:
-                await self._write(rows)
+            await self._write_blocks([m for m in batch.messages if isinstance(m, Block)])
             for final in (m for m in batch.messages if isinstance(m, Finalised)):
                 await self._history.finalise(final.number, self._incarnation)
             return self._position
+
+    async def _write_blocks(self, blocks: list[Block]) -> None:
+        # Whole blocks, a bounded number of events a transaction.
+        rows: list[BlockRows] = []
+        closes: dict[bytes, int] = {}
+        waiting = 0
+        for block in blocks:
+            rows.append(await self._rows(block, closes))
+            waiting += len(block.events)
+            if waiting >= WRITE_EVENTS_MAX:
+                await self._write(rows)
+                rows, waiting = [], 0
+        if rows:
+            await self._write(rows)
 
     async def _write(self, rows: list[BlockRows]) -> None:
         last = rows[-1].header
@@ -125,15 +140,19 @@ class Recorder:
         self._blocks += len(rows)
         self._events += sum(len(row.events) for row in rows)
 
-    async def _rows(self, block: Block) -> BlockRows:
+    async def _rows(self, block: Block, closes: dict[bytes, int]) -> BlockRows:
+        # `closes` carries prices over blocks of this batch that are not written yet.
         tokens = history.tokens_needed(block)
         unknown = [token for token in tokens if token not in self._curves]
         if unknown:
             self._curves.update(await self._history.token_curves(unknown))
-        closes = await self._history.last_closes(list(tokens)) if tokens else {}
-        rows = history.rows_of(block, self._curves, closes, self._venues)
+        unpriced = [token for token in tokens if token not in closes]
+        if unpriced:
+            closes.update(await self._history.last_closes(unpriced))
+        rows = history.rows_of(block, self._curves, closes, venues=self._venues)
         for row in rows.tokens:
             self._curves[row.token] = row.curve
+        closes.update({row.token: row.price_e18 for row in rows.markets})
         while len(self._curves) > CURVES_KEPT:
             self._curves.popitem(last=False)
         return rows

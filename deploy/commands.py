@@ -214,7 +214,8 @@ def _in_session(carrier: Platform, work: Work) -> Outcome:
     ray_environment.prepare(carrier.ray_folder)
     with session.local(carrier, say) as run:
         try:
-            return uvloop.run(_started(run, work))
+            outcome: Outcome = uvloop.run(_started(run, work))
+            return outcome
         finally:
             runfile.remove(carrier.data_dir)
 

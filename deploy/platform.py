@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import datadir, devnet, logs
+from deploy import datadir, devnet, logs, process
 from deploy.devnet import Chain, Say
 from deploy.embedded import Embedded
 from deploy.environment import Environment
@@ -33,6 +33,9 @@ class Platform:
 @contextmanager
 def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platform]:
     """Bring the platform up; ends its servers. Raises StartError with one sentence."""
+    process.choose_port("the API (API_PORT)", environment.api_port or None)
+    if not environment.log_dir:
+        environment = environment.model_copy(update={"log_dir": str(data_dir / "logs")})
     with datadir.held(data_dir), Embedded(data_dir) as embedded:
         urls = _stores(environment, embedded, say)
         chains = devnet.start(environment, embedded, say)

@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from pymongo import AsyncMongoClient
-
 from actors.host import Context, Role
 from actors.listener import ChainListener
 from actors.markets import Markets
@@ -25,11 +23,11 @@ from chain.signatures import verify_message
 from chain.source import ChainSource
 from chain.stream import LiveStream
 from deploy import logs
-from deploy.names import MONGO_DATABASE
 from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
 from engine.messages import FeedBatch, FeedPosition
 from engine.settings import Settings
 from gateway.api import ApiGateway
+from storage import documents as documents_store
 from storage import postgres, valkey
 from storage.buckets import BucketStore
 from storage.documents import Documents
@@ -147,12 +145,10 @@ async def gateway(context: Context) -> Role:
     """The doors of one node: REST and Socket.IO."""
     settings, log = context.settings, _log(context)
     pool = await postgres.connect(settings.stores.database_url, size=10)
-    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
-        settings.stores.mongodb_url,
-        serverSelectionTimeoutMS=int(settings.stores.timeout_s * 1000),
-        tz_aware=True,
+    mongo = documents_store.connect(
+        settings.stores.mongodb_url, timeout_s=settings.stores.timeout_s
     )
-    documents = Documents(mongo[MONGO_DATABASE])
+    documents = Documents(documents_store.database(mongo))
     await documents.prepare()
     redis = _redis(settings)
     markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)

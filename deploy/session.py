@@ -16,6 +16,7 @@ from deploy.settings import chain_settings, compose
 from deploy.verify import Verdict, verify
 from engine.settings import Settings
 from storage import postgres
+from storage.events import EventStore
 
 if TYPE_CHECKING:
     from deploy.system import System
@@ -36,11 +37,7 @@ class Session:
         pool = await postgres.connect(self.settings.stores.database_url, size=1)
         try:
             head = int(await rpc.call("eth_blockNumber", []), 16)
-            rows = await pool.fetch(
-                "SELECT token_address, version, created_block FROM tokens WHERE chain_id = $1",
-                rise.chain_id,
-            )
-            recorded = {bytes(row[0]): (int(row[1]), int(row[2])) for row in rows}
+            recorded = await EventStore(pool, rise.chain_id).launches()
             return await verify(
                 calls=self.system.cluster,
                 directory=await self.system.directory(),

@@ -53,6 +53,7 @@ def rows_of(
     block: Block,
     curves: Mapping[bytes, CurveNumbers],
     closes: Mapping[bytes, int],
+    *,
     venues: frozenset[bytes],
 ) -> BlockRows:
     """All rows of `block`. `venues` are the contracts (launchpads, pairs are learnt) whose
@@ -109,7 +110,9 @@ def _write_created(page: _Page, event: TokenCreated) -> None:
             initial_price_e18=price,
         )
     )
-    page.markets[event.token] = _market(event.token, PHASE_CURVE, event.curve, (0, 0, event.seq))
+    page.markets[event.token] = _market(
+        event.token, PHASE_CURVE, numbers=event.curve, state=(0, 0, event.seq)
+    )
     page.transactions.append(
         TransactionRow(
             at=event.at,
@@ -135,7 +138,10 @@ def _write_traded(page: _Page, event: Traded) -> None:
     page.users[event.trader] = page.users[event.recipient] = None
     phase = PHASE_GRADUATING if event.sold == numbers.curve_supply else PHASE_CURVE
     page.markets[event.token] = _market(
-        event.token, phase, numbers, (event.sold, event.raised, event.seq)
+        event.token,
+        phase,
+        numbers=numbers,
+        state=(event.sold, event.raised, event.seq),
     )
     page.transactions.append(
         TransactionRow(
@@ -168,7 +174,9 @@ def _write_completed(page: _Page, event: Completed) -> None:
     numbers = page.curves.get(event.token)
     if numbers is not None and before is not None:
         state = (event.sold, event.raised, event.seq)
-        page.markets[event.token] = _market(event.token, PHASE_GRADUATING, numbers, state)
+        page.markets[event.token] = _market(
+            event.token, PHASE_GRADUATING, numbers=numbers, state=state
+        )
     page.outbox.append(_outbox("completed", event))
 
 
@@ -201,7 +209,7 @@ def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]
 
 
 def _market(
-    token: bytes, phase: str, numbers: CurveNumbers, state: tuple[int, int, int]
+    token: bytes, phase: str, *, numbers: CurveNumbers, state: tuple[int, int, int]
 ) -> MarketRow:
     sold, raised, seq = state
     price = price_e18(numbers, sold, raised)

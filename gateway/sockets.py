@@ -25,7 +25,7 @@ _CONNECT, _DISCONNECT, _EVENT, _ACK = 0, 1, 2, 3
 _RESERVED = frozenset({"connect", "disconnect", "connect_error", "*"})
 # An engine frame is "4" and a Socket.IO packet, which begins with a digit, or a short signal.
 _MESSAGE_FRAME = re.compile(r"4[0-9]")
-_SIGNAL_FRAME = re.compile(r"[0-6][a-z]{0,8}")
+_SIGNAL_FRAME = re.compile(r"[012356][a-z]{0,8}")
 
 
 class Json:

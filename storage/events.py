@@ -116,6 +116,11 @@ class EventStore:
         rows = await self._fetch("tokens")
         return {row["token_address"]: row["version"] for row in rows}
 
+    async def launches(self) -> dict[bytes, tuple[int, int]]:
+        """Token → (version of its launchpad, block of its launch), hidden ones too."""
+        rows = await self._fetch("launches")
+        return {row["token_address"]: (row["version"], row["block_number"]) for row in rows}
+
     async def event_seqs(self) -> dict[bytes, int]:
         """Launchpad → the last `eventSeq` recorded of it."""
         rows = await self._fetch("event_seqs")

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from pymongo import AsyncMongoClient
 from rich.console import Console
 from rich.live import Live
 
@@ -12,10 +11,8 @@ from deploy.demo.run import Demo, Plan, passed, summary
 from deploy.demo.stores import Stored, stored
 from deploy.demo.view import render
 from deploy.devnet import Say
-from deploy.names import MONGO_DATABASE
 from deploy.session import Session
-from storage import postgres
-from storage.documents import Documents
+from storage import documents, postgres
 
 if TYPE_CHECKING:
     from deploy.commands import DemoPlan
@@ -94,11 +91,11 @@ async def _show(demo: Demo, running: Session) -> None:
 async def _stored(demo: Demo, running: Session) -> Stored:
     stores = running.settings.stores
     pool = await postgres.connect(stores.database_url, size=1)
-    mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(stores.mongodb_url)
+    mongo = documents.connect(stores.mongodb_url, timeout_s=stores.timeout_s)
     try:
         return await stored(
             pool,
-            Documents(mongo[MONGO_DATABASE]),
+            documents.Documents(documents.database(mongo)),
             chain_id=running.settings.rise.chain_id,
             trade_hashes=demo.tally.trade_hashes,
         )

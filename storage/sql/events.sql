@@ -37,6 +37,10 @@ WHERE chain_id = $1 AND bucket = ANY ($2::smallint[])
 ORDER BY block_number, tx_index, log_index
 LIMIT $7
 
+-- name: launches
+-- Every token with the version of its launchpad and the block it was launched in.
+SELECT token_address, version, block_number FROM tokens WHERE chain_id = $1
+
 -- name: tokens
 SELECT token_address, version FROM tokens WHERE chain_id = $1
 

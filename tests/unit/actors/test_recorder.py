@@ -147,10 +147,13 @@ async def test_second_recorder_fences_the_first_which_ends():
     await first.start()
     await second.start()
     background = asyncio.create_task(first.run())
+    await asyncio.sleep(0.02)
+    assert not background.done()
     with pytest.raises(ConsistencyError, match="fenced"):
         await send(first, FeedPosition(-1, bytes(32)), *made)
-    with pytest.raises(BaseExceptionGroup):
+    with pytest.raises(ExceptionGroup) as caught:
         await asyncio.wait_for(background, 1)
+    assert caught.group_contains(ConsistencyError, match="fenced")
     assert store.blocks == []
 
 
@@ -173,3 +176,37 @@ async def test_finalised_moves_the_marker():
     await role.start()
     await send(role, FeedPosition(-1, bytes(32)), *made, Finalised(CHAIN_ID, 1))
     assert store.final == 1
+
+
+async def test_feed_of_launch_and_trades_in_one_batch_carries_curve_and_close():
+    scenario = Scenario(seed=2)
+    token = scenario.launch("a")
+    made = [scenario.seal()]
+    for _ in range(3):
+        scenario.buy(token, 10**17)
+        made.append(scenario.seal())
+    store = FakeHistory()
+    role = recorder(store)
+    await role.start()
+    assert await send(role, FeedPosition(-1, bytes(32)), *made) == position(made[-1])
+    candles = [row.candles[0] for row in store.blocks[1:]]
+    assert [one.open for one in candles[1:]] == [one.close for one in candles[:-1]]
+    assert candles[0].open == store.blocks[0].tokens[0].initial_price_e18
+
+
+async def test_feed_of_many_events_is_written_in_bounded_transactions(monkeypatch):
+    monkeypatch.setattr("actors.recorder.WRITE_EVENTS_MAX", 5)
+    store, made = FakeHistory(), blocks(6)
+    sizes = []
+    write = store.write
+
+    async def counted(rows, **kwargs):
+        sizes.append(len(rows))
+        return await write(rows, **kwargs)
+
+    store.write = counted
+    role = recorder(store)
+    await role.start()
+    assert await send(role, FeedPosition(-1, bytes(32)), *made) == position(made[-1])
+    assert len(sizes) > 1
+    assert [row.header.number for row in store.blocks] == [1, 2, 3, 4, 5, 6]

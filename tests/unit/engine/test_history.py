@@ -17,7 +17,7 @@ def test_rows_of_launch_and_first_trades_in_one_block():
     sold = scenario.sell(token, bought.tokens // 2, "bob")
     block = scenario.seal()
     assert tokens_needed(block) == frozenset()
-    rows = rows_of(block, {}, {}, VENUES)
+    rows = rows_of(block, {}, {}, venues=VENUES)
     assert [row.type for row in rows.transactions] == ["CREATE", "BUY", "SELL"]
     assert [row.eth_amount for row in rows.transactions] == [None, bought.eth, sold.eth]
     (market,) = rows.markets
@@ -40,7 +40,7 @@ def test_rows_of_later_block_open_at_the_close_before():
     scenario.buy(token, ETH // 10)
     block = scenario.seal()
     assert tokens_needed(block) == {token}
-    rows = rows_of(block, {token: CONSTANT_PRODUCT}, {token: 777}, VENUES)
+    rows = rows_of(block, {token: CONSTANT_PRODUCT}, {token: 777}, venues=VENUES)
     assert rows.candles[0].open == 777
 
 
@@ -53,7 +53,7 @@ def test_rows_of_sum_of_trades_equals_the_markets_reserves():
     for _ in range(20):
         scenario.trade_at_random(6)
         block = scenario.seal()
-        rows = rows_of(block, curves, dict.fromkeys(tokens, 1), VENUES)
+        rows = rows_of(block, curves, dict.fromkeys(tokens, 1), venues=VENUES)
         for event in block.events:
             if isinstance(event, Traded):
                 flows[event.token] += event.curve_eth if event.is_buy else -event.curve_eth
@@ -72,7 +72,7 @@ def test_rows_of_plain_transfer_is_a_transfer_of_its_sender():
         if hasattr(event, "sender")
     ]
     moved = type(block)(block.header, (*block.events, *wallet_to_wallet))
-    rows = rows_of(moved, {}, {}, VENUES)
+    rows = rows_of(moved, {}, {}, venues=VENUES)
     plain = [row for row in rows.transactions if row.type == "TRANSFER"]
     assert [(row.user, row.recipient, row.token_amount) for row in plain] == [
         (address_of("alice"), address_of("bob"), 5)

@@ -35,8 +35,33 @@ def test_amount_plain_decimal_is_exact(text: str, amount: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0", "0.0", "-1", "+1", "1e3", "1E3", "0x1", " 1", "1 ", "1\n", "1,5", "1_0", ".5", "5."]
-    + ["1.2.3", "NaN", "inf", "one", "٣", "\uff11", "1.0000000000000000001", "1\0", "½", "1.-5"],
+    [
+        "",
+        "0",
+        "0.0",
+        "-1",
+        "+1",
+        "1e3",
+        "1E3",
+        "0x1",
+        " 1",
+        "1 ",
+        "1\n",
+        "1,5",
+        "1_0",
+        ".5",
+        "5.",
+        "1.2.3",
+        "NaN",
+        "inf",
+        "one",
+        "٣",
+        "\uff11",
+        "1.0000000000000000001",
+        "1\0",
+        "½",
+        "1.-5",
+    ],
 )
 def test_amount_anything_else_is_invalid(text: str) -> None:
     assert code_of(text) == "invalid_amount"
@@ -86,8 +111,29 @@ def test_slippage_percent_is_basis_points(value: object, bps: int) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "-1", "51", "50.01", "1.001", "1e1", " 1", "٣", -1, 51, 10**100, True, False, None]
-    + [Number("1e1"), Number("-0.5"), Number("0.001"), Number("1" * 5_000), 0.5, [], {}],
+    [
+        "",
+        "-1",
+        "51",
+        "50.01",
+        "1.001",
+        "1e1",
+        " 1",
+        "٣",
+        -1,
+        51,
+        10**100,
+        True,
+        False,
+        None,
+        Number("1e1"),
+        Number("-0.5"),
+        Number("0.001"),
+        Number("1" * 5_000),
+        0.5,
+        [],
+        {},
+    ],
 )
 def test_slippage_anything_else_is_invalid(value: object) -> None:
     with pytest.raises(CallerError) as caught:

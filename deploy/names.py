@@ -1,3 +1,0 @@
-"""Names in the stores that more than one command uses."""
-
-MONGO_DATABASE = "risecurve"

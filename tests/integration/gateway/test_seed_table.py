@@ -1,0 +1,102 @@
+"""The seed's paths and the tests that show them; those of later parts have no row yet."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from gateway.routes import API
+
+HERE = Path(__file__).parent
+
+SEED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("POST", "/auth/connect"): (
+        "test_auth.test_connect_opens_a_session_and_verify_confirms_it",
+        "test_auth.test_connect_fifty_times_at_once_opens_one_session",
+        "test_auth.test_connect_refuses_a_message_not_meant_for_us",
+        "test_auth.test_connect_with_anothers_signature_is_unauthorized",
+    ),
+    ("POST", "/auth/verify"): (
+        "test_auth.test_connect_opens_a_session_and_verify_confirms_it",
+        "test_auth.test_verify_without_or_with_a_broken_token_is_unauthorized",
+    ),
+    ("POST", "/tokens/create"): (
+        "test_tokens.test_create_gives_address_hash_salt_transaction_and_quote",
+        "test_tokens.test_create_refuses_bad_fields_by_name",
+        "test_tokens.test_create_without_login_is_unauthorized",
+    ),
+    ("GET", "/tokens"): (
+        "test_tokens.test_list_joins_history_with_live_prices_in_one_call",
+        "test_tokens.test_list_hands_the_seeds_query_to_history",
+        "test_tokens.test_list_refuses_a_bad_query",
+        "test_tokens.test_list_shows_no_old_price_for_a_market_that_cannot_answer",
+    ),
+    ("GET", "/tokens/{address}"): (
+        "test_tokens.test_one_shows_the_token_with_its_document",
+        "test_tokens.test_one_unknown_halted_and_misspelt_have_their_codes",
+    ),
+    ("GET", "/tokens/{address}/chart"): (
+        "test_tokens.test_chart_fills_empty_steps_with_the_close",
+        "test_tokens.test_chart_takes_the_seeds_timeframes_within_1500_points",
+    ),
+    ("GET", "/tokens/{address}/transactions"): (
+        "test_tokens.test_transactions_page_by_number_or_cursor",
+    ),
+    ("POST", "/trading/buy"): (
+        "test_trading.test_buy_gives_the_transaction_that_its_quote_describes",
+        "test_trading.test_trades_want_a_login_and_exactly_one_amount",
+    ),
+    ("POST", "/trading/sell"): (
+        "test_trading.test_sell_and_exact_out_choose_their_call",
+        "test_trading.test_sell_of_more_than_was_sold_is_exceeds_sold",
+    ),
+    ("POST", "/trading/quote"): (
+        "test_trading.test_quote_of_a_buy_has_every_field_and_the_curves_amounts",
+        "test_trading.test_quote_touches_no_store_and_no_node",
+        "test_trading.test_quote_refusals_become_their_status",
+        "test_bad_input.test_any_amount_gives_an_answer_with_a_known_code",
+        "test_realtime.test_quote_is_the_rest_envelope",
+    ),
+    ("GET", "/trading/portfolio/{address}"): (
+        "test_trading.test_portfolio_values_holdings_at_live_prices",
+    ),
+}
+
+# Ours beside the seed's: what a wallet that signs for itself needs, and configuration.
+OURS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("POST", "/auth/nonce"): ("test_auth.test_nonce_says_what_the_message_must_say",),
+    ("POST", "/trading/submit"): (
+        "test_trading.test_submit_mined_answers_confirmed_with_its_fill",
+        "test_trading.test_submit_twice_sends_and_writes_once",
+        "test_trading.test_submit_of_foreign_or_broken_transactions_is_refused",
+    ),
+    ("GET", "/trading/tx/{hash}"): (
+        "test_trading.test_submit_not_mined_is_202_then_told_by_tx",
+        "test_trading.test_tx_recorded_comes_from_history",
+    ),
+    ("GET", "/config"): ("test_system.test_config_names_chains_contracts_and_limits",),
+}
+
+# The seed's WebSocketHandler.
+_PUSHES = "test_realtime.test_subscribe_gives_a_snapshot_then_every_message_in_order"
+_STOCK = "test_stock_client_connects_quotes_subscribes_and_receives"
+REALTIME = {
+    "broadcastPriceUpdate": f"test_socketio_client.{_STOCK}",
+    "broadcastTransaction": _PUSHES,
+    "broadcastGraduation": _PUSHES,
+}
+
+
+def test_table_has_every_route_and_every_route_is_in_it() -> None:
+    assert {(route.method, route.path) for route in API} == SEED.keys() | OURS.keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted({name for names in (SEED | OURS).values() for name in names} | {*REALTIME.values()}),
+)
+def test_table_names_tests_that_exist(name: str) -> None:
+    module, function = name.split(".")
+    tree = ast.parse((HERE / f"{module}.py").read_text())
+    found = {node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)}
+    assert function in found

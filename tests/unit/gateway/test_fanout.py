@@ -1,0 +1,113 @@
+"""Fan-out: who gets which tick, and which are refused."""
+
+from typing import Any
+
+import orjson
+
+from gateway.fanout import Fanout, Last
+from gateway.metrics import Metrics
+from tests.support.fakes import FakeSink, FakeTicks
+
+
+class Kept:
+    """A reader that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.packets: list[Any] = []
+
+    def push(self, packet: Any) -> None:
+        self.packets.append(packet)
+
+
+def fanout(**fields: Any) -> tuple[Fanout, list[Any]]:
+    encoded: list[Any] = []
+
+    def encode(event: str, payload: bytes) -> Any:
+        encoded.append((event, orjson.loads(payload)))
+        return encoded[-1]
+
+    made = Fanout(ticks=FakeTicks(), encode=encode, metrics=Metrics(), log=FakeSink(), **fields)
+    return made, encoded
+
+
+def tick(seq: Any, **fields: Any) -> bytes:
+    values = {
+        "topic": "t",
+        "event": "price",
+        "seq": seq,
+        "generation": "g",
+        "bucket": 3,
+        "incarnation": 1,
+        "data": {"n": seq},
+    }
+    return orjson.dumps(values | fields)
+
+
+def test_message_is_encoded_once_for_all_its_readers() -> None:
+    made, encoded = fanout()
+    readers = [Kept() for _ in range(5)]
+    for reader in readers:
+        made.join("t", reader)
+        made.join("t", reader)
+    made.join("other", readers[0])
+    made.hear(tick(1))
+    assert len(encoded) == 1
+    assert all(reader.packets == encoded for reader in readers)
+    assert encoded[0] == ("price", {"topic": "t", "seq": 1, "generation": "g", "data": {"n": 1}})
+
+
+def test_message_without_readers_is_not_encoded_but_remembered() -> None:
+    made, encoded = fanout()
+    made.hear(tick(4))
+    assert (encoded, made.last("t"), made.last("u")) == ([], Last("g", 4), None)
+
+
+def test_message_of_a_lower_incarnation_is_refused_for_its_bucket_only() -> None:
+    made, encoded = fanout()
+    reader = Kept()
+    for topic in ("t", "u", "v"):
+        made.join(topic, reader)
+    made.hear(tick(1, incarnation=5))
+    made.hear(tick(2, incarnation=4, generation="old"))
+    made.hear(tick(1, topic="u", incarnation=4, generation="old"))
+    made.hear(tick(1, topic="v", bucket=4, incarnation=1))
+    made.hear(tick(2, incarnation=5))
+    assert [(one[1]["topic"], one[1]["seq"]) for one in encoded] == [("t", 1), ("v", 1), ("t", 2)]
+
+
+def test_message_heard_before_is_dropped_and_a_new_generation_is_not() -> None:
+    made, encoded = fanout()
+    made.join("t", Kept())
+    for seq, generation in ((1, "g"), (1, "g"), (2, "g"), (1, "g"), (1, "h")):
+        made.hear(tick(seq, generation=generation))
+    assert [(one[1]["generation"], one[1]["seq"]) for one in encoded] == [
+        ("g", 1),
+        ("g", 2),
+        ("h", 1),
+    ]
+
+
+def test_reader_that_left_hears_no_more() -> None:
+    made, encoded = fanout()
+    reader = Kept()
+    made.join("t", reader)
+    made.leave("t", reader)
+    made.leave("t", reader)
+    made.hear(tick(1))
+    assert (reader.packets, encoded) == ([], [])
+
+
+def test_topics_remembered_are_bounded() -> None:
+    made, _ = fanout(topics_max=3)
+    for number in range(10):
+        made.hear(tick(1, topic=f"t{number}"))
+    assert [made.last(f"t{number}") is not None for number in range(10)] == [False] * 7 + [True] * 3
+
+
+def test_message_that_cannot_be_read_is_left_out() -> None:
+    made, encoded = fanout()
+    made.join("t", Kept())
+    for message in (b"", b"{", b"[]", b"{}", b"7", tick("x"), tick(1, bucket=None)):
+        made.hear(message)
+    made.hear(tick(1))
+    assert len(encoded) == 1
