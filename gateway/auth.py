@@ -192,7 +192,7 @@ class Login:
     async def _open(self, address: bytes, now: float) -> Session:
         user = await self._documents.connect_user(address, now)
         sid, lifetime_s = secrets.token_hex(16), self._settings.access_token_s
-        await self._documents.open_session(sid, address, now, now + lifetime_s)
+        await self._documents.open_session(sid, address=address, now=now, expires=now + lifetime_s)
         token = self._tokens.issue(
             address=address,
             chain_id=self._chain.chain_id,

@@ -148,4 +148,6 @@ class SubscribeRequest(Strict):
 
 
 class UnsubscribeRequest(Strict):
+    """The topic to leave."""
+
     topic: Annotated[Text, Field(max_length=TOPIC_CHARACTERS_MAX)]

@@ -17,6 +17,8 @@ PREFIXES = ("/api", "/api/v1")
 
 
 class Access(Enum):
+    """Who may ask."""
+
     OPEN = "open"
     USER = "user"
 
@@ -33,6 +35,8 @@ class Spent(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
+    """One row of the table; `path` without the prefix."""
+
     method: str
     path: str
     handler: Handler

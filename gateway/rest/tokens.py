@@ -57,7 +57,7 @@ async def create(request: web.Request) -> web.Response:
         data=data,
         value=bought.value if bought else 0,
     )
-    await context.documents.store_metadata(hashed, document, creator, context.clock())
+    await context.documents.store_metadata(hashed, document, creator=creator, now=context.clock())
     return json_response(
         success(
             {

@@ -37,7 +37,8 @@ class Load:
         self.versions: dict[str, tuple[int, int]] = {}
         self.went_back: list[str] = []
         self.failures: list[BaseException] = []
-        self._poller = Client(system.api, new_account(), chain.chain_id)
+        self._api = system.api
+        self._poller: Client | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
 
@@ -71,6 +72,7 @@ class Load:
         return all(at > since for at in self.answered.values())
 
     async def _main(self) -> None:
+        self._poller = Client(self._api, new_account(), self.chain.chain_id)
         work = asyncio.create_task(self._trade())
         await asyncio.wait(
             {work, asyncio.create_task(self.demo.launched.wait())},
@@ -95,6 +97,7 @@ class Load:
             raise
 
     async def _poll(self, token: str) -> None:
+        assert self._poller is not None
         while True:
             try:
                 quote = await self._poller.post(
