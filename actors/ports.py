@@ -38,6 +38,8 @@ class Launcher(Calls, Protocol):
 
 
 class Buckets(Protocol):
+    """Ownership of buckets: `storage.buckets`."""
+
     async def take(self, owner: str, buckets: Sequence[int]) -> dict[int, int]: ...
     async def owners(self) -> list[BucketOwner]: ...
 
@@ -54,6 +56,8 @@ class Snapshot(Protocol):
 
 
 class Snapshots(Protocol):
+    """Fenced snapshots, newest first: `storage.snapshots`."""
+
     async def save(
         self,
         *,
@@ -69,6 +73,8 @@ class Snapshots(Protocol):
 
 
 class RecordedEvents(Protocol):
+    """What recovery reads: `storage.events`."""
+
     async def position(self) -> FeedPosition: ...
 
     def market_events(
@@ -77,6 +83,8 @@ class RecordedEvents(Protocol):
 
 
 class History(RecordedEvents, Protocol):
+    """What the recorder writes: `storage.events`."""
+
     async def claim(self) -> int: ...
 
     async def write(
@@ -94,6 +102,8 @@ class History(RecordedEvents, Protocol):
 
 
 class Ticks(Protocol):
+    """Fenced publication: `storage.ticks`."""
+
     async def publish(self, bucket: int, incarnation: int, ticks: Sequence[Tick]) -> bool: ...
     async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None: ...
 

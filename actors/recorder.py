@@ -41,6 +41,8 @@ class Outcome(Protocol):
 
 
 class Receipts(Protocol):
+    """How a submitted transaction ended: `chain.sender.Node`."""
+
     async def receipt(self, tx_hash: bytes) -> Outcome | None: ...
     async def revert_reason(self, tx_hash: bytes) -> str: ...
 

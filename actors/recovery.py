@@ -30,7 +30,7 @@ async def recover(
     incarnations = await buckets.take(owner, wanted)
     position = await events.position()
     group = Group(name, incarnations, reorg_depth)
-    starts = await _restore(group, await snapshots.load(wanted), position.number, log)
+    starts = await _restore(group, await snapshots.load(wanted), cursor=position.number, log=log)
     for start in sorted({starts.get(bucket, -1) for bucket in wanted}):
         share = [bucket for bucket in wanted if starts.get(bucket, -1) == start]
         async for chunk in events.market_events(
@@ -46,7 +46,7 @@ async def recover(
 
 
 async def _restore(
-    group: Group, stored: dict[int, list[Snapshot]], cursor: int, log: Log
+    group: Group, stored: dict[int, list[Snapshot]], *, cursor: int, log: Log
 ) -> dict[int, int]:
     starts: dict[int, int] = {}
     for bucket, generations in stored.items():

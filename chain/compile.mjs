@@ -3,7 +3,7 @@
 //
 //   node chain/compile.mjs                       writes chain/abi
 //   node chain/compile.mjs --check               compiles afresh, exits 1 where chain/abi differs
-//   node chain/compile.mjs --sources D --out O   compiles the contracts of D as well, writes those to O
+//   node chain/compile.mjs --sources D --out O   compiles those of D as well, into O
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -67,7 +67,12 @@ function compile(folders) {
 
 function artifact(contractName, { abi, evm }) {
   const [bytecode, deployedBytecode] = [evm.bytecode.object, evm.deployedBytecode.object];
-  return { contractName, abi, bytecode: `0x${bytecode}`, deployedBytecode: `0x${deployedBytecode}` };
+  return {
+    contractName,
+    abi,
+    bytecode: `0x${bytecode}`,
+    deployedBytecode: `0x${deployedBytecode}`,
+  };
 }
 
 function shipped(contractName, path) {
@@ -97,7 +102,9 @@ function outputs(contracts, chosen) {
 
 function write(folder, files) {
   mkdirSync(folder, { recursive: true });
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, `${name}.json`), text);
+  for (const [name, text] of Object.entries(files)) {
+    writeFileSync(join(folder, `${name}.json`), text);
+  }
 }
 
 function check(folder, files) {
@@ -105,7 +112,10 @@ function check(folder, files) {
   const stale = Object.keys(files).filter(
     (name) => !existsSync(kept(name)) || readFileSync(kept(name), "utf8") !== files[name],
   );
-  if (stale.length > 0) fail(`Stale in ${relative(ROOT, folder)}: ${stale.join(", ")}; run node chain/compile.mjs`);
+  if (stale.length > 0) {
+    const names = stale.join(", ");
+    fail(`Stale in ${relative(ROOT, folder)}: ${names}; run node chain/compile.mjs`);
+  }
 }
 
 function option(name) {

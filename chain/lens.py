@@ -60,29 +60,29 @@ class TradeQuote:
 
 
 async def markets(
-    rpc: JsonRpc, lens: bytes, launchpad: bytes, tokens: Sequence[bytes], *, block: int
+    rpc: JsonRpc, lens: bytes, *, launchpad: bytes, tokens: Sequence[bytes], block: int
 ) -> list[MarketState]:
     """The state of each token after `block`, in order. Raises RpcError, TransientError."""
     states: list[MarketState] = []
     for start in range(0, len(tokens), TOKENS_MAX):
         page = list(tokens[start : start + TOKENS_MAX])
         data = _MARKETS + encode(["address", "address[]"], [launchpad, page])
-        (rows,) = decode([f"{_MARKET}[]"], await _call(rpc, lens, data, block))
+        (rows,) = decode([f"{_MARKET}[]"], await _call(rpc, lens, data=data, block=block))
         states.extend(MarketState(row[0], row[2], row[3], row[4]) for row in rows)
     return states
 
 
 async def quotes(
-    rpc: JsonRpc, lens: bytes, launchpad: bytes, questions: Sequence[Question], *, block: int
+    rpc: JsonRpc, lens: bytes, *, launchpad: bytes, questions: Sequence[Question], block: int
 ) -> list[TradeQuote | None]:
     """Each quote on the state after `block`; None where it reverts."""
     rows = [(q.token, q.is_buy, q.exact_out, q.amount, q.at_block) for q in questions]
     data = _QUOTES + encode(["address", "(address,bool,bool,uint256,uint256)[]"], [launchpad, rows])
-    (answers,) = decode(["(bool,bytes)[]"], await _call(rpc, lens, data, block))
+    (answers,) = decode(["(bool,bytes)[]"], await _call(rpc, lens, data=data, block=block))
     return [TradeQuote(*decode([_QUOTE], raw)[0]) if ok else None for ok, raw in answers]
 
 
-async def _call(rpc: JsonRpc, to: bytes, data: bytes, block: int) -> bytes:
+async def _call(rpc: JsonRpc, to: bytes, *, data: bytes, block: int) -> bytes:
     call = {"to": "0x" + to.hex(), "data": "0x" + data.hex()}
     answer = await rpc.call("eth_call", [call, hex(block)])
     return bytes.fromhex(answer[2:])

@@ -78,7 +78,7 @@ def demo(plan: DemoPlan) -> Outcome:
                 runfile.write(carrier.data_dir, run.file)
                 from deploy.demo import session as trading  # noqa: PLC0415 (the demo alone)
 
-                data, ok = await trading.run(run, plan, say, interrupted)
+                data, ok = await trading.run(run, plan, say=say, interrupted=interrupted)
                 return Outcome(ok=ok, data=data, text=trading.sentence(data, ok=ok))
 
             return _in_session(carrier, trade)

@@ -36,6 +36,8 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Chains:
+    """RISE, and Sepolia where there is one."""
+
     rise: Chain
     sepolia: Chain | None
 

@@ -39,8 +39,12 @@ def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platf
     with datadir.held(data_dir), Embedded(data_dir) as embedded:
         urls = _stores(environment, embedded, say)
         chains = devnet.start(environment, embedded, say)
-        rise = _chain(environment, data_dir, chains.rise, say)
-        sepolia = _chain(environment, data_dir, chains.sepolia, say) if chains.sepolia else None
+        rise = _chain(environment, chains.rise, data_dir=data_dir, say=say)
+        sepolia = (
+            _chain(environment, chains.sepolia, data_dir=data_dir, say=say)
+            if chains.sepolia
+            else None
+        )
         settings = compose(environment, data_dir=data_dir, rise=rise, sepolia=sepolia, **urls)
         logs.hide(*secret_values(environment))
         say("the database schema is brought up to date")
@@ -77,7 +81,7 @@ def _stores(environment: Environment, embedded: Embedded, say: Say) -> dict[str,
     return urls
 
 
-def _chain(environment: Environment, data_dir: Path, chain: Chain, say: Say) -> ChainSettings:
+def _chain(environment: Environment, chain: Chain, *, data_dir: Path, say: Say) -> ChainSettings:
     entry = asyncio.run(
         devnet.registry_of(chain, environment=environment, data_dir=data_dir, say=say)
     )

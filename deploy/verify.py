@@ -66,7 +66,7 @@ async def verify(
         verdict.differ(f"0x{token.hex()} is not in memory")
     for pad in chain.launchpads:
         mine = sorted(t for t in found if recorded.get(t, (pad.version, 0))[0] == pad.version)
-        truths = await lens.markets(rpc, pad.lens, pad.address, mine, block=head)
+        truths = await lens.markets(rpc, pad.lens, launchpad=pad.address, tokens=mine, block=head)
         for token, truth in zip(mine, truths, strict=True):
             state = (PHASES.get(truth.phase, "none"), truth.sold, truth.raised, truth.seq)
             if found[token] != state:

@@ -24,11 +24,15 @@ from engine.messages import (
 
 @dataclass(frozen=True, slots=True)
 class Extended:
+    """The header is a child of the tip."""
+
     header: BlockHeader
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
+    """The header is in the window already."""
+
     header: BlockHeader
 
 

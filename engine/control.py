@@ -47,6 +47,8 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
+    """Who answers, in which process."""
+
     slot: str
     role: str
     name: str
@@ -64,6 +66,8 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
+    """The buckets are served, with these incarnations."""
+
     owners: tuple[BucketOwner, ...]
 
 
@@ -87,6 +91,8 @@ class Follow:
 
 @dataclass(frozen=True, slots=True)
 class Unfollow:
+    """Listener: feed this group no more."""
+
     consumer: str
     group: str
 
@@ -101,11 +107,15 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
+    """Shard: quotes that waited together, one call."""
+
     requests: tuple[QuoteRequest, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class QuoteReplies:
+    """In the order of `Quotes.requests`."""
+
     replies: tuple[QuoteReply | Refusal, ...]
 
 
@@ -118,6 +128,8 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class MarketViews:
+    """In the order of `Views.tokens`."""
+
     views: tuple[MarketView | Refusal, ...]
 
 

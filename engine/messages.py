@@ -72,6 +72,8 @@ class FeeNumbers:
 
 @dataclass(frozen=True, slots=True)
 class CurveAdded:
+    """A curve configuration was added; it never changes."""
+
     at: EventHeader
     event_seq: int
     curve_id: int
@@ -171,6 +173,8 @@ ChainEvent = CurveAdded | TokenCreated | Traded | Completed | Administered | Tra
 
 @dataclass(frozen=True, slots=True)
 class BlockHeader:
+    """What links a block to its parent; `timestamp` is unix seconds."""
+
     chain_id: int
     number: int
     hash: bytes
@@ -364,6 +368,8 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class BucketOwner:
+    """An instance owns a bucket under an incarnation."""
+
     bucket: int
     owner: str
     incarnation: int

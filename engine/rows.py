@@ -65,6 +65,8 @@ class TransactionRow:
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:
+    """One ERC-20 transfer of a token of ours."""
+
     at: EventHeader
     token: bytes
     sender: bytes

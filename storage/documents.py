@@ -108,7 +108,7 @@ class Documents:
         async with guarded():
             return await self._users.find_one({"_id": hex_of(address)})
 
-    async def open_session(self, sid: str, address: bytes, now: float, expires: float) -> None:
+    async def open_session(self, sid: str, *, address: bytes, now: float, expires: float) -> None:
         """Keeps a login under its id. Repeatable."""
         document = {
             "address": hex_of(address),
@@ -124,7 +124,7 @@ class Documents:
             return await self._sessions.find_one({"_id": sid})
 
     async def store_metadata(
-        self, hash: bytes, document: Mapping[str, Any], creator: bytes, now: float
+        self, hash: bytes, document: Mapping[str, Any], *, creator: bytes, now: float
     ) -> None:
         """Keeps a token's document under the hash of its canonical JSON. The first stays: one
         hash is one document.

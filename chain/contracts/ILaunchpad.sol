@@ -153,10 +153,14 @@ interface ILaunchpad {
         bool clipped
     );
 
-    event Completed(address indexed token, uint256 eventSeq, uint256 seq, uint256 sold, uint256 raised);
+    event Completed(
+        address indexed token, uint256 eventSeq, uint256 seq, uint256 sold, uint256 raised
+    );
 
     event ProtocolFeesClaimed(uint256 eventSeq, address indexed recipient, uint256 amount);
-    event CreatorFeesClaimed(uint256 eventSeq, address indexed creator, address indexed recipient, uint256 amount);
+    event CreatorFeesClaimed(
+        uint256 eventSeq, address indexed creator, address indexed recipient, uint256 amount
+    );
     event FeesChanged(uint256 eventSeq, FeeConfig fees);
     event LaunchesPausedChanged(uint256 eventSeq, bool paused);
     event OwnerProposed(uint256 eventSeq, address indexed owner, address indexed proposed);
@@ -166,7 +170,10 @@ interface ILaunchpad {
 
     /// @notice Launches a token and, with value, makes the first buy (exempt from the launch fee).
     /// The token's address is CREATE2 with salt keccak256(abi.encode(msg.sender, salt)).
-    function create(CreateParams calldata params) external payable returns (address token, uint256 tokens);
+    function create(CreateParams calldata params)
+        external
+        payable
+        returns (address token, uint256 tokens);
 
     /// @notice Exact-in buy; clipped at the end of the curve and refunded to the caller. The bound
     /// of a clipped buy is its price: tokens * value >= minTokens * spent.

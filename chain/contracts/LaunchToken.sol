@@ -10,7 +10,7 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 
 /// @title LaunchToken
 /// @notice The ERC-20 of every launch, used through EIP-1167 clones. All clones share their
-/// immutables, so the launchpad is one; everything else, the permit domain included, is the clone's.
+/// immutables, so the launchpad is one; everything else, the permit domain too, is the clone's.
 /// Until the pool is open nobody, the launchpad included, can move tokens into the pair: liquidity
 /// planted there before graduation would set the opening price.
 contract LaunchToken is IERC20, IERC20Metadata, IERC20Permit, IERC20Errors {
@@ -98,7 +98,9 @@ contract LaunchToken is IERC20, IERC20Metadata, IERC20Permit, IERC20Errors {
     ) external {
         if (block.timestamp > deadline) revert ERC2612ExpiredSignature(deadline);
         bytes32 structHash =
-            keccak256(abi.encode(PERMIT_TYPEHASH, owner, spender, value, nonces[owner]++, deadline));
+            keccak256(
+                abi.encode(PERMIT_TYPEHASH, owner, spender, value, nonces[owner]++, deadline)
+            );
         bytes32 digest = MessageHashUtils.toTypedDataHash(DOMAIN_SEPARATOR(), structHash);
         address signer = ECDSA.recover(digest, v, r, s);
         if (signer != owner) revert ERC2612InvalidSigner(signer, owner);
@@ -113,7 +115,7 @@ contract LaunchToken is IERC20, IERC20Metadata, IERC20Permit, IERC20Errors {
         return pair == address(0) ? 0 : SUPPLY;
     }
 
-    /// @notice The launchpad's allowance is standing and is not spent, so a sell is one transaction.
+    /// @notice The launchpad's allowance stands and is not spent: a sell is one transaction.
     /// It pulls from its own caller only.
     function allowance(address owner, address spender) external view returns (uint256) {
         return spender == launchpad ? type(uint256).max : _allowances[owner][spender];

@@ -15,7 +15,8 @@ interface IPairFactory {
 }
 
 /// @title Launchpad
-/// @notice Version 1: launches and trades on the curve. ETH leaves by a sell, a refund or a claim of
+/// @notice Version 1: launches and trades on the curve. ETH leaves by a sell, a refund or a claim
+/// of
 /// earned fees only; no role can reach what the curves raised. All accounting is internal, balances
 /// are never read, so nothing that is sent here by force changes a price.
 contract Launchpad is ILaunchpad, ReentrancyGuardTransient {

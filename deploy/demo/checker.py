@@ -68,7 +68,9 @@ class Checker:
     ) -> None:
         asked = [_lens_question(request, data) for request, data in pairs]
         try:
-            truths = await lens.quotes(self._rpc, self._lens, self._launchpad, asked, block=block)
+            truths = await lens.quotes(
+                self._rpc, self._lens, launchpad=self._launchpad, questions=asked, block=block
+            )
         except (RpcError, TransientError) as error:
             self._tally.errors.append(f"contract: {error}")
             return

@@ -59,7 +59,7 @@ class Client:
         """Sign-In with Ethereum (EIP-4361)."""
         nonce = (await self.post("/api/auth/nonce"))["nonce"]
         config = await self.get("/api/config")
-        message = _siwe(self.address, self.chain_id, config["publicUrl"], nonce)
+        message = _siwe(self.address, self.chain_id, public_url=config["publicUrl"], nonce=nonce)
         signed = self.account.sign_message(encode_defunct(text=message))
         answer = await self.post(
             "/api/auth/connect",
@@ -100,7 +100,7 @@ def _data(status: int, body: Any) -> Any:
     return body["data"]
 
 
-def _siwe(address: str, chain_id: int, public_url: str, nonce: str) -> str:
+def _siwe(address: str, chain_id: int, *, public_url: str, nonce: str) -> str:
     now = datetime.now(UTC).replace(microsecond=0)
     domain = public_url.split("://", 1)[-1].split("/", 1)[0]
     return "\n".join(

@@ -13,7 +13,7 @@ TRANSFER_GAS = 21_000
 WAIT_S = 30.0
 
 
-async def fund(rpc: JsonRpc, chain_id: int, addresses: Sequence[str], amount_wei: int) -> None:
+async def fund(rpc: JsonRpc, chain_id: int, *, addresses: Sequence[str], amount_wei: int) -> None:
     """Send `amount_wei` to each and wait until the last is mined. Raises StartError."""
     sender = Account.from_key(DEVNET_KEY)
     nonce = int(await rpc.call("eth_getTransactionCount", [sender.address, "pending"]), 16)

@@ -70,7 +70,7 @@ class Demo:
         )
         people = self._clients[CREATORS:]
         loops: list[Awaitable[None]] = [
-            Trader(client, self.tokens, self.tally, self._plan.seed + index).run()
+            Trader(client, self.tokens, self.tally, seed=self._plan.seed + index).run()
             for index, client in enumerate(people)
         ]
         ends = self._plan.trades is not None
@@ -94,7 +94,7 @@ class Demo:
         ]
         addresses = [client.address for client in self._clients]
         self._say(f"{len(addresses)} wallets get 10 ETH each on the local chain")
-        await funding.fund(self._rpc, chain_id, addresses, 10 * ETH)
+        await funding.fund(self._rpc, chain_id, addresses=addresses, amount_wei=10 * ETH)
         self._say("the wallets log in with Ethereum")
         await asyncio.gather(*(client.login() for client in self._clients))
         self.tally.traders = addresses

@@ -21,7 +21,7 @@ FRAMES_PER_S = 4
 
 
 async def run(
-    running: Session, plan: "DemoPlan", say: Say, interrupted: asyncio.Event
+    running: Session, plan: "DemoPlan", *, say: Say, interrupted: asyncio.Event
 ) -> tuple[dict[str, Any], bool]:
     """(what `--json` prints, whether everything was as it should be)."""
     demo = Demo(
@@ -31,7 +31,7 @@ async def run(
         say=say,
     )
     try:
-        ended = await _trade(demo, running, plan, interrupted)
+        ended = await _trade(demo, running, view=plan.view, interrupted=interrupted)
         kept = await _stored(demo, running)
     finally:
         await demo.close()
@@ -57,14 +57,12 @@ def sentence(data: dict[str, Any], *, ok: bool) -> str:
     )
 
 
-async def _trade(
-    demo: Demo, running: Session, plan: "DemoPlan", interrupted: asyncio.Event
-) -> bool:
+async def _trade(demo: Demo, running: Session, *, view: bool, interrupted: asyncio.Event) -> bool:
     work = asyncio.create_task(demo.run())
     stop = asyncio.create_task(interrupted.wait())
-    view = asyncio.create_task(_show(demo, running)) if plan.view else None
+    shown = asyncio.create_task(_show(demo, running)) if view else None
     done, _ = await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (stop, view, *(() if work in done else (work,))):
+    for task in (stop, shown, *(() if work in done else (work,))):
         if task is not None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -48,7 +48,7 @@ async def launch_tokens(client: Client, tally: Tally, share: range) -> list[str]
 class Trader:
     """One wallet that buys and sells until the tally has enough, or for ever."""
 
-    def __init__(self, client: Client, tokens: list[str], tally: Tally, seed: int) -> None:
+    def __init__(self, client: Client, tokens: list[str], tally: Tally, *, seed: int) -> None:
         self._client = client
         self._tokens = tokens
         self._tally = tally

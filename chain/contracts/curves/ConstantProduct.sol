@@ -5,7 +5,8 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {ILaunchpad} from "../ILaunchpad.sol";
 
 /// @title ConstantProduct
-/// @notice Virtual reserves x = a + raised (wei), y = b - sold (token-wei). Reserves move by exactly
+/// @notice Virtual reserves x = a + raised (wei), y = b - sold (token-wei). Reserves move by
+/// exactly
 /// what is traded and are never recomputed from k, so x*y never falls.
 /// Python twin: `curves/constant_product.py`.
 library ConstantProduct {

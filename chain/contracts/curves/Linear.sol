@@ -5,7 +5,8 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {ILaunchpad} from "../ILaunchpad.sol";
 
 /// @title Linear
-/// @notice Every token sold raises the price by the same step. The cost depends on `sold` only (with
+/// @notice Every token sold raises the price by the same step. The cost depends on `sold` only
+/// (with
 /// `raised` as the base a round trip would take dust); raised*D - area(0, sold) never falls.
 /// A configuration keeps a*U + b*curveSupply < 2^128, so no product here leaves 256 bits.
 /// Python twin: `curves/linear.py`.
@@ -14,7 +15,9 @@ library Linear {
     uint256 internal constant D = 2e42;
 
     /// @dev Only for `eth` below what is needed to end the curve: the bound of the products.
-    function tokensForEthRoundingDown(ILaunchpad.CurveConfig memory config, uint256 sold, uint256 eth)
+    function tokensForEthRoundingDown(
+        ILaunchpad.CurveConfig memory config, uint256 sold, uint256 eth
+    )
         internal
         pure
         returns (uint256)
@@ -22,7 +25,9 @@ library Linear {
         return _inverseRoundingDown(config, _area(config, 0, sold) + eth * D) - sold;
     }
 
-    function ethForTokensRoundingUp(ILaunchpad.CurveConfig memory config, uint256 sold, uint256 tokens)
+    function ethForTokensRoundingUp(
+        ILaunchpad.CurveConfig memory config, uint256 sold, uint256 tokens
+    )
         internal
         pure
         returns (uint256)

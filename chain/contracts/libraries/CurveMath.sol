@@ -74,7 +74,9 @@ library CurveMath {
     }
 
     function _withinBounds(ILaunchpad.CurveConfig memory config) private pure returns (bool) {
-        if (config.family == ILaunchpad.Family.ConstantProduct) return config.b > config.curveSupply;
+        if (config.family == ILaunchpad.Family.ConstantProduct) {
+            return config.b > config.curveSupply;
+        }
         return config.a * Linear.U + uint256(config.b) * config.curveSupply <= type(uint128).max;
     }
 

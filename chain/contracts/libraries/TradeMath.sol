@@ -7,7 +7,8 @@ import {Fees} from "./Fees.sol";
 
 /// @title TradeMath
 /// @notice The rules of one trade over any curve. Order of checks: amount bound, clip / more than
-/// sold / more than raised, zero, slippage. What a trader receives is floored, what a trader pays is
+/// sold / more than raised, zero, slippage. What a trader receives is floored, what a trader pays
+/// is
 /// ceiled. Python twin: `curves/trade.py`, to the wei and to the error.
 library TradeMath {
     using CurveMath for ILaunchpad.CurveConfig;
@@ -44,7 +45,9 @@ library TradeMath {
             tokens = market.config.tokensForEthRoundingDown(market.sold, market.raised, net);
         }
         if (value == 0 || tokens == 0) revert ILaunchpad.ZeroOutput();
-        if (minTokens > tokens * value / spent) revert ILaunchpad.SlippageExceeded(tokens, minTokens);
+        if (minTokens > tokens * value / spent) {
+            revert ILaunchpad.SlippageExceeded(tokens, minTokens);
+        }
         return _bought(market, tokens, spent, curveEth, value - spent, clipped);
     }
 

@@ -37,8 +37,8 @@ async def test_connect_user_many_at_once_make_one_document(people):
 
 async def test_session_opens_once(people):
     assert await people.session("one") is None
-    await people.open_session("one", ALICE, NOW, NOW + 900)
-    await people.open_session("one", BOB, NOW, NOW + 900)
+    await people.open_session("one", address=ALICE, now=NOW, expires=NOW + 900)
+    await people.open_session("one", address=BOB, now=NOW, expires=NOW + 900)
     session = await people.session("one")
     assert session["address"] == "0x" + "aa" * 20
     assert session["expiresAt"].timestamp() == NOW + 900
@@ -46,9 +46,11 @@ async def test_session_opens_once(people):
 
 async def test_metadata_first_document_stays(people):
     one, two, none = bytes([1] * 32), bytes([2] * 32), bytes([3] * 32)
-    await people.store_metadata(one, {"name": "Moon", "description": "火箭"}, ALICE, NOW)
-    await people.store_metadata(one, {"name": "Other"}, BOB, NOW)
-    await people.store_metadata(two, {"name": "Two"}, BOB, NOW)
+    await people.store_metadata(
+        one, {"name": "Moon", "description": "火箭"}, creator=ALICE, now=NOW
+    )
+    await people.store_metadata(one, {"name": "Other"}, creator=BOB, now=NOW)
+    await people.store_metadata(two, {"name": "Two"}, creator=BOB, now=NOW)
     assert await people.metadata([one, two, none]) == {
         "0x" + "01" * 32: {"name": "Moon", "description": "火箭"},
         "0x" + "02" * 32: {"name": "Two"},

@@ -1,0 +1,328 @@
+"""What answers look like: `data` of each route's envelope. Tests hold every answer to them.
+
+They describe and are not in the way: an answer is written by `view` and sent as it is.
+"""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import Field
+
+from gateway.fields import Strict
+
+T = TypeVar("T")
+
+Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]{0,35}[1-9])?$")]
+"""An exact decimal in whole units, zeros trimmed; prices have up to 36 decimals."""
+
+AddressText = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$")]
+HashText = Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]
+HexText = Annotated[str, Field(pattern="^0x[0-9a-f]*$")]
+Phase = Literal["curve", "graduating", "graduated"]
+
+
+class ErrorBody(Strict):
+    """A stable code, a sentence, and what helps to act on it."""
+
+    code: str
+    message: str
+    details: dict[str, Any] | None = None
+
+
+class ErrorReply(Strict):
+    """The seed's ErrorResponse."""
+
+    success: Literal[False]
+    error: ErrorBody
+    timestamp: str
+
+
+class Reply(Strict, Generic[T]):
+    """The envelope of every success."""
+
+    success: Literal[True]
+    data: T
+    timestamp: str
+
+
+class AsOfReply(Strict):
+    """The state that an answer is about."""
+
+    block_number: int
+    block_hash: HashText | None
+    log_index: int
+    status: Literal["preconfirmed", "sealed", "finalised"]
+    version: list[int] = Field(min_length=2, max_length=2)
+
+
+class FeesReply(Strict):
+    """ETH."""
+
+    protocol: Decimal
+    creator: Decimal
+    launch: Decimal
+
+
+class QuoteData(Strict):
+    """One of `minOut` and `maxIn`, by `mode`. Block and state are null before a launch."""
+
+    token_address: AddressText
+    type: Literal["buy", "sell"]
+    mode: Literal["exactIn", "exactOut"]
+    amount_in: Decimal
+    amount_out: Decimal
+    fees: FeesReply
+    spot_price: Decimal
+    execution_price: Decimal
+    price_impact_bps: int
+    min_out: Decimal | None = None
+    max_in: Decimal | None = None
+    clipped: bool
+    spent: Decimal
+    refund: Decimal
+    for_block: int | None
+    exact_until_block: int | None
+    phase: Phase
+    as_of: AsOfReply | None
+
+
+class TransactionFields(Strict):
+    """JSON-RPC hex, for a wallet to sign; the nonce is the wallet's."""
+
+    from_: AddressText = Field(alias="from")
+    to: AddressText
+    data: HexText
+    value: HexText
+    chain_id: HexText
+    gas: HexText
+    max_fee_per_gas: HexText
+    max_priority_fee_per_gas: HexText
+
+
+class TradeData(Strict):
+    """Of buy and sell."""
+
+    quote: QuoteData
+    transaction: TransactionFields
+
+
+class CreateData(Strict):
+    """Of a launch; `quote` is that of its first buy."""
+
+    token_address: AddressText
+    metadata_hash: HashText
+    salt: HashText
+    transaction: TransactionFields
+    quote: QuoteData | None
+
+
+class NonceData(Strict):
+    """What the message to sign must say."""
+
+    nonce: str
+    domain: str
+    uri: str
+    version: Literal["1"]
+    chain_id: int
+    expires_at: str
+
+
+class UserData(Strict):
+    """Who logged in."""
+
+    wallet_address: AddressText
+    role: str
+    created_at: str | None
+    updated_at: str | None
+
+
+class ConnectData(Strict):
+    """`expiresIn` in seconds."""
+
+    token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    user: UserData
+
+
+class VerifyData(Strict):
+    """Of a token that is good."""
+
+    valid: Literal[True]
+    wallet_address: AddressText
+    chain_id: int
+    role: str
+    sid: str
+    expires_at: str
+
+
+class FeeConfigReply(Strict):
+    """Basis points and blocks, frozen at launch."""
+
+    protocol_bps: int
+    creator_bps: int
+    launch_bps: int
+    launch_blocks: int
+
+
+class MarketData(Strict):
+    """The live part: all null, and `unavailable` a code, when the market cannot answer."""
+
+    price: Decimal | None
+    market_cap: Decimal | None
+    sold: Decimal | None
+    raised: Decimal | None
+    progress_bps: int | None
+    phase: Phase | None
+    as_of: AsOfReply | None
+
+
+class TokenData(MarketData):
+    """A token."""
+
+    address: AddressText
+    name: str
+    symbol: str
+    creator: AddressText
+    pair: AddressText
+    chain_id: int
+    version: int
+    curve: Literal["constant_product", "linear"]
+    curve_supply: Decimal
+    pool_supply: Decimal
+    fees: FeeConfigReply
+    metadata_hash: HashText
+    metadata: dict[str, str] | None
+    unavailable: str | None
+    graduated: bool
+    volume_24h: Decimal = Field(alias="volume24h")
+    trades: int
+    holders: int
+    created_at: int
+    created_block: int
+    updated_at: int
+
+
+class SnapshotData(MarketData):
+    """The market of a subscribed token."""
+
+    token_address: AddressText
+
+
+class Page(Strict, Generic[T]):
+    """A page of a list; `total` is counted to a bound."""
+
+    items: list[T]
+    page: int
+    limit: int
+    total: int
+
+
+class History(Page[T], Generic[T]):
+    """`cursor` begins the next page; null on the last."""
+
+    cursor: str | None
+
+
+class TransactionData(Strict):
+    """A row of a token's history."""
+
+    tx_hash: HashText
+    position: int
+    block_number: int | None
+    log_index: int | None
+    token_address: AddressText | None
+    user_address: AddressText
+    type: Literal["BUY", "SELL", "CREATE", "TRANSFER", "BRIDGE"]
+    eth_amount: Decimal | None
+    token_amount: Decimal | None
+    price_per_token: Decimal | None
+    gas_fee: Decimal | None
+    status: Literal["PENDING", "CONFIRMED", "FAILED"]
+    reason: str | None
+    timestamp: int
+
+
+class FillData(Strict):
+    """What a mined trade did."""
+
+    token_address: AddressText | None
+    type: Literal["BUY", "SELL"]
+    token_amount: Decimal
+    eth_amount: Decimal
+    price_per_token: Decimal | None
+
+
+class StateData(Strict):
+    """Of submit and tx."""
+
+    tx_hash: HashText
+    status: Literal["PENDING", "CONFIRMED", "FAILED"]
+    type: Literal["BUY", "SELL", "CREATE", "TRANSFER", "BRIDGE"] | None
+    user_address: AddressText | None
+    token_address: AddressText | None
+    block_number: int | None
+    gas_fee: Decimal | None
+    reason: str | None
+    fill: FillData | None
+
+
+class CandleData(Strict):
+    """`time` is the first second, UTC."""
+
+    time: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume_eth: Decimal
+    volume_token: Decimal
+    trades: int
+
+
+class ChartData(Strict):
+    """`resolution` in minutes."""
+
+    token_address: AddressText
+    timeframe: Literal["1h", "24h", "7d", "30d"]
+    resolution: int
+    candles: list[CandleData]
+
+
+class HoldingData(Strict):
+    """A position at the live price."""
+
+    token_address: AddressText
+    name: str
+    symbol: str
+    balance: Decimal
+    price: Decimal | None
+    value: Decimal | None
+    bought_tokens: Decimal
+    sold_tokens: Decimal
+    spent_eth: Decimal
+    received_eth: Decimal
+    phase: Phase | None
+    as_of: AsOfReply | None
+    unavailable: str | None
+
+
+class PortfolioData(Strict):
+    """A wallet; `totalValue` is null when a market cannot answer."""
+
+    address: AddressText
+    items: list[HoldingData]
+    total_value: Decimal | None
+
+
+class SubscriptionData(Strict):
+    """Acknowledgement of subscribe and unsubscribe.
+
+    `seq` and `generation` are those of the topic's last message; null when this gateway has
+    heard none yet, then the first message begins the count.
+    """
+
+    topic: str
+    seq: int | None
+    generation: str | None
+    snapshot: SnapshotData | None
+    gap: Literal[True] | None = None
