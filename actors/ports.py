@@ -104,7 +104,9 @@ class History(RecordedEvents, Protocol):
 class Ticks(Protocol):
     """Fenced publication: `storage.ticks`."""
 
-    async def publish(self, bucket: int, incarnation: int, ticks: Sequence[Tick]) -> bool: ...
+    async def publish_all(
+        self, parcels: Sequence[tuple[int, int, Sequence[Tick]]]
+    ) -> list[bool]: ...
     async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None: ...
 
 

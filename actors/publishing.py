@@ -63,7 +63,7 @@ class Publisher:
                 self._drop(parcel)
 
     async def run(self) -> None:
-        """Drain until cancelled: buckets side by side, each bucket's ticks in order."""
+        """Drain until cancelled: all that waits in one round trip, each bucket's ticks in order."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_buckets())
             tasks.create_task(self._run_trades())
@@ -74,7 +74,7 @@ class Publisher:
             while not self._queue.empty():
                 parcels.append(self._queue.get_nowait())
             try:
-                await asyncio.gather(*(self._send(parcel) for parcel in _merged(parcels)))
+                await self._send(_merged(parcels))
             finally:
                 for _ in parcels:
                     self._queue.task_done()
@@ -99,25 +99,32 @@ class Publisher:
         except TimeoutError:
             self._log.warning("ticks_unsent", waiting=self._queue.qsize())
 
-    async def _send(self, parcel: _Parcel) -> None:
+    async def _send(self, parcels: list[_Parcel]) -> None:
         try:
-            accepted = await self._ticks.publish(parcel.bucket, parcel.incarnation, parcel.ticks)
-            if not accepted:
-                self._lost(parcel.bucket, parcel.incarnation)
-                return
-            for tick in parcel.ticks:
-                if tick.event == "transaction" and not self._trades.full():
-                    self._trades.put_nowait(tick)
+            answers = await self._ticks.publish_all(
+                [(parcel.bucket, parcel.incarnation, parcel.ticks) for parcel in parcels]
+            )
         except TransientError as error:
-            self._drop(parcel)
+            for parcel in parcels:
+                self._drop(parcel)
             if not self._down:
                 self._log.warning("ticks_down", error=str(error))
             self._down = True
             return
-        self.published += len(parcel.ticks)
+        for parcel, accepted in zip(parcels, answers, strict=True):
+            if accepted:
+                self._sent(parcel)
+            else:
+                self._lost(parcel.bucket, parcel.incarnation)
         if self._down:
             self._log.info("ticks_back")
         self._down = False
+
+    def _sent(self, parcel: _Parcel) -> None:
+        self.published += len(parcel.ticks)
+        for tick in parcel.ticks:
+            if tick.event == "transaction" and not self._trades.full():
+                self._trades.put_nowait(tick)
 
     def _drop(self, parcel: _Parcel) -> None:
         self.dropped += len(parcel.ticks)

@@ -39,17 +39,26 @@ class Ticks:
 
         Raises TransientError (store_unavailable); whether they went out is then unknown.
         """
+        (accepted,) = await self.publish_all([(bucket, incarnation, ticks)])
+        return accepted
+
+    async def publish_all(self, parcels: Sequence[tuple[int, int, Sequence[Tick]]]) -> list[bool]:
+        """`publish` of several (bucket, incarnation, ticks) in one round trip; an answer each.
+
+        Raises TransientError (store_unavailable); whether they went out is then unknown.
+        """
         arguments: list[str | int | bytes] = [
-            incarnation,
             self._channel,
             self._stream(""),
             TICK_STREAM_LENGTH,
             TICK_STREAM_S,
         ]
-        for tick in ticks:
-            arguments += [tick.topic, _message(tick, bucket, incarnation)]
-        fence = f"{self._namespace}:fence:{bucket}"
-        return bool(await self._publish.run([fence], arguments))
+        for bucket, incarnation, ticks in parcels:
+            arguments += [incarnation, len(ticks)]
+            for tick in ticks:
+                arguments += [tick.topic, _message(tick, bucket, incarnation)]
+        fences = [f"{self._namespace}:fence:{bucket}" for bucket, _, _ in parcels]
+        return [bool(answer) for answer in await self._publish.run(fences, arguments)]
 
     async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None:
         """Publishes on a topic that no bucket owns; Redis counts its `seq`. Bucket is -1.

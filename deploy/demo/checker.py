@@ -15,7 +15,7 @@ from engine.errors import TransientError
 
 ETH = 10**18
 BATCH = 40
-PAUSE_S = 0.3
+PAUSE_S = 0.5
 
 
 class Checker:

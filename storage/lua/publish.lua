@@ -1,18 +1,27 @@
--- Publishes ticks of one bucket, unless a higher incarnation has published before.
--- KEYS: the bucket's fence. ARGV: incarnation, channel, prefix of streams, length of a stream,
--- seconds it lives, then topic and message of each tick. Returns 1, or 0 when refused.
-local known = tonumber(redis.call('GET', KEYS[1]) or '0')
-local mine = tonumber(ARGV[1])
-if mine < known then
-  return 0
+-- Publishes ticks of several buckets, each unless a higher incarnation has published before.
+-- KEYS: the fence of each bucket. ARGV: channel, prefix of streams, length of a stream, seconds
+-- it lives; then for each key its incarnation, the number of its ticks, and topic and message
+-- of each tick. Returns 1, or 0 when refused, for each key.
+local answers = {}
+local at = 5
+for index, fence in ipairs(KEYS) do
+  local known = tonumber(redis.call('GET', fence) or '0')
+  local mine = tonumber(ARGV[at])
+  local last = at + 1 + 2 * tonumber(ARGV[at + 1])
+  if mine < known then
+    answers[index] = 0
+  else
+    answers[index] = 1
+    if mine > known then
+      redis.call('SET', fence, ARGV[at])
+    end
+    for i = at + 2, last, 2 do
+      local stream = ARGV[2] .. ARGV[i]
+      redis.call('XADD', stream, 'MAXLEN', '~', ARGV[3], '*', 'message', ARGV[i + 1])
+      redis.call('EXPIRE', stream, ARGV[4])
+      redis.call('PUBLISH', ARGV[1], ARGV[i + 1])
+    end
+  end
+  at = last + 1
 end
-if mine > known then
-  redis.call('SET', KEYS[1], ARGV[1])
-end
-for i = 6, #ARGV, 2 do
-  local stream = ARGV[3] .. ARGV[i]
-  redis.call('XADD', stream, 'MAXLEN', '~', ARGV[4], '*', 'message', ARGV[i + 1])
-  redis.call('EXPIRE', stream, ARGV[5])
-  redis.call('PUBLISH', ARGV[2], ARGV[i + 1])
-end
-return 1
+return answers

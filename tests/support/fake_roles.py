@@ -113,9 +113,12 @@ class Ticks:
         self.counted: list[Any] = []
         self.down = False
 
-    async def publish(self, bucket, incarnation, ticks):
+    async def publish_all(self, parcels):
         if self.down:
             raise TransientError("store_unavailable", "down")
+        return [self._publish(*parcel) for parcel in parcels]
+
+    def _publish(self, bucket, incarnation, ticks):
         if self.fence.get(bucket, 0) > incarnation:
             return False
         self.fence[bucket] = incarnation
