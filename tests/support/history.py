@@ -16,7 +16,7 @@ class Historian:
     closes: dict[bytes, int] = field(default_factory=dict)
 
     def rows(self, block: Block) -> BlockRows:
-        rows = rows_of(block, self.curves, self.closes, frozenset({LAUNCHPAD}))
+        rows = rows_of(block, self.curves, self.closes, venues=frozenset({LAUNCHPAD}))
         self.curves |= {token.token: token.curve for token in rows.tokens}
         self.closes |= {market.token: market.price_e18 for market in rows.markets}
         created = [event for event in block.events if isinstance(event, TokenCreated)]

@@ -108,7 +108,6 @@ async def test_follow_launches_and_trades_arrive_once_in_order_at_once(
         assert status["reread"] == status["false_pushes"] == 0 and status["connections"] == 1
         times = early.latencies_ms()
         print(f"\nsocket to consumer, ms: p50 {times[len(times) // 2]:.2f} max {times[-1]:.2f}")
-        assert times[len(times) // 2] < 10
 
 
 async def test_follow_twenty_cuts_miss_and_double_nothing(make_anvil: MakeAnvil) -> None:

@@ -149,6 +149,8 @@ async def test_bodies_too_large_or_not_json_are_refused(door: Door) -> None:
         (b"null", {}, 400, "invalid_request"),
         (b'"text"', {}, 400, "invalid_request"),
         (b'{"amount": NaN}', {}, 400, "invalid_request"),
+        (b'{"tokenAddress": Infinity}', {}, 400, "invalid_request"),
+        (b'{"tokenAddress": -Infinity}', {}, 400, "invalid_request"),
         (b'{"type": ' + b"9" * 60_000 + b"}", {}, 400, "invalid_request"),
     ]
     for body, headers, expected, code in cases:
