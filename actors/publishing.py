@@ -134,15 +134,15 @@ class Publisher:
     def _ticks_of(self, group: Group, change: Change) -> list[Tick]:
         timeline, topic = change.timeline, text.topic_of_token(change.token)
         as_of = group.as_of(timeline, change.bucket)
-        data: list[tuple[str, dict[str, object]]] = []
+        # The price first: it is what somebody waits for.
+        price = ticks.price_data(timeline, as_of, change.received_ns)
+        data: list[tuple[str, dict[str, object]]] = [("price", price)]
         for effect in change.effects:
             event = ticks.event_of(effect)
             if event is not None:
                 data.append(("transaction", ticks.transaction_data(event, as_of)))
             elif isinstance(effect, SoldOut):
-                price = ticks.price_data(timeline, as_of, change.received_ns)
                 data.append(("graduation", price))
-        data.append(("price", ticks.price_data(timeline, as_of, change.received_ns)))
         made = []
         for name, fields in data:
             timeline.seq += 1

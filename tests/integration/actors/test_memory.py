@@ -1,0 +1,205 @@
+"""What a market costs: 10,000 of them, of both families, each launched and traded, in one shard.
+
+Measured in processes of their own, which run this file: by tracemalloc, and as the growth of
+the resident set. Measured twice in each: while every market still has two values inside the
+window of unfinalised blocks, and when the window has passed. Everything that a market leaves
+in the process counts, caches too.
+"""
+
+import asyncio
+import gc
+import itertools
+import json
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from actors.shard import TokenShard
+from engine.control import Directory, Feed, Follow, Instance, StatusWanted, Take
+from engine.limits import BUCKETS
+from engine.messages import Block, FeedBatch, FeedPosition, TokenCreated
+from engine.settings import ActorSettings, ChainSettings, Deployment
+from tests.support import fake_roles
+from tests.support.scenario import (
+    CHAIN_ID,
+    CONSTANT_PRODUCT,
+    LAUNCHPAD,
+    LINEAR,
+    Scenario,
+    address_of,
+)
+
+ROOT = Path(__file__).parents[3]
+MARKETS = 10_000
+A_BLOCK = 500
+WINDOW_BLOCKS = 64
+BYTES_MAX = 2_048
+TICKS_A_MARKET = 4  # a launch and a trade, and a price after each
+CHAIN = ChainSettings(
+    chain_id=CHAIN_ID,
+    rpc_url="",
+    ws_url="",
+    genesis_hash=bytes(32),
+    launchpads=(Deployment(address=LAUNCHPAD, lens=LAUNCHPAD, first_block=1, version=1),),
+    weth=bytes(20),
+    factory=bytes(20),
+    router=bytes(20),
+    reorg_depth_max=WINDOW_BLOCKS,
+)
+
+
+@pytest.mark.parametrize("way", ["tracemalloc", "rss"])
+def test_market_of_ten_thousand_in_a_shard_takes_less_than_two_kilobytes(way: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.actors.test_memory", way],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)
+    print(f"\n{MARKETS} markets, bytes each by {way}: {found}")
+    assert found["markets"] == MARKETS
+    assert found["halted"] == 0
+    assert 0 < found["settled"] < BYTES_MAX
+    assert 0 < found["in_window"] < BYTES_MAX
+
+
+class Ticks:
+    """Redis that takes everything and keeps nothing."""
+
+    async def publish(self, bucket: int, incarnation: int, ticks: Iterable[Any]) -> bool:
+        return True
+
+    async def publish_counted(self, topic: str, event: str, data: Any) -> None:
+        return None
+
+
+class Feeder:
+    """A listener of one consumer: `send` hands it a block."""
+
+    def __init__(self, calls: fake_roles.Calls, first: Block) -> None:
+        self._calls = calls
+        self._first: Block | None = first
+        self._consumer, self._group = "", ""
+        self._position = FeedPosition(-1, bytes(32))
+        self.handlers = {Follow: self._follow}
+
+    async def _follow(self, follow: Follow) -> None:
+        self._consumer, self._group, self._position = (
+            follow.consumer,
+            follow.group,
+            follow.position,
+        )
+        first, self._first = self._first, None
+        if first is not None:
+            await self.send(first)
+
+    async def send(self, block: Block) -> None:
+        batch = FeedBatch(CHAIN_ID, self._position, (block,), block.header.number)
+        self._position = await self._calls.ask(
+            self._consumer, Feed(self._group, batch), timeout_s=1
+        )
+        assert self._position.number == block.header.number
+
+
+class World:
+    """One shard that owns every bucket, and a launchpad that feeds it."""
+
+    def __init__(self) -> None:
+        self.scenario = Scenario()
+        calls = fake_roles.Calls()
+        self.feeder = Feeder(calls, self.scenario.seal())
+        owners = fake_roles.Buckets()
+        self.shard = TokenShard(
+            name="shard-0/1",
+            chain=CHAIN,
+            settings=ActorSettings(snapshot_every_blocks=1_000_000),
+            buckets=owners,
+            snapshots=fake_roles.Snapshots(owners),
+            events=fake_roles.Events(),
+            ticks=Ticks(),
+            calls=calls,
+            log=fake_roles.Log(),
+        )
+        calls.roles |= {"listener/1": self.feeder, "shard-0/1": self.shard}
+        instances = (Instance("listener", "listener", "listener/1"),)
+        self.shard.handlers[Directory](Directory(1, instances, ()))
+
+    async def seal(self) -> None:
+        block = self.scenario.seal(received_ns=1)
+        events = tuple(
+            replace(e, creator=address_of(f"creator {e.token.hex()}"))
+            if isinstance(e, TokenCreated)
+            else e
+            for e in block.events
+        )
+        await self.feeder.send(replace(block, events=events))
+
+    async def launch_and_trade(self, names: Iterable[int]) -> None:
+        families = itertools.cycle((CONSTANT_PRODUCT, LINEAR))
+        tokens = [
+            self.scenario.launch(f"token {name}", numbers)
+            for name, numbers in zip(names, families, strict=False)
+        ]
+        await self.seal()
+        for number, token in enumerate(tokens):
+            self.scenario.buy(token, 10**15 + number, f"trader {token.hex()}")
+        await self.seal()
+        self.scenario.tokens.clear()
+
+    async def published(self, markets: int) -> dict[str, Any]:
+        """The shard's status once nothing waits to be published."""
+        while True:
+            status: dict[str, Any] = self.shard.handlers[StatusWanted](StatusWanted())
+            assert status["ticks_dropped"] == 0
+            if status["ticks"] >= TICKS_A_MARKET * markets:
+                return status
+            await asyncio.sleep(0.01)
+
+
+def held(way: str) -> int:
+    gc.collect()
+    if way == "rss":
+        return int(psutil.Process().memory_info().rss)
+    return tracemalloc.get_traced_memory()[0]
+
+
+async def measure(way: str) -> dict[str, int]:
+    """Bytes a market, over a process that has some markets already."""
+    world = World()
+    upkeep = asyncio.create_task(world.shard.run())
+    await world.shard.handlers[Take](Take(frozenset(range(BUCKETS))))
+    if way == "tracemalloc":
+        tracemalloc.start()
+    warm = A_BLOCK
+    await world.launch_and_trade(range(-warm, 0))
+    await world.published(warm)
+    before = held(way)
+    for start in range(0, MARKETS, A_BLOCK):
+        await world.launch_and_trade(range(start, start + A_BLOCK))
+        await world.published(warm + start + A_BLOCK)
+    in_window = held(way)
+    for _ in range(WINDOW_BLOCKS + 1):
+        await world.seal()
+    settled = held(way)
+    status = await world.published(warm + MARKETS)
+    upkeep.cancel()
+    return {
+        "markets": status["markets"] - warm,
+        "halted": status["halted_markets"],
+        "in_window": (in_window - before) // MARKETS,
+        "settled": (settled - before) // MARKETS,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure(sys.argv[1]))))
