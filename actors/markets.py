@@ -126,9 +126,7 @@ class Markets:
         lane.waiting.append((request, future))
         self._waiting += 1
         if len(lane.calls) < QUOTE_CALLS_PER_SHARD:
-            task = asyncio.create_task(self._drain(owner.owner, lane))
-            lane.calls.add(task)
-            task.add_done_callback(lane.calls.discard)
+            lane.calls.add(asyncio.create_task(self._drain(owner.owner, lane)))
         try:
             return await asyncio.wait_for(future, max(deadline - self._clock(), 0.001))
         except TimeoutError:
@@ -139,14 +137,23 @@ class Markets:
     async def _drain(self, name: str, lane: _Lane) -> None:
         # Let everything that became ready in this turn of the loop join the batch.
         await asyncio.sleep(0)
-        while lane.waiting:
-            size = min(len(lane.waiting), QUOTE_BATCH_MAX)
-            batch = [lane.waiting.popleft() for _ in range(size)]
-            live = [(request, future) for request, future in batch if not future.done()]
-            replies = await self._call(name, [request for request, _ in live])
-            for (_, future), reply in zip(live, replies, strict=True):
-                if not future.done():
-                    future.set_result(reply)
+        try:
+            while lane.waiting:
+                await self._drain_once(name, lane)
+        finally:
+            # In the same turn that saw nothing waiting: who comes next starts a new task.
+            task = asyncio.current_task()
+            assert task is not None, "Expected to run in a task"
+            lane.calls.discard(task)
+
+    async def _drain_once(self, name: str, lane: _Lane) -> None:
+        size = min(len(lane.waiting), QUOTE_BATCH_MAX)
+        batch = [lane.waiting.popleft() for _ in range(size)]
+        live = [(request, future) for request, future in batch if not future.done()]
+        replies = await self._call(name, [request for request, _ in live])
+        for (_, future), reply in zip(live, replies, strict=True):
+            if not future.done():
+                future.set_result(reply)
 
     async def _call(
         self, name: str, requests: list[QuoteRequest]
@@ -155,9 +162,13 @@ class Markets:
             answer = await self._calls.ask(
                 name, Quotes(tuple(requests)), timeout_s=min(CALL_TIMEOUT_S, self._timeout_s)
             )
+            assert isinstance(answer, QuoteReplies)
+            assert len(answer.replies) == len(requests)
         except RiseCurveError:
             return [_unavailable(bucket_of(request.token)) for request in requests]
-        assert isinstance(answer, QuoteReplies)
+        except Exception as error:
+            self._log.error("quotes_bug", shard=name, exc_info=error)
+            return [_unavailable(bucket_of(request.token)) for request in requests]
         return answer.replies
 
     async def _views(self, name: str, tokens: list[bytes]) -> dict[bytes, MarketView | Refusal]:

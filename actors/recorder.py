@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from actors.ports import Calls, History, Log
 from engine import history
 from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
-from engine.errors import ConsistencyError, RiseCurveError, TransientError
+from engine.errors import ConsistencyError, RiseCurveError
 from engine.messages import Block, CurveNumbers, FeedPosition, Finalised
 from engine.rows import BlockRows
 from engine.settings import ChainSettings
@@ -24,6 +24,9 @@ from engine.settings import ChainSettings
 GROUP = "recorder"
 CURVES_KEPT = 65_536
 PENDING_BATCH = 100
+PENDING_S_MAX = 3600.0
+"""A submission without a receipt for so long is FAILED; should it be mined after all, its
+events replace the row."""
 WRITE_EVENTS_MAX = 2_000
 """Events in one transaction: about a second of Postgres at most, so that a successor's claim
 never waits long."""
@@ -60,7 +63,9 @@ class Recorder:
         calls: Calls,
         log: Log,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._wall_clock = wall_clock
         self._name = name
         self._chain = chain
         self._history = history
@@ -74,7 +79,7 @@ class Recorder:
         self._heard = clock()
         self._curves: OrderedDict[bytes, CurveNumbers] = OrderedDict()
         self._one_at_a_time = asyncio.Lock()
-        self._fenced = asyncio.Event()
+        self._broken = asyncio.Event()
         self._listener_changed = asyncio.Event()
         self._blocks = 0
         self._events = 0
@@ -97,7 +102,7 @@ class Recorder:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_following())
             tasks.create_task(self._keep_settling())
-            tasks.create_task(self._end_when_fenced())
+            tasks.create_task(self._end_when_broken())
 
     def _route(self, directory: Directory) -> None:
         if directory.version > self._directory.version:
@@ -111,7 +116,13 @@ class Recorder:
             batch = message.batch
             if batch.after != self._position or not batch.messages:
                 return self._position
-            await self._write_blocks([m for m in batch.messages if isinstance(m, Block)])
+            try:
+                await self._write_blocks([m for m in batch.messages if isinstance(m, Block)])
+            except (ConsistencyError, KeyError, ValueError, AssertionError) as error:
+                # History that does not fit: end, start from the cursor, and be seen to fail.
+                self._log.error("recorder_poisoned", exc_info=error)
+                self._broken.set()
+                raise
             for final in (m for m in batch.messages if isinstance(m, Finalised)):
                 await self._history.finalise(final.number, self._incarnation)
             return self._position
@@ -136,7 +147,7 @@ class Recorder:
         written = await self._history.write(rows, incarnation=self._incarnation, position=position)
         if not written:
             # Crash-only: whoever is fenced ends; a new recorder has the cursor.
-            self._fenced.set()
+            self._broken.set()
             raise ConsistencyError("fenced", "Expected to own the recorder's cursor")
         self._position = position
         self._blocks += len(rows)
@@ -159,9 +170,9 @@ class Recorder:
             self._curves.popitem(last=False)
         return rows
 
-    async def _end_when_fenced(self) -> None:
-        await self._fenced.wait()
-        raise ConsistencyError("fenced", "Expected to own the recorder's cursor")
+    async def _end_when_broken(self) -> None:
+        await self._broken.wait()
+        raise ConsistencyError("broken", "Expected to own the cursor and blocks that fit")
 
     async def _keep_following(self) -> None:
         patience = 2 * self._chain.block_time_s
@@ -185,17 +196,28 @@ class Recorder:
                 self._log.warning("recorder_cannot_follow", error=str(error))
 
     async def _keep_settling(self) -> None:
+        troubled = False
         while True:
             await asyncio.sleep(self._chain.block_time_s)
             try:
-                for row in await self._history.pending(PENDING_BATCH):
-                    await self._settle(row.tx_hash)
-            except TransientError as error:
-                self._log.warning("settling_failed", error=str(error))
+                rows = await self._history.pending(PENDING_BATCH)
+                await self._history.checked([row.tx_hash for row in rows])
+                for row in rows:
+                    await self._settle(row.tx_hash, age_s=self._wall_clock() - row.time)
+            except RiseCurveError as error:
+                if not troubled:
+                    self._log.warning("settling_failed", error=str(error))
+                troubled = True
+            else:
+                troubled = False
 
-    async def _settle(self, tx_hash: bytes) -> None:
+    async def _settle(self, tx_hash: bytes, *, age_s: float) -> None:
         receipt = await self._receipts.receipt(tx_hash)
         if receipt is None:
+            if age_s > PENDING_S_MAX:
+                await self._history.settle(
+                    tx_hash, status="FAILED", reason="not mined in an hour", gas_fee=None
+                )
             return
         fee = receipt.gas_used * receipt.effective_gas_price
         if receipt.status == 1:

@@ -96,6 +96,7 @@ class TokenShard:
         self._group_count = 0
         self._quotes = 0
         self._draining = False
+        self._taking = asyncio.Lock()
         self._listener_changed = asyncio.Event()
         self._apply_ms: deque[float] = deque(maxlen=256)
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
@@ -131,6 +132,11 @@ class TokenShard:
             self._directory = directory
 
     async def _take(self, command: Take) -> Taken:
+        # One after the other: each gets a higher incarnation than the one before it.
+        async with self._taking:
+            return await self._take_now(command)
+
+    async def _take_now(self, command: Take) -> Taken:
         wanted = sorted(command.buckets)
         self._group_count += 1
         group = await recovery.recover(

@@ -110,7 +110,10 @@ class Supervisor:
             self._note(pong)
 
     async def _round(self) -> None:
-        await self._ping_all()
+        moving = self._moves is not None and not self._moves.done()
+        pongs = await self._ping_all()
+        if not moving:
+            self._forget_unclaimed(pongs)
         for slot, role in self._slots.items():
             if slot not in self._instances and slot not in self._launching:
                 task = asyncio.create_task(self._fill(slot, role))
@@ -162,6 +165,19 @@ class Supervisor:
         self._instances[slot] = instance
         self._version = self._next_version()
         await self._tell(instance)
+
+    def _forget_unclaimed(self, pongs: Sequence[Pong]) -> None:
+        # A shard that was fenced let go of a bucket by itself: it is to be taken again.
+        claims = {pong.name: dict(pong.buckets) for pong in pongs}
+        unclaimed = [
+            owner.bucket
+            for owner in self._owners.values()
+            if owner.owner in claims and claims[owner.owner].get(owner.bucket) != owner.incarnation
+        ]
+        for bucket in unclaimed:
+            del self._owners[bucket]
+        if unclaimed:
+            self._log.warning("buckets_unclaimed", buckets=len(unclaimed))
 
     def _note(self, pong: Pong) -> None:
         for bucket, incarnation in pong.buckets:

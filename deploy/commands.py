@@ -211,7 +211,7 @@ Question = Callable[[session.Session], Awaitable[Outcome]]
 
 
 def _in_session(carrier: Platform, work: Work) -> Outcome:
-    ray_environment.prepare(carrier.ray_folder)
+    ray_environment.prepare(carrier.data_dir)
     with session.local(carrier, say) as run:
         try:
             outcome: Outcome = uvloop.run(_started(run, work))
@@ -243,7 +243,7 @@ async def _started(run: session.Session, work: Work) -> Outcome:
 def _attached(work: Question) -> Outcome:
     environment = load_settings()
     run_file = runfile.read(_data_dir(environment))
-    ray_environment.prepare(Path(run_file.ray_folder))
+    ray_environment.prepare(_data_dir(environment))
     with session.attached(environment, run_file, _data_dir(environment)) as run:
 
         async def attached() -> Outcome:

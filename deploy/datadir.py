@@ -76,6 +76,16 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder, so that what it left there is true."""
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
 def bind_chain(folder: Path, *, chain_id: int, genesis_hash: bytes) -> None:
     """Tie the folder to this chain at first use. Raises StartError if it holds another's data."""
     known = _chains(folder)

@@ -6,22 +6,28 @@ nothing of Ray.
 
 import os
 import secrets
+import stat
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from deploy.process import StartError
+
 
 def prepare(folder: Path, environ: MutableMapping[str, str] = os.environ) -> None:
-    """Make `folder` (mode 0700) with a token of our own, and name it in the environment.
+    """Make a token of our own in `folder` (not Ray's: Ray opens its own to everybody), and
+    name it in the environment.
 
     A token mode that the operator has set already (a shared cluster) stays.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if environ.get("RAY_AUTH_MODE") or environ.get("RAY_ADDRESS"):
         return
-    token = folder / "token"
+    token = folder / "ray.token"
     if not token.exists():
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
+    found = token.lstat()
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise StartError(f"{token} must be a file of this user with mode 0600; remove it.")
     environ["RAY_AUTH_MODE"] = "token"
     environ["RAY_AUTH_TOKEN_PATH"] = str(token)

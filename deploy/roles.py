@@ -75,7 +75,7 @@ async def shard(context: Context) -> Role:
         buckets=BucketStore(pool, chain_id),
         snapshots=SnapshotStore(pool, chain_id),
         events=EventStore(pool, chain_id),
-        ticks=Ticks(_redis(settings)),
+        ticks=_ticks(settings),
         calls=context.calls,
         log=log,
     )
@@ -162,7 +162,7 @@ async def gateway(context: Context) -> Role:
         documents=documents,
         nonces=Nonces(redis),
         rates=RateLimits(redis),
-        ticks=Ticks(redis),
+        ticks=_ticks(settings),
         node=node,
         verify_message=partial(verify_message, node=node),
         log=log,
@@ -195,6 +195,13 @@ def _log(context: Context) -> Any:
 
 def _rpc(settings: Settings) -> JsonRpc:
     return JsonRpc(settings.rise.rpc_url, timeout_s=settings.rise.rpc_timeout_s)
+
+
+def _ticks(settings: Settings) -> Ticks:
+    # Another chain, or the same one begun anew, shares no fence and no stream with this one.
+    rise = settings.rise
+    namespace = f"{valkey.NAMESPACE}:{rise.chain_id}:{rise.genesis_hash.hex()[:8]}"
+    return Ticks(_redis(settings), namespace=namespace)
 
 
 def _redis(settings: Settings) -> Any:

@@ -41,8 +41,6 @@ def remove(data_dir: Path) -> None:
 def read(data_dir: Path) -> RunFile:
     """Raises StartError when nothing runs there."""
     file = data_dir / NAME
-    if file.exists():
-        run = RunFile(**orjson.loads(file.read_bytes()))
-        if Path("/proc", str(run.pid)).exists():
-            return run
+    if file.exists() and datadir.is_held(data_dir):
+        return RunFile(**orjson.loads(file.read_bytes()))
     raise StartError(f"Nothing runs in {data_dir}; start it with `risecurve up`.")

@@ -155,6 +155,9 @@ class Submission:
     async def _send(self, transaction: RawTransaction, raw: bytes) -> Receipt | None:
         try:
             return await self._node.send_raw_sync(raw, MINED_WAIT_S)
+        except CallerError as error:
+            await self._reads.refuse_pending(transaction.hash, error.message)
+            raise
         except TransientError:
             # Whether it went out is unknown; if it did, that is what the caller must hear.
             found = await self._node.receipt(transaction.hash)

@@ -139,12 +139,18 @@ class EventStore:
         return {row["token_address"]: row["price_e18"] for row in rows}
 
     async def pending(self, limit: int) -> list[TransactionRecord]:
-        """Transactions whose receipt is to be read, oldest first, at most `limit`.
+        """Transactions whose receipt is to be read, at most `limit`: mined ones first, then
+        those that were `checked` longest ago.
 
         PENDING ones were submitted here and not seen in a block; CONFIRMED ones were, and
         lack only their gas.
         """
         return [records.transaction(row) for row in await self._fetch("pending", limit)]
+
+    async def checked(self, tx_hashes: Sequence[bytes]) -> None:
+        """These were looked at: `pending` names others first the next time."""
+        if tx_hashes:
+            await self._fetch("checked", list(tx_hashes))
 
     async def settle(
         self, tx_hash: bytes, *, status: str, reason: str | None, gas_fee: int | None

@@ -149,6 +149,10 @@ class Reads:
             )
             await connection.execute(_SQL["want_receipt"], self._chain_id, tx_hash)
 
+    async def refuse_pending(self, tx_hash: bytes, reason: str) -> None:
+        """The node refused it: FAILED, unless it was mined all the same. Repeatable."""
+        await self._fetch("refuse_pending", tx_hash, reason)
+
     async def ping(self) -> None:
         """Returns when Postgres answers."""
         async with postgres.session(self._pool) as connection:

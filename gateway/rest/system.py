@@ -14,6 +14,7 @@ from engine.limits import (
     PAGE_LIMIT_MAX,
     SOCKET_MESSAGE_BYTES_MAX,
     SOCKET_TOPICS_MAX,
+    STALE_AFTER_BLOCKS,
     TRANSACTION_GAS_MAX,
 )
 from engine.settings import ChainSettings
@@ -98,12 +99,20 @@ async def _roles(context: Context) -> tuple[bool, dict[str, dict[str, Any]]]:
     except Exception as raised:
         return False, {"markets": _result(began, raised)}
     shards = {slot: answer for slot, answer in answers.items() if slot.startswith("shard")}
-    silent = [slot for slot, answer in shards.items() if answer is None]
-    error = LookupError() if silent or not shards else None
+    served = [slot for slot, answer in shards.items() if _serves(context, answer)]
+    error = LookupError() if len(served) < len(shards) or not shards else None
     found = {"markets": _result(began, error)}
     for slot in answers.keys() - shards.keys():
         found[slot] = _result(began, LookupError() if answers[slot] is None else None)
-    return len(silent) < len(shards), found
+    return bool(served), found
+
+
+def _serves(context: Context, answer: Any) -> bool:
+    # As the shard itself decides: a beat within the stale bound, and something to serve.
+    if not isinstance(answer, dict):
+        return False
+    bound = STALE_AFTER_BLOCKS * context.chain.block_time_s
+    return bool(0 <= answer.get("beat_age_s", -1) <= bound and answer.get("buckets", 0) > 0)
 
 
 async def _check(check: Awaitable[Any]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ JOIN markets USING (chain_id, version, token_address)
 WHERE tokens.chain_id = $1 AND tokens.token_address = ANY ($2::bytea[])
 
 -- name: pending
--- Oldest first. A waiting row whose mined rows came while it was being inserted is left out
+-- Mined ones that lack only their gas first, then those looked at longest ago. A waiting row whose mined rows came while it was being inserted is left out
 -- for them; `settle` removes it.
 SELECT
     tx_hash, position, block_number, tx_index, log_index, token_address, user_address, type,
@@ -86,8 +86,13 @@ SELECT
     coalesce(block_time, extract(epoch FROM created_at)::bigint) AS time
 FROM transactions
 WHERE chain_id = $1 AND receipt_due
-ORDER BY created_at
+ORDER BY position < 0, updated_at
 LIMIT $2
+
+-- name: checked
+-- Looked at just now: others come first the next time.
+UPDATE transactions SET updated_at = now()
+WHERE chain_id = $1 AND tx_hash = ANY ($2::bytea[]) AND receipt_due
 
 -- name: settle
 -- A mined row is CONFIRMED by its events and only learns its gas; a row without mined ones

@@ -161,6 +161,11 @@ WHERE NOT EXISTS (
 )
 ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
 
+-- name: refuse_pending
+UPDATE transactions
+SET status = 'FAILED', reason = $3, receipt_due = FALSE, updated_at = now()
+WHERE chain_id = $1 AND tx_hash = $2 AND position = -1 AND status = 'PENDING'
+
 -- name: want_receipt
 -- Mined before it could be added: only its gas is wanted.
 UPDATE transactions

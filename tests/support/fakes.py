@@ -31,6 +31,10 @@ from tests.support.scenario import CONSTANT_PRODUCT, FEES, LINEAR, Scenario
 IMPLEMENTATION = bytes.fromhex("22" * 20)
 
 
+def healthy_roles() -> dict[str, Any]:
+    return {"shard-0": {"beat_age_s": 0.3, "buckets": 1024}, "recorder": {}}
+
+
 @dataclass
 class FakeMarkets:
     """Quotes over `engine.quoting`, so over `curves.trade`, on markets that are put in."""
@@ -40,7 +44,7 @@ class FakeMarkets:
     refusal: Refusal | None = None
     delay_s: float = 0.0
     calls: int = 0
-    answers: dict[str, Any] = field(default_factory=lambda: {"shard-0": {}, "recorder": {}})
+    answers: dict[str, Any] = field(default_factory=healthy_roles)
 
     def take(self, scenario: Scenario) -> None:
         block = scenario.seal()
@@ -99,6 +103,7 @@ class FakeReads(Breakable):
     close_before: int | None = None
     held: list[HoldingRecord] = field(default_factory=list)
     asked: dict[str, Any] = field(default_factory=dict)
+    refused: list[tuple[bytes, str]] = field(default_factory=list)
 
     async def tokens(self, **query: Any) -> tuple[list[TokenRecord], int]:
         self.check()
@@ -130,6 +135,9 @@ class FakeReads(Breakable):
     async def holdings(self, owner: bytes, limit: int) -> list[HoldingRecord]:
         self.check()
         return self.held[:limit]
+
+    async def refuse_pending(self, tx_hash: bytes, reason: str) -> None:
+        self.refused.append((tx_hash, reason))
 
     async def add_pending(self, **row: Any) -> None:
         self.check()

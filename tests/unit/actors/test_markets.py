@@ -103,3 +103,26 @@ async def test_views_keep_their_order_and_refuse_the_stale():
     assert [view.bucket for view in await markets.views(tokens)] == [bucket_of(t) for t in tokens]
     markets.route(directory(2, ("a", 2)))
     assert {view.code for view in await markets.views(tokens)} == {"shard_unavailable"}
+
+
+async def test_quote_that_comes_as_the_last_call_ends_is_answered():
+    shard = FakeShard(1)
+    markets, _ = client(a=shard)
+    markets.route(directory(1, ("a", 1)))
+    for turns in range(12):
+        first = asyncio.create_task(markets.quote(REQUEST))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        late = asyncio.create_task(markets.quote(REQUEST))
+        assert {(await first).code, (await late).code} == {"zero_output"}
+
+
+async def test_call_that_fails_in_an_unknown_way_answers_every_quote():
+    class Broken(FakeShard):
+        async def quotes(self, message):
+            raise RuntimeError("bug")
+
+    markets, _ = client(a=Broken(1))
+    markets.route(directory(1, ("a", 1)))
+    replies = await markets.quotes([REQUEST] * 3)
+    assert {reply.code for reply in replies} == {"shard_unavailable"}

@@ -54,6 +54,9 @@ class FakeHistory:
     async def last_closes(self, tokens):
         return dict.fromkeys(tokens, 1)
 
+    async def checked(self, tx_hashes):
+        return None
+
     async def pending(self, limit):
         return []
 
@@ -153,7 +156,7 @@ async def test_second_recorder_fences_the_first_which_ends():
         await send(first, FeedPosition(-1, bytes(32)), *made)
     with pytest.raises(ExceptionGroup) as caught:
         await asyncio.wait_for(background, 1)
-    assert caught.group_contains(ConsistencyError, match="fenced")
+    assert caught.group_contains(ConsistencyError, match="broken")
     assert store.blocks == []
 
 

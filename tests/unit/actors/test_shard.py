@@ -327,3 +327,24 @@ async def test_postgres_down_take_fails_and_owned_buckets_go_on():
         await shard.handlers[Take](Take(ALL))
     assert isinstance(world.ask(shard), QuoteReply)
     assert not isinstance(world.ask(shard), Refusal)
+
+
+async def test_two_takes_at_once_end_with_the_higher_incarnation():
+    world = World()
+    shard = world.shard()
+    position = world.events.position
+    gate = asyncio.Event()
+
+    async def slow_once():
+        world.events.position = position
+        await gate.wait()
+        return await position()
+
+    world.events.position = slow_once
+    first = asyncio.create_task(shard.handlers[Take](Take(ALL)))
+    await asyncio.sleep(0.01)
+    second = asyncio.create_task(shard.handlers[Take](Take(ALL)))
+    await asyncio.sleep(0.01)
+    gate.set()
+    await asyncio.gather(first, second)
+    assert dict(shard.owners) == {b: row.incarnation for b, row in world.owners.rows.items()}

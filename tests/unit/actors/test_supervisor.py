@@ -165,3 +165,16 @@ async def test_drain_goes_from_the_doors_inwards():
         await world.supervisor.handlers[Drain](Drain())
     drained = [name.split("-")[0].split("/")[0] for step, name in world.order if step == "drain"]
     assert drained == ["gateway", "listener", "shard", "shard"]
+
+
+async def test_bucket_that_its_shard_let_go_is_taken_again():
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        name = world.living("shard")[0].name
+        role = world.launcher.roles[name]
+        bucket, before = next(iter(role.held.items()))
+        del role.held[bucket]
+        await world.until(lambda: role.held.get(bucket, 0) > before)
+        owners = {o.bucket: o for o in world.supervisor.directory.owners}
+        assert owners[bucket].incarnation == role.held[bucket]

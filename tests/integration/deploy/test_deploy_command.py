@@ -1,0 +1,98 @@
+"""`risecurve deploy` from the command line: the way from the devnet to a network."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+
+from deploy import registry
+from tests.support.servers import RISE, Anvil
+
+CLI = str(Path(sys.executable).with_name("risecurve"))
+CONTRACTS = {"WETH9", "UniswapV2Factory", "UniswapV2Router02", "Launchpad", "LaunchpadLens"}
+
+
+def deploy(node: Anvil, folder: Path, *words: str, **variables: str) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of `risecurve deploy --chain rise --json`."""
+    done = subprocess.run(
+        [CLI, "deploy", "--chain", "rise", "--json", *words],
+        env=os.environ
+        | {
+            "APP_ENV": "test",
+            "DATA_DIR": str(folder / "data"),
+            "DEPLOYMENTS_FILE": str(folder / "deployments.json"),
+            "RISE_CHAIN_RPC": node.rpc_url,
+            "PRIVATE_KEY": "0x" + node.keys()[0].hex(),
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def document(node: Anvil, folder: Path, *words: str) -> dict[str, Any]:
+    """The JSON line of a deploy that succeeds."""
+    code, output, errors = deploy(node, folder, *words)
+    assert code == 0, errors
+    lines = output.splitlines()
+    assert len(lines) == 1, output
+    found: dict[str, Any] = json.loads(lines[0])
+    return found
+
+
+def sent(node: Anvil) -> int:
+    """How many transactions the deployer has sent."""
+    address = Account.from_key(node.keys()[0]).address
+    return int(node.rpc("eth_getTransactionCount", address, "pending"), 16)
+
+
+def test_deploy_dry_run_then_real_then_again_sends_only_once(
+    make_anvil: Callable[..., Anvil], tmp_path: Path
+) -> None:
+    node = make_anvil(RISE, block_time=None)
+    file = tmp_path / "deployments.json"
+    planned = document(node, tmp_path, "--dry-run")
+    assert sent(node) == 0
+    assert not file.exists()
+    assert set(planned["gas"]) == CONTRACTS
+    made = document(node, tmp_path)
+    assert sent(node) == len(CONTRACTS)
+    assert [one["address"] for one in made["launchpads"]] == [
+        one["address"] for one in planned["launchpads"]
+    ]
+    entry = registry.read(file, chain_id=RISE)
+    assert made == json.loads(file.read_bytes())
+    for address in (entry.launchpads[-1].address, entry.launchpads[-1].lens, entry.weth):
+        assert len(node.rpc("eth_getCode", "0x" + address.hex(), "latest")) > 2
+    assert document(node, tmp_path) == made
+    assert document(node, tmp_path, "--dry-run")["gas"] == {}
+    assert sent(node) == len(CONTRACTS)
+    assert registry.read(file, chain_id=RISE) == entry
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"RISE_CHAIN_ID": "4153"}, "Expected chain 4153, was 11155931"),
+        ({"PRIVATE_KEY": ""}, "PRIVATE_KEY"),
+        ({"RISE_CHAIN_RPC": "http://127.0.0.1:1"}, "127.0.0.1"),
+    ],
+)
+def test_deploy_that_cannot_be_is_one_sentence_and_no_file(
+    anvil: Anvil, tmp_path: Path, variables: dict[str, str], sentence: str
+) -> None:
+    code, output, errors = deploy(anvil, tmp_path, **variables)
+    assert (code, output) == (1, "")
+    assert sentence in errors
+    assert len(errors.strip().splitlines()) == 1, errors
+    assert anvil.keys()[0].hex() not in errors
+    assert not (tmp_path / "deployments.json").exists()
