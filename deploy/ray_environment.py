@@ -13,6 +13,11 @@ from pathlib import Path
 from deploy.process import StartError
 
 
+def token_file(folder: Path) -> Path:
+    """Where the token of the system in this data folder is."""
+    return folder / "ray.token"
+
+
 def prepare(folder: Path, environ: MutableMapping[str, str] = os.environ) -> None:
     """Make a token of our own in `folder` (not Ray's: Ray opens its own to everybody), and
     name it in the environment.
@@ -22,7 +27,7 @@ def prepare(folder: Path, environ: MutableMapping[str, str] = os.environ) -> Non
     environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if environ.get("RAY_AUTH_MODE") or environ.get("RAY_ADDRESS"):
         return
-    token = folder / "ray.token"
+    token = token_file(folder)
     if not token.exists():
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))

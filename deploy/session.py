@@ -2,13 +2,15 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chain.rpc import JsonRpc
-from deploy import devnet, registry
+from deploy import devnet, ray_environment, registry
 from deploy.environment import Environment
 from deploy.platform import Platform
 from deploy.runfile import RunFile
@@ -59,6 +61,7 @@ def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
     from deploy.system import System  # noqa: PLC0415
 
     say("Ray starts" if not carrier.settings.actors.ray_address else "Ray is joined")
+    guard = None if carrier.settings.actors.ray_address else _watchdog(carrier.data_dir)
     handles.connect(carrier.settings, temp_dir=carrier.ray_folder)
     try:
         settings = carrier.settings
@@ -78,6 +81,9 @@ def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
         yield Session(settings, System(settings), file)
     finally:
         handles.disconnect()
+        if guard is not None:
+            guard.terminate()
+            guard.wait()
 
 
 @contextlib.contextmanager
@@ -102,6 +108,18 @@ def status_text(data: dict[str, Any]) -> str:
         shown = "  ".join(f"{name} {value}" for name, value in counters.items())
         lines.append(f"  {one['slot']:<12} pid {one['pid']:<8} {shown}")
     return "\n".join(lines)
+
+
+def _watchdog(data_dir: Path) -> "subprocess.Popen[bytes]":
+    # A session of its own: Ctrl-C at the terminal and the death of ours do not reach it.
+    file = Path(__file__).with_name("watchdog.py")
+    token = str(ray_environment.token_file(data_dir))
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-S", "-E", str(file), token],
+        env={},
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def _settings_of(environment: Environment, file: RunFile, data_dir: Path) -> Settings:

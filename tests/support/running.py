@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import runfile
-from deploy.process import free_port
+from deploy.process import StartError, free_port
 
 START_TIMEOUT_S = 90.0
 CLI = str(Path(sys.executable).with_name("risecurve"))
@@ -85,7 +85,9 @@ def up(folder: Path, **variables: str) -> Iterator[Running]:
 def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> runfile.RunFile:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
-        if (folder / runfile.NAME).exists():
-            return runfile.read(folder)
+        with contextlib.suppress(StartError):
+            run = runfile.read(folder)
+            if run.pid == process.pid:
+                return run
         time.sleep(0.1)
     raise AssertionError(f"It did not come up:\n{(folder / 'up.log').read_text()[-4000:]}")
