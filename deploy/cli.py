@@ -30,7 +30,7 @@ def demo(
     json: Json = False,
     trades: Annotated[int | None, typer.Option(min=1, max=100_000)] = None,
     tokens: Annotated[int, typer.Option(min=2, max=64)] = 8,
-    traders: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    traders: Annotated[int, typer.Option(min=1, max=200)] = 8,
     seed: int = 1,
     keep: Annotated[bool, typer.Option(help="Use the data folder, and leave it.")] = False,
 ) -> None:

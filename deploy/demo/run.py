@@ -30,7 +30,7 @@ class Plan:
 
     trades: int | None = None
     tokens: int = 8
-    traders: int = 20
+    traders: int = 8
     seed: int = 1
 
     @property
