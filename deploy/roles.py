@@ -52,7 +52,7 @@ def slots(settings: Settings) -> dict[str, str]:
 async def supervisor(context: Context) -> Role:
     """Looks after all other roles."""
     settings, log = context.settings, _log(context)
-    pool = await postgres.connect(settings.stores.database_url, size=2)
+    pool = await _pool(settings, size=2)
     built = Supervisor(
         slots=slots(settings),
         settings=settings.actors,
@@ -66,7 +66,7 @@ async def supervisor(context: Context) -> Role:
 async def shard(context: Context) -> Role:
     """Owns buckets of markets."""
     settings, log = context.settings, _log(context)
-    pool = await postgres.connect(settings.stores.database_url, size=4)
+    pool = await _pool(settings, size=4)
     chain_id = settings.rise.chain_id
     built = TokenShard(
         name=context.name,
@@ -86,7 +86,7 @@ async def recorder(context: Context) -> Role:
     """Writes history."""
     os.nice(RECORDER_NICE)
     settings, log = context.settings, _log(context)
-    pool = await postgres.connect(settings.stores.database_url, size=4)
+    pool = await _pool(settings, size=4)
     built = Recorder(
         name=context.name,
         chain=settings.rise,
@@ -102,7 +102,7 @@ async def recorder(context: Context) -> Role:
 async def listener(context: Context) -> Role:
     """Follows the RISE chain from the recorder's cursor."""
     settings, log = context.settings, _log(context)
-    pool = await postgres.connect(settings.stores.database_url, size=2)
+    pool = await _pool(settings, size=2)
     store = EventStore(pool, settings.rise.chain_id)
     position = await store.position()  # before the tokens: one recorded in between is in both
     built = ChainListener(
@@ -144,7 +144,7 @@ async def listener(context: Context) -> Role:
 async def gateway(context: Context) -> Role:
     """The doors of one node: REST and Socket.IO."""
     settings, log = context.settings, _log(context)
-    pool = await postgres.connect(settings.stores.database_url, size=10)
+    pool = await _pool(settings, size=10)
     mongo = documents_store.connect(
         settings.stores.mongodb_url, timeout_s=settings.stores.timeout_s
     )
@@ -191,6 +191,11 @@ def _log(context: Context) -> Any:
     logs.hide(context.settings.gateway.jwt_secret)
     logs.configure(context.settings.logs)
     return logs.get(context.role).bind(slot=context.slot)
+
+
+async def _pool(settings: Settings, *, size: int) -> postgres.Pool:
+    stores = settings.stores
+    return await postgres.connect(stores.database_url, size=size, timeout_s=stores.timeout_s)
 
 
 def _rpc(settings: Settings) -> JsonRpc:

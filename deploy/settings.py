@@ -196,13 +196,25 @@ def compose(
         actors=_room(
             ActorSettings, environment, shards=environment.shards or max(SHARDS_MIN, cores)
         ),
-        gateway=_room(GatewaySettings, environment, host=environment.api_host, jwt_secret=secret),
+        gateway=_room(
+            GatewaySettings,
+            environment,
+            host=environment.api_host,
+            public_url=_public_url(environment),
+            jwt_secret=secret,
+        ),
         logs=LogSettings(
             level=environment.log_level,
             format=environment.log_format,
             directory=environment.log_dir,
         ),
     )
+
+
+def _public_url(environment: Environment) -> str:
+    if "public_url" in environment.model_fields_set:
+        return environment.public_url
+    return f"http://localhost:{environment.api_port}"
 
 
 def secret_values(environment: Environment) -> list[str]:

@@ -78,8 +78,9 @@ JOIN markets USING (chain_id, version, token_address)
 WHERE tokens.chain_id = $1 AND tokens.token_address = ANY ($2::bytea[])
 
 -- name: pending
--- Mined ones that lack only their gas first, then those looked at longest ago. A waiting row whose mined rows came while it was being inserted is left out
--- for them; `settle` removes it.
+-- Mined ones that lack only their gas first, then those looked at longest ago. A waiting
+-- row whose mined rows came while it was being inserted is left out for them; `settle`
+-- removes it.
 SELECT
     tx_hash, position, block_number, tx_index, log_index, token_address, user_address, type,
     eth_amount, token_amount, price_e18, gas_fee, status, reason,
