@@ -193,7 +193,7 @@ def _log(context: Context) -> Any:
     return logs.get(context.role).bind(slot=context.slot)
 
 
-async def _pool(settings: Settings, *, size: int) -> postgres.Pool:
+async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":
     stores = settings.stores
     return await postgres.connect(stores.database_url, size=size, timeout_s=stores.timeout_s)
 
