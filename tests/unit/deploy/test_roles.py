@@ -1,0 +1,24 @@
+"""The composition root imports, and names every role that the cluster can start."""
+
+import importlib
+
+from actors.handles import ROLES
+from deploy import roles
+from engine.settings import ActorSettings
+from tests.support.chain_settings import settings
+
+
+def test_every_role_has_a_factory_that_can_be_imported():
+    for path in ROLES.values():
+        module, name = path.rsplit(".", 1)
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_slots_are_of_known_roles():
+    class Given:
+        actors = ActorSettings(shards=3)
+        rise = settings()
+
+    found = roles.slots(Given())
+    assert set(found.values()) <= ROLES.keys()
+    assert sum(role == "shard" for role in found.values()) == 3
