@@ -1,4 +1,4 @@
-"""A user of the doors: REST with a wallet that signs. Knows nothing but the public API."""
+"""A user of the doors: REST with a wallet that signs. Knows the public API and its node."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,10 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 
+from chain.rpc import JsonRpc
+
 REQUEST_TIMEOUT_S = 30.0
+RESYNC_PAUSE_S = 1.5
 
 
 class ApiError(Exception):
@@ -82,6 +85,11 @@ class Client:
             await asyncio.sleep(0.2)
             state = await self.get(f"/api/trading/tx/{state['txHash']}")
         return dict(state)
+
+    async def resync(self, rpc: JsonRpc) -> None:
+        """After a failed `send`: whether it was mined is unknown, so ask the wallet's node."""
+        await asyncio.sleep(RESYNC_PAUSE_S)
+        self.nonce = int(await rpc.call("eth_getTransactionCount", [self.address, "pending"]), 16)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}"} if self._token else {}

@@ -70,7 +70,9 @@ class Demo:
         )
         people = self._clients[CREATORS:]
         loops: list[Awaitable[None]] = [
-            Trader(client, self.tokens, self.tally, seed=self._plan.seed + index).run()
+            Trader(
+                client, self.tokens, self.tally, seed=self._plan.seed + index, rpc=self._rpc
+            ).run()
             for index, client in enumerate(people)
         ]
         ends = self._plan.trades is not None

@@ -4,9 +4,11 @@ import asyncio
 import random
 from decimal import Decimal
 
+from chain.rpc import JsonRpc, RpcError
 from deploy.demo.client import ApiError, Client
 from deploy.demo.tally import MarketLine, Tally
 from engine import text
+from engine.errors import TransientError
 
 ETH = 10**18
 PROGRESS_MAX_BPS = 6_000
@@ -48,11 +50,14 @@ async def launch_tokens(client: Client, tally: Tally, share: range) -> list[str]
 class Trader:
     """One wallet that buys and sells until the tally has enough, or for ever."""
 
-    def __init__(self, client: Client, tokens: list[str], tally: Tally, *, seed: int) -> None:
+    def __init__(
+        self, client: Client, tokens: list[str], tally: Tally, *, seed: int, rpc: JsonRpc
+    ) -> None:
         self._client = client
         self._tokens = tokens
         self._tally = tally
         self._random = random.Random(seed)
+        self._rpc = rpc
         self._holdings: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -74,13 +79,19 @@ class Trader:
         except (ApiError, OSError, TimeoutError) as error:
             self._tally.not_traded()
             self._tally.errors.append(str(error))
-            await asyncio.sleep(0.2)
+            await self._resync()
             return
         if state["status"] != "CONFIRMED":
             self._tally.not_traded(reverted=True)
             return
         self._settle(token, side, state)
         self._tally.traded(str(state["txHash"]))
+
+    async def _resync(self) -> None:
+        try:
+            await self._client.resync(self._rpc)
+        except (TransientError, RpcError) as error:
+            self._tally.errors.append(f"resync: {error}")
 
     def _decide(self, token: str) -> tuple[str, dict[str, str]]:
         market, held = self._tally.markets[token], self._holdings.get(token, 0)

@@ -60,7 +60,7 @@ def kill_and_wait(system, slot):
 
 def trade_on(load, count=5):
     trades = len(load.demo.tally.trade_hashes)
-    until(lambda: len(load.demo.tally.trade_hashes) >= trades + count, 30, "trading goes on")
+    until(lambda: len(load.demo.tally.trade_hashes) >= trades + count, 60, "trading goes on")
 
 
 @contextmanager
