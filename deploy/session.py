@@ -61,7 +61,7 @@ def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
     from deploy.system import System  # noqa: PLC0415
 
     say("Ray starts" if not carrier.settings.actors.ray_address else "Ray is joined")
-    guard = None if carrier.settings.actors.ray_address else _watchdog(carrier.data_dir)
+    guard = None if carrier.settings.actors.ray_address else _watchdog(carrier)
     handles.connect(carrier.settings, temp_dir=carrier.ray_folder)
     try:
         settings = carrier.settings
@@ -110,12 +110,12 @@ def status_text(data: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _watchdog(data_dir: Path) -> "subprocess.Popen[bytes]":
+def _watchdog(carrier: Platform) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C at the terminal and the death of ours do not reach it.
     file = Path(__file__).with_name("watchdog.py")
-    token = str(ray_environment.token_file(data_dir))
+    token = str(ray_environment.token_file(carrier.data_dir))
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-S", "-E", str(file), token],
+        [sys.executable, "-S", "-E", str(file), token, str(carrier.ray_folder)],
         env={},
         start_new_session=True,
         stdin=subprocess.DEVNULL,
