@@ -6,6 +6,8 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import Any
 
+from socketio.exceptions import SocketIOError
+
 from chain import lens
 from chain.rpc import JsonRpc, RpcError
 from deploy.demo.tally import Tally
@@ -47,7 +49,10 @@ class Checker:
             enough = at_least is not None and self._tally.quotes_checked >= at_least
             if enough and self._tally.complete:
                 return
-            await self._round()
+            try:
+                await self._round()
+            except SocketIOError as error:
+                self._tally.errors.append(f"quotes: {error!r}")
             await asyncio.sleep(PAUSE_S if not self._tally.complete else 0)
 
     async def _round(self) -> None:

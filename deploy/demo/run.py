@@ -53,6 +53,7 @@ class Demo:
         self.tally = Tally(wanted_trades=plan.trades)
         self.tokens: list[str] = []
         self.launched = asyncio.Event()
+        self.trading = asyncio.Event()
 
     async def run(self) -> None:
         """Trade and check until the plan is fulfilled, or for ever. Raises TimeoutError."""
@@ -78,6 +79,7 @@ class Demo:
         ends = self._plan.trades is not None
         loops.append(checker.run(QUOTES_CHECKED_MIN if ends else None))
         self._say(f"{len(people)} traders trade {len(self.tokens)} tokens")
+        self.trading.set()
         async with asyncio.timeout(self._plan.timeout_s if ends else None):
             await asyncio.gather(*loops)
 

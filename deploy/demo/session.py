@@ -75,7 +75,7 @@ async def _trade(demo: Demo, running: Session, *, view: bool, interrupted: async
 async def _show(demo: Demo, running: Session) -> None:
     settings = running.settings
     headline = f"RISE devnet · chain {settings.rise.chain_id} · {settings.actors.shards} shards"
-    await demo.launched.wait()
+    await demo.trading.wait()  # what is said before goes above the view
 
     def frame() -> Any:
         return render(demo.tally, url=running.file.api_url, headline=headline)

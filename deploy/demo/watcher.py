@@ -4,12 +4,17 @@
 machine's clock; the difference to its arrival here is the latency a subscriber sees.
 """
 
+import asyncio
 import time
 from typing import Any
 
 import socketio
 
 from deploy.demo.tally import Tally
+
+RETRIED = ("shard_unavailable", "stale_chain", "store_unavailable", "overloaded")
+RETRIES_MAX = 40
+RETRY_PAUSE_S = 0.5
 
 
 class Watcher:
@@ -30,10 +35,15 @@ class Watcher:
             await self.subscribe(token)
 
     async def subscribe(self, token: str) -> None:
-        """Subscribe to one token's topic."""
-        answer = await self._socket.call("subscribe", {"topic": f"token:{token}"}, timeout=10)
-        if not answer.get("success"):
-            raise RuntimeError(f"The subscription to {token} was refused: {answer}")
+        """Subscribe to one token's topic; what passes by itself is tried again for 20 s."""
+        for _ in range(RETRIES_MAX):
+            answer = await self._socket.call("subscribe", {"topic": f"token:{token}"}, timeout=10)
+            if answer.get("success"):
+                return
+            if answer["error"]["code"] not in RETRIED:
+                break
+            await asyncio.sleep(RETRY_PAUSE_S)
+        raise RuntimeError(f"The subscription to {token} was refused: {answer}")
 
     async def stop(self) -> None:
         """Disconnect."""

@@ -59,8 +59,14 @@ def kill_and_wait(system, slot):
 
 
 def trade_on(load, count=5):
-    trades = len(load.demo.tally.trade_hashes)
-    until(lambda: len(load.demo.tally.trade_hashes) >= trades + count, 60, "trading goes on")
+    tally = load.demo.tally
+    trades = len(tally.trade_hashes)
+
+    def done():
+        assert not load.failures, load.failures
+        return len(tally.trade_hashes) >= trades + count
+
+    until(done, 60, list(tally.errors)[-5:])
 
 
 @contextmanager

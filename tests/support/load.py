@@ -45,10 +45,13 @@ class Load:
     def start(self) -> None:
         self._thread.start()
         deadline = time.monotonic() + 60
-        while len(self.answered) < 8 and time.monotonic() < deadline:
+        while not self._trading() and time.monotonic() < deadline:
             assert not self.failures, self.failures
             time.sleep(0.1)
-        assert len(self.answered) == 8, (self.codes, self.failures)
+        assert self._trading(), (self.codes, self.failures)
+
+    def _trading(self) -> bool:
+        return len(self.answered) == 8 and len(self.demo.tally.trade_hashes) > 0
 
     def stop(self) -> None:
         self._stop.set()
