@@ -25,7 +25,7 @@ from engine.messages import FAMILY_CONSTANT_PRODUCT, FAMILY_LINEAR, CurveNumbers
 
 PROXY = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
 OP_STACK_WETH = bytes.fromhex("4200000000000000000000000000000000000006")
-LAUNCHPAD_VERSION = 1
+LAUNCHPAD_VERSION = 2
 VIRTUAL_ETH_WEI = 15 * 10**17
 DEFAULT_FEES = FeeNumbers(
     protocol_bps=100,
@@ -42,7 +42,7 @@ FAMILY_NAMES = {FAMILY_CONSTANT_PRODUCT: "constant_product", FAMILY_LINEAR: "lin
 _WAD = 10**18
 _SALT = keccak(b"risecurve")
 _FIRST_BLOCK = keccak(b"firstBlock()")[:4]
-_LAUNCHPAD_TYPES = [
+LAUNCHPAD_TYPES = [
     "address",
     "address",
     "address",
@@ -99,6 +99,7 @@ async def deploy(
     router: bytes | None = None,
     curves: Sequence[CurveNumbers] | None = None,
     fees: FeeNumbers = DEFAULT_FEES,
+    older: Sequence[Mapping[str, Any]] = (),
     salt: bytes = _SALT,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -107,7 +108,9 @@ async def deploy(
 
     `owner` is by default the sender. WETH is the OP stack's where it has code; the Uniswap
     contracts are our own where none is given. Running it again with the same arguments sends
-    nothing and returns the same; another `salt` makes a second set. With `dry_run` nothing is
+    nothing and returns the same; another `salt` makes a second set. `older` are launchpads of an
+    entry made before: those of a lower version that stand on this chain stay in the new one, in
+    front, so that their tokens are followed on. With `dry_run` nothing is
     sent, `gas` in the answer is what each transaction would take, and `firstBlock` is the next
     block. `progress` gets a line a step.
     Raises CallerError (wrong chain, a missing proxy, a revert, too little ETH), TransientError
@@ -136,6 +139,7 @@ async def deploy(
     else:
         await _send_all(rpc, sender, missing, chain_id=chain_id, gas=gas, say=say)
     entry = await _entry(rpc, chain_id, addresses, curves=curves or default_curves())
+    entry["launchpads"] = [*await _kept(rpc, older), *entry["launchpads"]]
     return entry | {"gas": gas} if dry_run else entry
 
 
@@ -161,7 +165,7 @@ def _plan(
     exchange = [addresses["UniswapV2Factory"], addresses["WETH9"]]
     need("UniswapV2Router02", encode(["address", "address"], exchange))
     numbers = [astuple(curve) for curve in curves]
-    need("Launchpad", encode(_LAUNCHPAD_TYPES, [*exchange, owner, astuple(fees), numbers]))
+    need("Launchpad", encode(LAUNCHPAD_TYPES, [*exchange, owner, astuple(fees), numbers]))
     need("LaunchpadLens")
     # The launchpad's constructor makes the token implementation as its first contract.
     addresses["LaunchToken"] = keccak(b"\xd6\x94" + addresses["Launchpad"] + b"\x01")[12:]
@@ -262,6 +266,11 @@ async def _entry(
         "vault": None,
         "curves": [_curve(index, curve) for index, curve in enumerate(curves)],
     }
+
+
+async def _kept(rpc: JsonRpc, older: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    kept = [dict(one) for one in older if one["version"] < LAUNCHPAD_VERSION]
+    return [one for one in kept if await _has_code(rpc, bytes.fromhex(one["address"][2:]))]
 
 
 async def _first_block(rpc: JsonRpc, launchpad: bytes) -> int:

@@ -2,10 +2,12 @@
 
 `LaunchpadLens` never reverts for one item: each quote answers with what the launchpad's
 `quote` returned, or that it reverted. Used by `verify` and by checks, never for serving.
+A lens belongs to its launchpad: what it answers differs by the launchpad's version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
@@ -15,7 +17,11 @@ from chain.rpc import JsonRpc
 _MARKETS = keccak(b"markets(address,address[])")[:4]
 _QUOTES = keccak(b"quotes(address,(address,bool,bool,uint256,uint256)[])")[:4]
 _FEES = "(uint16,uint16,uint16,uint16,uint16,uint16)"
-_MARKET = f"(uint8,uint256,uint256,uint256,uint256,uint256,address,address,{_FEES})"
+_MARKET_1 = f"(uint8,uint256,uint256,uint256,uint256,uint256,address,address,{_FEES})"
+_MARKET_2 = (
+    "(uint8,uint256,uint256,uint256,uint256,uint256,uint256,address,address,"
+    f"uint256,uint256,{_FEES})"
+)
 _QUOTE = "(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,bool)"
 
 TOKENS_MAX = 400
@@ -24,12 +30,18 @@ TOKENS_MAX = 400
 
 @dataclass(frozen=True, slots=True)
 class MarketState:
-    """`ILaunchpad.MarketState`, the part that moves. `phase`: 0 none, 1 curve, 2 graduating."""
+    """`ILaunchpad.MarketState`, the part that moves.
+
+    `phase`: 0 none, 1 curve, 2 graduating, 3 graduated, 4 reopened. `sold` and `raised` are
+    the curve's and rest once it is graduated; the reserves are the pair's, 0 before that.
+    """
 
     phase: int
     sold: int
     raised: int
     seq: int
+    reserve_token: int = 0
+    reserve_weth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +72,50 @@ class TradeQuote:
 
 
 async def markets(
-    rpc: JsonRpc, lens: bytes, *, launchpad: bytes, tokens: Sequence[bytes], block: int
+    rpc: JsonRpc,
+    lens: bytes,
+    *,
+    launchpad: bytes,
+    tokens: Sequence[bytes],
+    block: int,
+    version: int = 2,
 ) -> list[MarketState]:
-    """The state of each token after `block`, in order. Raises RpcError, TransientError."""
+    """The state of each token after `block`, in order; `version` is the launchpad's.
+
+    Raises RpcError, TransientError, KeyError for a version that is not known.
+    """
+    kind, state = _MARKETS_OF[version]
     states: list[MarketState] = []
     for start in range(0, len(tokens), TOKENS_MAX):
         page = list(tokens[start : start + TOKENS_MAX])
         data = _MARKETS + encode(["address", "address[]"], [launchpad, page])
-        (rows,) = decode([f"{_MARKET}[]"], await _call(rpc, lens, data=data, block=block))
-        states.extend(MarketState(row[0], row[2], row[3], row[4]) for row in rows)
+        (rows,) = decode([f"{kind}[]"], await _call(rpc, lens, data=data, block=block))
+        states.extend(state(row) for row in rows)
     return states
 
 
 async def quotes(
     rpc: JsonRpc, lens: bytes, *, launchpad: bytes, questions: Sequence[Question], block: int
 ) -> list[TradeQuote | None]:
-    """Each quote on the state after `block`; None where it reverts."""
+    """Each quote on the state after `block`, of either version; None where it reverts."""
     rows = [(q.token, q.is_buy, q.exact_out, q.amount, q.at_block) for q in questions]
     data = _QUOTES + encode(["address", "(address,bool,bool,uint256,uint256)[]"], [launchpad, rows])
     (answers,) = decode(["(bool,bytes)[]"], await _call(rpc, lens, data=data, block=block))
     return [TradeQuote(*decode([_QUOTE], raw)[0]) if ok else None for ok, raw in answers]
+
+
+def _state_1(row: tuple[Any, ...]) -> MarketState:
+    return MarketState(row[0], row[2], row[3], row[4])
+
+
+def _state_2(row: tuple[Any, ...]) -> MarketState:
+    return MarketState(row[0], row[2], row[3], row[4], row[9], row[10])
+
+
+_MARKETS_OF: dict[int, tuple[str, Callable[[tuple[Any, ...]], MarketState]]] = {
+    1: (_MARKET_1, _state_1),
+    2: (_MARKET_2, _state_2),
+}
 
 
 async def _call(rpc: JsonRpc, to: bytes, *, data: bytes, block: int) -> bytes:

@@ -28,15 +28,18 @@ interface ILaunchpad {
     error InvalidFees(uint256 totalBps);
     error Unauthorized(address caller);
     error TransferFailed(address to, uint256 amount);
+    error TooEarly(uint256 allowedAt, uint256 timestamp);
 
     // ----------------------------------------------------------------- types
 
-    /// @dev `Graduated` is reached from launchpad version 2 on.
+    /// @dev `Curve`: buys and sells. `Graduating`: sold out, nothing. `Graduated`: buys and sells
+    /// on the pair. `Reopened`: graduation did not come, sells only.
     enum Phase {
         None,
         Curve,
         Graduating,
-        Graduated
+        Graduated,
+        Reopened
     }
 
     enum Family {
@@ -64,6 +67,9 @@ interface ILaunchpad {
         uint16 poolCreatorBps;
     }
 
+    /// @dev `sold` and `raised` are the curve's, which rest once it is graduated; `completedAt` is
+    /// when it was sold out (unix seconds, 0 before). The reserves are the pair's, 0 before it is
+    /// graduated: what a stranger put there does not count.
     struct MarketState {
         Phase phase;
         uint256 curveId;
@@ -71,12 +77,16 @@ interface ILaunchpad {
         uint256 raised;
         uint256 seq;
         uint256 launchBlock;
+        uint256 completedAt;
         address creator;
         address pair;
+        uint256 reserveToken;
+        uint256 reserveWeth;
         FeeConfig fees;
     }
 
-    /// @dev Buy: `eth` is what is spent in all. Sell: what is received after fees.
+    /// @dev Buy: `eth` is what is spent in all. Sell: what is received after fees. `curveEth`
+    /// enters or leaves the curve or the pair; `sold` and `raised` are as in `Trade`.
     struct TradeQuote {
         uint256 tokens;
         uint256 eth;
@@ -130,7 +140,8 @@ interface ILaunchpad {
 
     /// @dev `venue`: 0 curve, 1 pool. `requested` is the amount argument of the call:
     /// msg.value of an exact-in buy, tokens of an exact-out buy or exact-in sell, ETH of an
-    /// exact-out sell. `sold` and `raised` are the state after.
+    /// exact-out sell. `sold` and `raised` are the state after: on the pool the pair's reserves of
+    /// the token and of WETH.
     event Trade(
         address indexed token,
         address indexed trader,
@@ -155,6 +166,24 @@ interface ILaunchpad {
 
     event Completed(
         address indexed token, uint256 eventSeq, uint256 seq, uint256 sold, uint256 raised
+    );
+
+    event Reopened(address indexed token, uint256 eventSeq, uint256 seq);
+
+    /// @dev `donatedWeth` stood in the pair's reserves before; `burned` tokens were left over. The
+    /// reserves are the pair's right after.
+    event Graduated(
+        address indexed token,
+        address indexed pair,
+        uint256 eventSeq,
+        uint256 seq,
+        uint256 ethToPool,
+        uint256 tokensToPool,
+        uint256 burned,
+        uint256 liquidity,
+        uint256 donatedWeth,
+        uint256 reserveToken,
+        uint256 reserveWeth
     );
 
     event ProtocolFeesClaimed(uint256 eventSeq, address indexed recipient, uint256 amount);
@@ -212,6 +241,12 @@ interface ILaunchpad {
         uint256 deadline,
         bytes32 tag
     ) external returns (uint256 tokens);
+
+    /// @notice Opens the pool of a sold-out curve; anybody, once.
+    function graduate(address token) external;
+
+    /// @notice Lets sells resume where graduation has not come for 7 days; anybody.
+    function reopen(address token) external;
 
     /// @notice The quote of a trade mined in `atBlock` on the present state, with no bound. Reverts
     /// with the same errors, in the same order, as the trade.

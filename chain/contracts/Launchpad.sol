@@ -2,73 +2,25 @@
 pragma solidity ^0.8.28;
 
 import {Clones} from "@openzeppelin/contracts/proxy/Clones.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {Graduation} from "./Graduation.sol";
+import {IPairFactory} from "./IExchange.sol";
 import {ILaunchpad} from "./ILaunchpad.sol";
 import {LaunchToken} from "./LaunchToken.sol";
+import {LaunchpadBase} from "./LaunchpadBase.sol";
 import {CurveMath} from "./libraries/CurveMath.sol";
 import {Fees} from "./libraries/Fees.sol";
+import {PoolMath} from "./libraries/PoolMath.sol";
 import {TradeMath} from "./libraries/TradeMath.sol";
 
-interface IPairFactory {
-    function getPair(address tokenA, address tokenB) external view returns (address);
-    function createPair(address tokenA, address tokenB) external returns (address);
-}
-
 /// @title Launchpad
-/// @notice Version 1: launches and trades on the curve. ETH leaves by a sell, a refund or a claim
-/// of
-/// earned fees only; no role can reach what the curves raised. All accounting is internal, balances
-/// are never read, so nothing that is sent here by force changes a price.
-contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
+/// @notice Version 2: launches and trades on the curve, graduation, trades on the pair. ETH leaves
+/// by a sell, a refund, a claim of earned fees or into the pair only; no role can reach what the
+/// curves raised. All accounting is internal, balances are never read, so nothing that is sent here
+/// by force changes a price.
+contract Launchpad is Graduation {
     /// @dev Text bounds are bytes.
     uint256 private constant NAME_BYTES_MAX = 200;
     uint256 private constant SYMBOL_BYTES_MAX = 40;
-    uint8 private constant VENUE_CURVE = 0;
-
-    struct Record {
-        uint128 sold;
-        uint128 raised;
-        address creator;
-        Phase phase;
-        uint64 seq;
-        address pair;
-        uint64 launchBlock;
-        uint32 curveId;
-        FeeConfig fees;
-    }
-
-    /// @dev What a caller asked for, as `Trade` reports it.
-    struct Order {
-        address token;
-        address recipient;
-        bool isBuy;
-        bool exactOut;
-        bytes32 tag;
-        uint256 requested;
-    }
-
-    address public immutable factory;
-    address public immutable weth;
-    address public immutable tokenImplementation;
-    /// @notice Where following this launchpad's events begins.
-    uint256 public immutable firstBlock;
-
-    address public owner;
-    address public pendingOwner;
-    /// @notice Counts events from 1 without a gap.
-    uint64 public eventSeq;
-    uint128 public protocolFees;
-    bool public launchesPaused;
-    FeeConfig private _fees;
-    uint256 public curveCount;
-    mapping(uint256 curveId => CurveConfig) private _curves;
-    mapping(address token => Record) private _records;
-    mapping(address creator => uint256) public creatorFees;
-
-    modifier onlyOwner() {
-        if (msg.sender != owner) revert Unauthorized(msg.sender);
-        _;
-    }
 
     constructor(
         address factory_,
@@ -76,11 +28,8 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
         address owner_,
         FeeConfig memory fees_,
         CurveConfig[] memory curves_
-    ) {
-        factory = factory_;
-        weth = weth_;
-        tokenImplementation = address(new LaunchToken());
-        firstBlock = block.number;
+    ) LaunchpadBase(factory_, weth_) {
+        if (owner_ == address(0)) revert Unauthorized(owner_);
         owner = owner_;
         emit OwnerChanged(_nextEventSeq(), address(0), owner_);
         _setFees(fees_);
@@ -119,8 +68,10 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
         nonReentrant
         returns (uint256, uint256)
     {
-        Record storage record = _tradable(token, recipient, deadline);
-        TradeQuote memory given = TradeMath.buyExactIn(_now(record), msg.value, minTokens);
+        Record storage record = _tradable(token, recipient, deadline, true);
+        TradeQuote memory given = _onPool(record)
+            ? PoolMath.buyExactIn(_pool(token, record), msg.value, minTokens)
+            : TradeMath.buyExactIn(_now(record), msg.value, minTokens);
         _settle(record, Order(token, recipient, true, false, tag, msg.value), given);
         return (given.tokens, given.eth);
     }
@@ -134,9 +85,10 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
         uint256 deadline,
         bytes32 tag
     ) external payable nonReentrant returns (uint256, uint256) {
-        Record storage record = _tradable(token, recipient, deadline);
-        TradeQuote memory given =
-            TradeMath.buyExactOut(_now(record), tokens, msg.value, minTokens);
+        Record storage record = _tradable(token, recipient, deadline, true);
+        TradeQuote memory given = _onPool(record)
+            ? PoolMath.buyExactOut(_pool(token, record), tokens, msg.value, minTokens)
+            : TradeMath.buyExactOut(_now(record), tokens, msg.value, minTokens);
         _settle(record, Order(token, recipient, true, true, tag, tokens), given);
         return (given.tokens, given.eth);
     }
@@ -150,8 +102,10 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
         uint256 deadline,
         bytes32 tag
     ) external nonReentrant returns (uint256) {
-        Record storage record = _tradable(token, recipient, deadline);
-        TradeQuote memory given = TradeMath.sellExactIn(_now(record), tokens, minEth);
+        Record storage record = _tradable(token, recipient, deadline, false);
+        TradeQuote memory given = _onPool(record)
+            ? PoolMath.sellExactIn(_pool(token, record), tokens, minEth)
+            : TradeMath.sellExactIn(_now(record), tokens, minEth);
         _settle(record, Order(token, recipient, false, false, tag, tokens), given);
         return given.eth;
     }
@@ -165,8 +119,10 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
         uint256 deadline,
         bytes32 tag
     ) external nonReentrant returns (uint256) {
-        Record storage record = _tradable(token, recipient, deadline);
-        TradeQuote memory given = TradeMath.sellExactOut(_now(record), eth, maxTokens);
+        Record storage record = _tradable(token, recipient, deadline, false);
+        TradeQuote memory given = _onPool(record)
+            ? PoolMath.sellExactOut(_pool(token, record), eth, maxTokens)
+            : TradeMath.sellExactOut(_now(record), eth, maxTokens);
         _settle(record, Order(token, recipient, false, true, tag, eth), given);
         return given.tokens;
     }
@@ -230,8 +186,8 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
         view
         returns (TradeQuote memory)
     {
-        Record storage record = _records[token];
-        _checkOpen(token, record);
+        Record storage record = _checkOpen(token, isBuy);
+        if (_onPool(record)) return _quoteOnPool(_pool(token, record), isBuy, exactOut, amount);
         TradeMath.Market memory state =
             _state(record, Fees.ratesAt(record.fees, record.launchBlock, atBlock));
         if (isBuy) {
@@ -244,9 +200,26 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
             : TradeMath.sellExactIn(state, amount, 0);
     }
 
+    function _quoteOnPool(PoolMath.Pool memory pool, bool isBuy, bool exactOut, uint256 amount)
+        private
+        pure
+        returns (TradeQuote memory)
+    {
+        if (isBuy) {
+            return exactOut
+                ? PoolMath.buyExactOut(pool, amount, TradeMath.UNBOUNDED, 0)
+                : PoolMath.buyExactIn(pool, amount, 0);
+        }
+        return exactOut
+            ? PoolMath.sellExactOut(pool, amount, type(uint256).max)
+            : PoolMath.sellExactIn(pool, amount, 0);
+    }
+
     /// @inheritdoc ILaunchpad
     function market(address token) external view returns (MarketState memory) {
         Record storage record = _records[token];
+        (uint256 reserveToken, uint256 reserveWeth) =
+            _onPool(record) ? _reserves(token, record.pair) : (0, 0);
         return MarketState({
             phase: record.phase,
             curveId: record.curveId,
@@ -254,8 +227,11 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
             raised: record.raised,
             seq: record.seq,
             launchBlock: record.launchBlock,
+            completedAt: record.completedAt,
             creator: record.creator,
             pair: record.pair,
+            reserveToken: reserveToken,
+            reserveWeth: reserveWeth,
             fees: record.fees
         });
     }
@@ -303,7 +279,7 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
         record.phase = Phase.Curve;
         record.seq = 1;
         record.pair = pair;
-        record.launchBlock = uint64(block.number);
+        record.launchBlock = uint48(block.number);
         record.curveId = uint32(params.curveId);
         record.fees = _fees;
         emit TokenCreated({
@@ -333,24 +309,29 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
         if (block.timestamp > deadline) revert Expired(deadline, block.timestamp);
     }
 
-    function _checkOpen(address token, Record storage record) private view {
+    function _checkOpen(address token, bool isBuy) private view returns (Record storage record) {
+        record = _known(token);
         Phase phase = record.phase;
-        if (phase == Phase.None) revert UnknownToken(token);
-        if (phase != Phase.Curve) revert MarketNotOpen(token, phase);
+        if (phase == Phase.Graduating || (phase == Phase.Reopened && isBuy)) {
+            revert MarketNotOpen(token, phase);
+        }
     }
 
-    function _tradable(address token, address recipient, uint256 deadline)
+    function _onPool(Record storage record) private view returns (bool) {
+        return record.phase == Phase.Graduated;
+    }
+
+    function _tradable(address token, address recipient, uint256 deadline, bool isBuy)
         private
         view
-        returns (Record storage record)
+        returns (Record storage)
     {
         _checkDeadline(deadline);
-        record = _records[token];
         if (
-            recipient == address(0) || recipient == token || recipient == record.pair
+            recipient == address(0) || recipient == token || recipient == _records[token].pair
                 || recipient == address(this) || recipient == weth
         ) revert InvalidRecipient(recipient);
-        _checkOpen(token, record);
+        return _checkOpen(token, isBuy);
     }
 
     function _now(Record storage record) private view returns (TradeMath.Market memory) {
@@ -367,13 +348,15 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
 
     /// @dev State, events, tokens, then ETH: whoever is called sees the trade done.
     function _settle(Record storage record, Order memory order, TradeQuote memory given) private {
+        if (_onPool(record)) return _settleInPool(record, order, given);
         record.sold = uint128(given.sold);
         record.raised = uint128(given.raised);
         protocolFees += uint128(given.protocolFee + given.launchFee);
         creatorFees[record.creator] += given.creatorFee;
-        _emitTrade(++record.seq, order, given);
+        _emitTrade(++record.seq, VENUE_CURVE, order, given);
         if (order.isBuy && given.sold == _curves[record.curveId].curveSupply) {
             record.phase = Phase.Graduating;
+            record.completedAt = uint48(block.timestamp);
             emit Completed(
                 order.token, _nextEventSeq(), ++record.seq, given.sold, given.raised
             );
@@ -385,30 +368,6 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
             LaunchToken(order.token).transferFrom(msg.sender, address(this), given.tokens);
             _send(order.recipient, given.eth);
         }
-    }
-
-    function _emitTrade(uint256 seq, Order memory order, TradeQuote memory given) private {
-        emit Trade({
-            token: order.token,
-            trader: msg.sender,
-            recipient: order.recipient,
-            eventSeq: _nextEventSeq(),
-            seq: seq,
-            isBuy: order.isBuy,
-            exactOut: order.exactOut,
-            venue: VENUE_CURVE,
-            tag: order.tag,
-            requested: order.requested,
-            tokens: given.tokens,
-            curveEth: given.curveEth,
-            protocolFee: given.protocolFee,
-            creatorFee: given.creatorFee,
-            launchFee: given.launchFee,
-            refund: given.refund,
-            sold: given.sold,
-            raised: given.raised,
-            clipped: given.clipped
-        });
     }
 
     // ---------------------------------------------------------------- common
@@ -432,14 +391,5 @@ contract Launchpad is ILaunchpad, ReentrancyGuardTransient {
         Fees.check(fees_);
         _fees = fees_;
         emit FeesChanged(_nextEventSeq(), fees_);
-    }
-
-    function _nextEventSeq() private returns (uint256) {
-        return ++eventSeq;
-    }
-
-    function _send(address to, uint256 amount) private {
-        (bool ok,) = to.call{value: amount}("");
-        if (!ok) revert TransferFailed(to, amount);
     }
 }

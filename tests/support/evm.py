@@ -3,7 +3,8 @@
 import http.client
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 ETHER = 10**18
 GAS = 15_000_000
 FOREVER = 2**64
+_REASON = bytes.fromhex("08c379a0")
 
 
 class Reverted(Exception):
@@ -68,6 +70,36 @@ class Chain:
     def mine(self, blocks: int) -> None:
         if blocks > 0:
             self.rpc("anvil_mine", hex(blocks))
+
+    def pass_time(self, seconds: int) -> None:
+        """A block that is `seconds` later than the last."""
+        self.rpc("evm_increaseTime", hex(seconds))
+        self.mine(1)
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """What is sent inside is taken back at the end."""
+        snapshot, accounts = self.rpc("evm_snapshot"), dict(self._accounts)
+        try:
+            yield
+        finally:
+            self._settle()
+            assert self.rpc("evm_revert", snapshot)
+            self._accounts = accounts  # those made inside have no ETH any more
+
+    def _settle(self) -> None:
+        # A receipt is there a moment before its transaction leaves the pool. What is sent after
+        # a revert has the same sender and nonce, and would be dropped with it.
+        for _ in range(2_000):
+            if int(self.rpc("txpool_status")["pending"], 16) == 0:
+                return
+            time.sleep(0.005)
+        raise AssertionError("the node's pool did not empty in 10 s")
+
+    def impersonate(self, address: bytes) -> bytes:
+        """Signs for a contract too, which gets nothing by it: it has no balance of its own."""
+        self.rpc("anvil_impersonateAccount", _hex(address))
+        return address
 
     def call(self, to: bytes, data: bytes, *, sender: bytes = bytes(20), value: int = 0) -> bytes:
         """Raises Reverted."""
@@ -239,6 +271,8 @@ def _reverted(error: dict[str, Any]) -> Reverted:
 def named(data: bytes) -> Reverted:
     """A revert's data as the error that it encodes."""
     entry = _errors().get(data[:4])
+    if data[:4] == _REASON:
+        return Reverted(decode(["string"], data[4:])[0])
     if entry is None:
         return Reverted("0x" + data.hex())
     values = _decode(entry["inputs"], data[4:])

@@ -1,13 +1,17 @@
 """A deployed launchpad for tests."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
+from eth_abi.abi import encode
+
 from chain import abi
-from chain.deployer import deploy
+from chain.deployer import LAUNCHPAD_TYPES, deploy
 from chain.rpc import JsonRpc
+from engine.messages import CurveNumbers, FeeNumbers
 from tests.support.evm import Chain, Contract
 from tests.support.servers import Anvil
 
@@ -21,10 +25,25 @@ class Stage:
     lens: Contract
     factory: Contract
     weth: Contract
+    router: Contract
     owner: bytes
 
     def token(self, address: bytes) -> Contract:
         return Contract(self.chain, abi.load("LaunchToken"), address)
+
+    def pair(self, token: bytes) -> Contract:
+        """The pair of `token` and WETH; its address is zero before it is made."""
+        address = self.factory.call("getPair", token, self.weth.address)
+        return Contract(self.chain, abi.load("UniswapV2Pair"), address)
+
+    def salt_for(self, creator: bytes, *, token_first: bool, after: int = 0) -> int:
+        """The first salt above `after` whose token stands below WETH, or above it."""
+        salt = after + 1
+        while True:
+            token = self.pad.call("tokenAddress", creator, salt.to_bytes(32, "big"))
+            if (token < self.weth.address) == token_first:
+                return salt
+            salt += 1
 
 
 def build(anvil: Anvil, chain: Chain, *, salt: bytes) -> Stage:
@@ -42,8 +61,24 @@ def build(anvil: Anvil, chain: Chain, *, salt: bytes) -> Stage:
         lens=at("LaunchpadLens", launchpad["lens"]),
         factory=at("UniswapV2Factory", entry["factory"]),
         weth=at("WETH9", entry["weth"]),
+        router=at("UniswapV2Router02", entry["router"]),
         owner=owner,
     )
+
+
+def version_1(
+    stage: Stage, *, curves: Sequence[CurveNumbers], fees: FeeNumbers
+) -> tuple[Contract, Contract]:
+    """A launchpad of version 1 and its lens beside the newest, from the artifacts kept of it."""
+    chain, exchange = stage.chain, [stage.factory.address, stage.weth.address]
+    numbers = [astuple(curve) for curve in curves]
+    arguments = encode(LAUNCHPAD_TYPES, [*exchange, stage.owner, astuple(fees), numbers])
+    found = []
+    for name, data in [("v1/Launchpad", arguments), ("v1/LaunchpadLens", b"")]:
+        artifact = abi.load(name)
+        place = chain.create(artifact, data, sender=stage.owner)
+        found.append(Contract(chain, artifact, place))
+    return found[0], found[1]
 
 
 def deploy_blocking(anvil: Anvil, **options: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {ILaunchpad} from "../ILaunchpad.sol";
 import {ConstantProduct} from "../curves/ConstantProduct.sol";
 import {Linear} from "../curves/Linear.sol";
@@ -10,6 +11,9 @@ import {Linear} from "../curves/Linear.sol";
 library CurveMath {
     uint256 internal constant TOTAL_SUPPLY = 1e27;
     uint256 internal constant AMOUNT_MAX = type(uint112).max;
+    /// @dev Of either side of the pool: far above the liquidity that a pair keeps for itself, and
+    /// a rounding of one unit stays below a millionth of the price.
+    uint256 internal constant POOL_AMOUNT_MIN = 1e6;
 
     function tokensForEthRoundingDown(
         ILaunchpad.CurveConfig memory config,
@@ -59,8 +63,20 @@ library CurveMath {
         return ConstantProduct.tokensForProceedsRoundingUp(config, sold, raised, eth);
     }
 
-    /// @dev Reverts unless every trade stays inside 256 bits and the pool's share covers what the
-    /// curve raised at its last price (compared by cross-multiplication).
+    /// @dev What the pool gets beside `raised` at the last price. The dust that roundings left in
+    /// `raised` can pass the share that a configuration was checked for: bounded by it, which only
+    /// raises the opening price.
+    function poolTokensRoundingDown(
+        ILaunchpad.CurveConfig memory config,
+        uint256 sold,
+        uint256 raised
+    ) internal pure returns (uint256) {
+        (uint256 numerator, uint256 denominator) = _priceFraction(config, sold, raised);
+        return Math.min(raised * denominator / numerator, config.poolSupply);
+    }
+
+    /// @dev Reverts unless every trade stays inside 256 bits, the pool's share covers what the
+    /// curve raised at its last price (compared by cross-multiplication), and the pair can mint.
     function check(ILaunchpad.CurveConfig memory config) internal pure {
         uint256 curveSupply = config.curveSupply;
         if (
@@ -68,9 +84,12 @@ library CurveMath {
                 || curveSupply + config.poolSupply != TOTAL_SUPPLY || !_withinBounds(config)
         ) revert ILaunchpad.InvalidCurve();
         uint256 raised = ethForTokensRoundingUp(config, 0, 0, curveSupply);
-        if (raised > AMOUNT_MAX) revert ILaunchpad.InvalidCurve();
+        if (raised > AMOUNT_MAX || raised < POOL_AMOUNT_MIN) revert ILaunchpad.InvalidCurve();
         (uint256 numerator, uint256 denominator) = _priceFraction(config, curveSupply, raised);
-        if (raised * denominator > config.poolSupply * numerator) revert ILaunchpad.InvalidCurve();
+        uint256 needed = raised * denominator;
+        if (needed > config.poolSupply * numerator || needed < POOL_AMOUNT_MIN * numerator) {
+            revert ILaunchpad.InvalidCurve();
+        }
     }
 
     function _withinBounds(ILaunchpad.CurveConfig memory config) private pure returns (bool) {

@@ -36,6 +36,11 @@ library Fees {
         return Rates(fees.protocolBps, fees.creatorBps, 0);
     }
 
+    /// @dev The rates of trades on the pair.
+    function poolRates(ILaunchpad.FeeConfig memory fees) internal pure returns (Rates memory) {
+        return Rates(fees.poolProtocolBps, fees.poolCreatorBps, 0);
+    }
+
     function netRoundingDown(Rates memory rates, uint256 gross) internal pure returns (uint256) {
         return gross * (BPS - _totalBps(rates)) / BPS;
     }
