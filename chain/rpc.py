@@ -5,7 +5,7 @@ nothing useful came back at all (`TransientError("stale_chain")`).
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
@@ -34,6 +34,18 @@ class RpcError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.code})"
+
+
+class Rpc(Protocol):
+    """A node, or several that answer as one; see `JsonRpc` for what is raised."""
+
+    async def call(
+        self, method: str, params: Sequence[Any] = (), *, timeout_s: float | None = None
+    ) -> Any: ...
+    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]: ...
+    async def close(self) -> None: ...
+    def note_finalised(self, number: int) -> None:
+        """The chain is final up to here: no node behind it may serve."""
 
 
 class JsonRpc:
@@ -73,6 +85,9 @@ class JsonRpc:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    def note_finalised(self, number: int) -> None:
+        """Of no use to a single node: there is no other to turn to."""
 
     def _request(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
         self._last_id += 1

@@ -2,18 +2,31 @@
 
 Logs are read in two ways, for two purposes:
   - `block_logs`: *all* logs of a block, by its hash. Only so can a log's position in its
-    transaction be told, and the answer be checked: indices without a hole, none missing
-    where the header's bloom says there are some. Else the receipts are read.
+    transaction be told, and the answer be checked (below).
   - `range_logs`: by topic over many blocks. It only tells where to look.
 Every failure is a TransientError("stale_chain"): a later try may succeed.
+
+A block that by its bloom may hold one of our topics is *proven*: its receipts must make the
+header's receipts root. So no log of ours is lost, whatever a node leaves out. Any other, and
+every block where receipts cannot be proven (no such method, a receipt of an unknown kind;
+said once), is taken in one of four cases, looked at in this order:
+  1. whole: indices without a hole, and the bloom of the logs is the header's;
+  2. the header came without a bloom, or with an empty one that its logs deny: it is read by
+     hash, once, and 1 is tried again;
+  3. no header has ever had a bloom, and there are logs: indices alone count; said once;
+  4. else the receipts, another index of the node, are read and must be whole themselves.
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from chain.decode import TOPICS, RawLog, raw_log
-from chain.rpc import METHOD_NOT_FOUND, JsonRpc, RpcError
+from chain.bloom import any_of, bloom_of, may_hold
+from chain.decode import TOPIC_OF, TOPICS, RawLog, raw_log
+from chain.receipts import root_of
+from chain.rpc import METHOD_NOT_FOUND, Rpc, RpcError
+from chain.shreds import Shred, ShredOrder, ShredReader
 from engine.errors import TransientError
 from engine.limits import BACKFILL_RANGE, MAX_REORG_DEPTH
 from engine.messages import BlockHeader
@@ -22,21 +35,51 @@ from engine.settings import ChainSettings
 BATCH_MAX = 100
 """Calls in one round trip; what public nodes commonly allow."""
 
+PROOFS_AT_ONCE = 8
+"""Blocks whose receipts are fetched side by side: a busy one's are a megabyte."""
+
+_TOPICS = tuple(TOPIC_OF.values())
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 class ChainSource:
-    """One chain through one node. `receipts_read` counts blocks whose logs were incomplete."""
+    """One chain through one node, or several that answer as one.
 
-    def __init__(self, rpc: JsonRpc, chain: ChainSettings) -> None:
+    `proven` counts blocks taken by their receipts root, `receipts_read` those whose logs were
+    not whole and were read from receipts, `bloom_mismatches` answers that were not what the
+    header's bloom says; `bloomless` and `unproven` are why these are not looked at.
+    """
+
+    def __init__(
+        self, rpc: Rpc, chain: ChainSettings, *, warn: Callable[..., None] | None = None
+    ) -> None:
         self._rpc = rpc
         self._chain = chain
+        self._warn = warn
         self._range = BACKFILL_RANGE
         self._batch = BATCH_MAX
         self._tag_refused = False
         self._no_block_receipts = False
-        self._has_logs: OrderedDict[bytes, bool] = OrderedDict()
+        self._shreds = ShredReader()
+        self._blooms: OrderedDict[bytes, int | None] = OrderedDict()
+        self._bloom_seen = False
+        self._empty_believed = True
+        self._roots: dict[bytes, bytes] = {}
+        self.bloomless = ""
+        self.unproven = ""
+        self.proven = 0
         self.receipts_read = 0
+        self.bloom_mismatches = 0
+
+    def status(self) -> dict[str, Any]:
+        """Counters."""
+        return {
+            "receipts_read": self.receipts_read,
+            "bloom_mismatches": self.bloom_mismatches,
+            "bloomless": self.bloomless,
+            "proven": self.proven,
+            "unproven": self.unproven,
+        }
 
     # -------------------------------------------------------------------- headers
 
@@ -64,10 +107,10 @@ class ChainSource:
             try:
                 json = await self._rpc.call("eth_getBlockByNumber", ["finalized", False])
                 if json is not None:
-                    return self.header_of(json).number
+                    return self._final(self.header_of(json).number)
             except RpcError:
                 self._tag_refused = True
-        return max((await self.head()).number - self._chain.finality_depth, -1)
+        return self._final((await self.head()).number - self._chain.finality_depth)
 
     def header_of(self, json: Mapping[str, Any]) -> BlockHeader:
         """A header of a block or a newHeads frame; TransientError if it is none."""
@@ -79,26 +122,50 @@ class ChainSource:
                 parent_hash=bytes.fromhex(json["parentHash"][2:]),
                 timestamp=int(json["timestamp"], 16),
             )
-            bloom = int(json.get("logsBloom") or "0x0", 16)
+            bloom = int(json["logsBloom"], 16) if json.get("logsBloom") else None
+            root = bytes.fromhex((json.get("receiptsRoot") or "0x")[2:])
         except _MALFORMED as error:
             raise TransientError("stale_chain", f"Expected a header: {error!r}") from error
-        self._has_logs[header.hash] = bloom != 0
-        while len(self._has_logs) > MAX_REORG_DEPTH:
-            self._has_logs.popitem(last=False)
+        self._bloom_seen |= bool(bloom)
+        self._blooms[header.hash] = bloom or self._blooms.get(header.hash) or bloom
+        if any(root):
+            self._roots[header.hash] = root
+        while len(self._blooms) > MAX_REORG_DEPTH:
+            oldest, _ = self._blooms.popitem(last=False)
+            self._roots.pop(oldest, None)
         return header
+
+    def ours_in_bloom(
+        self, header: BlockHeader, addresses: Collection[bytes], topics: Collection[bytes]
+    ) -> bool | None:
+        """Whether the block may hold such a log, of any of both; None: its bloom is unknown."""
+        bloom = self._blooms.get(header.hash)
+        if bloom is None or not self._bloom_seen:
+            return None
+        return may_hold(bloom, addresses, topics)
 
     # ----------------------------------------------------------------------- logs
 
     async def block_logs(self, header: BlockHeader) -> list[RawLog]:
         """All logs of this block, foreign ones too, in order and complete."""
+        logs = await self._proven(header)
+        if logs is not None:
+            return logs
         json = await self._call("eth_getLogs", [_at_hash(header.hash)])
         return await self._complete(header, json)
 
     async def blocks_logs(self, headers: Sequence[BlockHeader]) -> list[list[RawLog]]:
-        """`block_logs` of each, in few round trips."""
-        found = await self._many([("eth_getLogs", [_at_hash(one.hash)]) for one in headers])
-        pairs = zip(headers, found, strict=True)
-        return [await self._complete(header, json) for header, json in pairs]
+        """`block_logs` of each, side by side or in few round trips."""
+        found: dict[bytes, list[RawLog] | None] = {}
+        for at in range(0, len(headers), PROOFS_AT_ONCE):
+            chunk = headers[at : at + PROOFS_AT_ONCE]
+            proofs = await asyncio.gather(*(self._proven(one) for one in chunk))
+            found.update(zip((one.hash for one in chunk), proofs, strict=True))
+        rest = [one for one in headers if found[one.hash] is None]
+        json = await self._many([("eth_getLogs", [_at_hash(one.hash)]) for one in rest])
+        for header, logs in zip(rest, json, strict=True):
+            found[header.hash] = await self._complete(header, logs)
+        return [found[one.hash] or [] for one in headers]
 
     async def header_and_logs(self, block_hash: bytes) -> tuple[BlockHeader, list[RawLog]] | None:
         """Both in one round trip. None: the node does not have the block (yet)."""
@@ -112,14 +179,23 @@ class ChainSource:
         if json is None:
             return None
         header = self.header_of(json)
-        return header, await self._complete(header, logs)
+        proven = await self._proven(header)
+        return header, await self._complete(header, logs) if proven is None else proven
 
     async def receipt_logs(self, header: BlockHeader) -> list[RawLog]:
-        """All logs of this block from its receipts: another index of the node."""
-        self.receipts_read += 1
-        receipts = await self._receipts(header)
-        logs = [log for receipt in receipts for log in _receipt_logs(receipt, header)]
-        return sorted(logs, key=lambda log: log.log_index)
+        """All logs of this block from its receipts, complete: another index of the node."""
+        logs = await self._read_receipts(header)
+        if not await self._whole(header, logs):
+            raise TransientError("stale_chain", f"Expected all receipts of block {header.number}")
+        return logs
+
+    async def reread(self, header: BlockHeader) -> tuple[list[RawLog], list[RawLog]]:
+        """The block's logs by its hash, and by its receipts, both as the node tells them.
+
+        For comparison: neither is checked but for being of this block.
+        """
+        json = await self._call("eth_getLogs", [_at_hash(header.hash)])
+        return _in_order(header, json), await self._read_receipts(header)
 
     async def range_logs(self, first: int, last: int) -> list[RawLog]:
         """Logs of our topics in `first` to `last`, of any address, in order."""
@@ -146,21 +222,93 @@ class ChainSource:
         (log,) = _raw_logs([json])
         return log
 
+    def shred_of(self, json: Mapping[str, Any]) -> Shred:
+        """A shred of a shreds frame; TransientError if it is none that we know."""
+        return self._shreds.read(json)
+
+    def shred_order(self) -> ShredOrder:
+        """What tells gaps between the shreds of one connection."""
+        return ShredOrder()
+
     # -------------------------------------------------------------------- private
 
-    async def _complete(self, header: BlockHeader, json: Any) -> list[RawLog]:
-        by_index = {log.log_index: log for log in _raw_logs(json)}
-        logs = [by_index[index] for index in sorted(by_index)]
-        if any(log.block_hash != header.hash for log in logs):
-            raise TransientError("stale_chain", f"Expected logs of block {header.number} only")
-        promised = self._has_logs.get(header.hash, False)
-        whole = logs[-1].log_index == len(logs) - 1 if logs else not promised
-        if whole:
+    def _final(self, number: int) -> int:
+        self._rpc.note_finalised(number)
+        return max(number, -1)
+
+    async def _proven(self, header: BlockHeader) -> list[RawLog] | None:
+        root, bloom = self._roots.get(header.hash), self._blooms.get(header.hash)
+        if self.unproven or self._no_block_receipts or not root:
+            return None
+        if not bloom or not any_of(bloom, _TOPICS):
+            return None
+        receipts = await self._receipts(header)
+        logs = self._logs_of(receipts, header)
+        try:
+            reason = "" if root_of(receipts) == root else "another root than the header's"
+        except _MALFORMED as error:
+            reason = repr(error)
+        if not reason:
+            self.proven += 1
             return logs
-        logs = await self.receipt_logs(header)
-        if promised and not logs:
-            raise TransientError("stale_chain", f"Expected logs in block {header.number}")
-        return logs
+        await self._must_be_strange(header, logs, reason)
+        return None
+
+    async def _must_be_strange(
+        self, header: BlockHeader, logs: Sequence[RawLog], reason: str
+    ) -> None:
+        # Receipts of an unknown kind, or a lie? Where a proof ever held, or where the two
+        # indexes differ, it is a lie.
+        json = await self._call("eth_getLogs", [_at_hash(header.hash)])
+        if self.proven or _in_order(header, json) != logs or not await self._whole(header, logs):
+            message = f"Expected all receipts of block {header.number}: {reason}"
+            raise TransientError("stale_chain", message)
+        self.unproven = f"Block {header.number}: {reason}"
+        if self._warn is not None:
+            self._warn("node_receipts_unproven", block=header.number, reason=reason)
+
+    async def _complete(self, header: BlockHeader, json: Any) -> list[RawLog]:
+        logs = _in_order(header, json)
+        return logs if await self._whole(header, logs) else await self.receipt_logs(header)
+
+    async def _whole(self, header: BlockHeader, logs: Sequence[RawLog]) -> bool:
+        if logs and logs[-1].log_index != len(logs) - 1:
+            return False
+        found = bloom_of(logs)
+        bloom = self._blooms.get(header.hash)
+        if bloom is None or (bloom == 0 and (found or not self._empty_believed)):
+            bloom = await self._bloom_again(header, bloom)
+        if bloom == found:
+            return True
+        if not bloom and not self._bloom_seen:
+            self._say_bloomless(header)
+            return True
+        self.bloom_mismatches += 1
+        return False
+
+    async def _bloom_again(self, header: BlockHeader, before: int | None) -> int | None:
+        if self.bloomless and not self._bloom_seen:
+            return before
+        if await self.header(header.hash) is None:
+            raise TransientError("stale_chain", f"Expected block {header.number}, was none")
+        bloom = self._blooms.get(header.hash)
+        # Some nodes push heads whose blooms are always empty: no longer taken at their word.
+        self._empty_believed &= not (before == 0 and bloom)
+        return bloom
+
+    def _say_bloomless(self, header: BlockHeader) -> None:
+        if not self.bloomless:
+            self.bloomless = f"Block {header.number} has logs and no bloom"
+            if self._warn is not None:
+                self._warn("node_without_blooms", block=header.number)
+
+    async def _read_receipts(self, header: BlockHeader) -> list[RawLog]:
+        self.receipts_read += 1
+        return self._logs_of(await self._receipts(header), header)
+
+    def _logs_of(self, receipts: Sequence[Any], header: BlockHeader) -> list[RawLog]:
+        logs = [log for receipt in receipts for log in _receipt_logs(receipt, header)]
+        return sorted(logs, key=lambda log: log.log_index)
 
     async def _receipts(self, header: BlockHeader) -> list[Any]:
         block = "0x" + header.hash.hex()
@@ -226,6 +374,14 @@ def _raw_logs(json: Any) -> list[RawLog]:
         return [raw_log(one) for one in json]
     except _MALFORMED as error:
         raise TransientError("stale_chain", f"Expected logs: {error!r}") from error
+
+
+def _in_order(header: BlockHeader, json: Any) -> list[RawLog]:
+    by_index = {log.log_index: log for log in _raw_logs(json)}
+    logs = [by_index[index] for index in sorted(by_index)]
+    if any(log.block_hash != header.hash for log in logs):
+        raise TransientError("stale_chain", f"Expected logs of block {header.number} only")
+    return logs
 
 
 def _receipt_logs(receipt: Any, header: BlockHeader) -> list[RawLog]:
