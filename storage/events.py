@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from engine.errors import ConsistencyError
+from engine.limits import MAX_REORG_DEPTH
 from engine.messages import CurveNumbers, FeedPosition, MarketEvent
-from engine.rows import BlockRows, TransactionRecord
+from engine.rows import BlockRows, MarketRow, TransactionRecord
 from storage import postgres, queries, records, write
+from storage import rewind as rewinding
 
 if TYPE_CHECKING:
     from storage.postgres import Connection, Pool
@@ -26,6 +28,9 @@ RECORDER = "recorder"
 # Rows in one statement: past it arrays grow without making a row cheaper.
 WRITE_ROWS_MAX = 5_000
 _LAST_INDEX = 2**31 - 1
+# No reorganisation reaches deeper than the limit; twice that leaves a margin for a cursor that
+# stands some way ahead of its ancestor.
+BLOCKS_KEPT = 2 * MAX_REORG_DEPTH
 
 
 class EventStore:
@@ -74,6 +79,8 @@ class EventStore:
                 time = new[-1].header.timestamp if new else 0
                 place = (position.number, position.hash, time)
                 await connection.execute(_WRITE_SQL["move_cursor"], self._chain_id, name, *place)
+                oldest = position.number - BLOCKS_KEPT
+                await connection.execute(_WRITE_SQL["prune_blocks"], self._chain_id, oldest)
         return True
 
     async def _write_group(
@@ -89,9 +96,28 @@ class EventStore:
         if outbox:
             await connection.execute(_WRITE_SQL["outbox"], self._chain_id, name, *outbox)
 
+    async def rewind(
+        self, ancestor: FeedPosition, *, incarnation: int, name: str = RECORDER
+    ) -> bool:
+        """Takes back every block above `ancestor`; the cursor stands there afterwards.
+
+        One transaction, repeatable, also after a TransientError that left its outcome open.
+        False: fenced, nothing was changed. Raises ConsistencyError, and changes nothing:
+        `reorg_too_deep` below what is final, `reorg_unknown_ancestor` for a block that is not
+        the recorded one of its number.
+        """
+        async with _consistent(), postgres.transaction(self._pool) as connection:
+            return await rewinding.rewind(
+                connection, self._chain_id, ancestor, incarnation=incarnation, name=name
+            )
+
     async def finalise(self, number: int, incarnation: int, name: str = RECORDER) -> bool:
         """Everything up to `number` is final: its outbox rows become visible. False: fenced."""
         return bool(await self._value("finalise", name, incarnation, number))
+
+    async def trail(self, limit: int) -> list[FeedPosition]:
+        """The newest recorded blocks, newest first, at most `limit` (and BLOCKS_KEPT)."""
+        return [records.position(row) for row in await self._fetch("trail", limit)]
 
     async def market_events(
         self, buckets: Sequence[int], *, after_block: int, upto_block: int, chunk: int = 5_000
@@ -121,6 +147,16 @@ class EventStore:
         rows = await self._fetch("launches")
         return {row["token_address"]: (row["version"], row["block_number"]) for row in rows}
 
+    async def pairs(self) -> dict[bytes, bytes]:
+        """Pair → its token, of every launchpad version."""
+        rows = await self._fetch("pairs")
+        return {row["pair"]: row["token_address"] for row in rows}
+
+    async def graduating(self, limit: int) -> list[tuple[bytes, int]]:
+        """(token, version of its launchpad) of sold-out markets without a pool."""
+        rows = await self._fetch("graduating", limit)
+        return [(row["token_address"], row["version"]) for row in rows]
+
     async def event_seqs(self) -> dict[bytes, int]:
         """Launchpad → the last `eventSeq` recorded of it."""
         rows = await self._fetch("event_seqs")
@@ -131,12 +167,14 @@ class EventStore:
         rows = await self._fetch("token_curves", list(tokens))
         return {row["token_address"]: records.curve(row) for row in rows}
 
-    async def last_closes(self, tokens: Sequence[bytes]) -> dict[bytes, int]:
-        """Token → where its next candle opens (price_e18): the close of the last one, or the
-        first price of a token that never traded; unknown tokens have no key.
-        """
-        rows = await self._fetch("last_closes", list(tokens))
-        return {row["token_address"]: row["price_e18"] for row in rows}
+    async def last_markets(self, tokens: Sequence[bytes]) -> dict[bytes, MarketRow]:
+        """Token → its recorded state; unknown tokens have no key."""
+        rows = await self._fetch("last_markets", list(tokens))
+        return {row["token_address"]: records.market(row) for row in rows}
+
+    async def last_block_of(self, emitter: bytes) -> int:
+        """The block of the last recorded event of a launchpad; -1 when there is none."""
+        return int(await self._value("last_block_of", emitter))
 
     async def pending(self, limit: int) -> list[TransactionRecord]:
         """Transactions whose receipt is to be read, at most `limit`: mined ones first, then
@@ -204,7 +242,7 @@ def _check_complete(statement: write.Statement, tag: str, expected: int) -> None
     if statement.complete and written != expected:
         raise ConsistencyError(
             "inconsistent_history",
-            f"Expected {expected} {statement.name} of known tokens, was {written}",
+            f"Expected {expected} {statement.name} that fit what is stored, was {written}",
         )
 
 

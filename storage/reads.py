@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from storage.postgres import Pool
 
 _SQL = queries.load("reads")
+_WRITE_SQL = queries.load("write")
 
 # Trigrams need three letters; a shorter needle is looked for at the beginning.
 _TRIGRAM_LETTERS = 3
@@ -147,7 +148,8 @@ class Reads:
                 eth_amount,
                 token_amount,
             )
-            await connection.execute(_SQL["want_receipt"], self._chain_id, tx_hash)
+            # Mined before it could be added: only its gas is wanted.
+            await connection.execute(_WRITE_SQL["replace_pending"], self._chain_id, [tx_hash])
 
     async def refuse_pending(self, tx_hash: bytes, reason: str) -> None:
         """The node refused it: FAILED, unless it was mined all the same. Repeatable."""

@@ -10,11 +10,15 @@ from engine.messages import (
     CurveNumbers,
     FeedPosition,
     FeeNumbers,
+    Graduated,
     MarketEvent,
+    PoolSwapped,
+    PoolSynced,
+    Reopened,
     TokenCreated,
     Traded,
 )
-from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord
+from engine.rows import CandleRow, HoldingRecord, MarketRow, TokenRecord, TransactionRecord
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -22,8 +26,19 @@ if TYPE_CHECKING:
 NO_POSITION = FeedPosition(number=-1, hash=bytes(32))
 
 _MARKET_EVENTS: dict[str, type[MarketEvent]] = {
-    kind.__name__: kind for kind in (TokenCreated, Traded, Completed)
+    kind.__name__: kind
+    for kind in (
+        TokenCreated,
+        Traded,
+        Completed,
+        Reopened,
+        Graduated,
+        PoolSynced,
+        PoolSwapped,
+    )
 }
+KINDS: list[str] = sorted(_MARKET_EVENTS)
+"""As `events.kind` spells what `market_event` reads."""
 
 
 def position(row: "Record | None") -> FeedPosition:
@@ -58,6 +73,11 @@ def curve(row: "Record") -> CurveNumbers:
         curve_supply=row["curve_supply"],
         pool_supply=row["pool_supply"],
     )
+
+
+def market(row: "Record") -> MarketRow:
+    """A row of `markets`."""
+    return MarketRow(row["token_address"], *(row[name] for name in MarketRow.__slots__[1:]))
 
 
 def token(row: "Record") -> TokenRecord:

@@ -5,7 +5,7 @@ the order of foreign keys: users, tokens, what hangs on them, then the markets' 
 """
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from storage import queries
 
 Columns = list[list[Any]]
 _SQL = queries.load("write")
+_GRADUATED = "graduated"
 
 MARKET_UNITS = 10**36  # price is wei per whole token * 1e18, a whole token is 1e18 token-wei
 
@@ -81,6 +82,15 @@ def _columns(rows: Sequence[Sequence[Any]]) -> Columns:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+def _blocks(blocks: Sequence[BlockRows]) -> Columns:
+    return _columns(
+        [
+            (header.number, header.hash, header.parent_hash, header.timestamp)
+            for header in (block.header for block in blocks)
+        ]
+    )
+
+
 def _users(blocks: Sequence[BlockRows]) -> Columns:
     wallets = {wallet for block in blocks for wallet in block.users}
     wallets.update(token.creator for block in blocks for token in block.tokens)
@@ -135,7 +145,7 @@ def _event(event: Any) -> tuple[Any, ...]:
         *(at.tx_index, at.log_index, at.emitter),
         type(event).__name__,
         getattr(event, "token", None),
-        event.event_seq,
+        getattr(event, "event_seq", None),
         event_payload(event),
     )
 
@@ -175,29 +185,44 @@ def _transfers(blocks: Sequence[BlockRows]) -> Columns:
 
 
 def _candles(blocks: Sequence[BlockRows]) -> Columns:
-    candles = merge_candles([candle for block in blocks for candle in block.candles])
+    return candle_columns([candle for block in blocks for candle in block.candles])
+
+
+def candle_columns(candles: Sequence[CandleRow]) -> Columns:
+    """Columns of the candles statement, of candles in the order of their blocks."""
     return _columns(
         [
             (
                 *(row.token, row.time, row.open, row.high, row.low, row.close),
                 *(row.volume_eth, row.volume_token, row.trades),
             )
-            for row in candles
+            for row in merge_candles(candles)
         ]
     )
 
 
 def _markets(blocks: Sequence[BlockRows]) -> Columns:
-    last: dict[bytes, tuple[MarketRow, int]] = {
-        row.token: (row, block.header.timestamp) for block in blocks for row in block.markets
-    }
+    last: dict[bytes, MarketRow] = {}
+    graduated: dict[bytes, int] = {}
+    for block in blocks:
+        for row in block.markets:
+            last[row.token] = row
+            if row.phase == _GRADUATED:
+                # The first one counts: later blocks of the pool must not make it younger.
+                graduated.setdefault(row.token, block.header.timestamp)
+    return market_columns(last.values(), graduated)
+
+
+def market_columns(rows: Iterable[MarketRow], graduated: Mapping[bytes, int]) -> Columns:
+    """Columns of the markets statement; `graduated` is token → time of its graduation."""
     return _columns(
         [
             (
                 *(row.token, row.phase, row.sold, row.raised, row.seq, row.price_e18),
-                *(row.market_cap_wei, block_time),
+                *(row.market_cap_wei, row.reserve_token, row.reserve_weth),
+                graduated.get(row.token),
             )
-            for row, block_time in last.values()
+            for row in rows
         ]
     )
 
@@ -217,6 +242,7 @@ def outbox_columns(blocks: Sequence[BlockRows]) -> Columns:
 
 
 STATEMENTS: tuple[Statement, ...] = (
+    Statement("blocks", _blocks, complete=True),
     Statement("users", _users, keyed=False),
     Statement("tokens", _tokens),
     Statement("events", _events),

@@ -44,12 +44,23 @@ SELECT token_address, version, block_number FROM tokens WHERE chain_id = $1
 -- name: tokens
 SELECT token_address, version FROM tokens WHERE chain_id = $1
 
+-- name: pairs
+SELECT pair, token_address FROM tokens WHERE chain_id = $1
+
+-- name: graduating
+-- Sold-out markets whose pool is not open yet.
+SELECT token_address, version
+FROM markets
+WHERE chain_id = $1 AND phase = 'graduating'
+ORDER BY token_address
+LIMIT $2
+
 -- name: event_seqs
 -- Walks the unique index from one launchpad to the next instead of reading every event.
 WITH RECURSIVE walk AS (
     (
         SELECT emitter, event_seq FROM events
-        WHERE chain_id = $1
+        WHERE chain_id = $1 AND event_seq IS NOT NULL
         ORDER BY emitter DESC, event_seq DESC
         LIMIT 1
     )
@@ -58,24 +69,40 @@ WITH RECURSIVE walk AS (
     FROM walk
     CROSS JOIN LATERAL (
         SELECT emitter, event_seq FROM events
-        WHERE chain_id = $1 AND emitter < walk.emitter
+        WHERE chain_id = $1 AND emitter < walk.emitter AND event_seq IS NOT NULL
         ORDER BY emitter DESC, event_seq DESC
         LIMIT 1
     ) AS lower
 )
 SELECT emitter, event_seq FROM walk
 
+-- name: trail
+-- The newest recorded blocks.
+SELECT number AS block_number, hash AS block_hash FROM blocks
+WHERE chain_id = $1
+ORDER BY number DESC
+LIMIT $2
+
 -- name: token_curves
 SELECT token_address, curve_family, curve_a, curve_b, curve_supply, pool_supply
 FROM tokens
 WHERE chain_id = $1 AND token_address = ANY ($2::bytea[])
 
--- name: last_closes
--- A candle closes at the spot after its last trade, which is the market's recorded price.
-SELECT tokens.token_address, markets.price_e18
+-- name: last_markets
+SELECT
+    markets.token_address, markets.phase, markets.sold, markets.raised, markets.seq,
+    markets.price_e18, markets.market_cap_wei, markets.reserve_token, markets.reserve_weth
 FROM tokens
 JOIN markets USING (chain_id, version, token_address)
 WHERE tokens.chain_id = $1 AND tokens.token_address = ANY ($2::bytea[])
+
+-- name: last_block_of
+SELECT coalesce((
+    SELECT block_number FROM events
+    WHERE chain_id = $1 AND emitter = $2 AND event_seq IS NOT NULL
+    ORDER BY event_seq DESC
+    LIMIT 1
+), -1)
 
 -- name: pending
 -- Mined ones that lack only their gas first, then those looked at longest ago. A waiting
@@ -97,19 +124,24 @@ WHERE chain_id = $1 AND tx_hash = ANY ($2::bytea[]) AND receipt_due
 
 -- name: settle
 -- A mined row is CONFIRMED by its events and only learns its gas; a row without mined ones
--- gets the receipt's status.
+-- gets the receipt's status. The first mined one keeps the row that waited.
 WITH mined AS (
-    SELECT 1 FROM transactions
+    SELECT min(position) AS position FROM transactions
     WHERE chain_id = $1 AND tx_hash = $2 AND position >= 0
-    LIMIT 1
+    HAVING count(*) > 0
 ),
 replaced AS (
     DELETE FROM transactions
     USING mined
-    WHERE chain_id = $1 AND tx_hash = $2 AND position = -1
+    WHERE chain_id = $1 AND tx_hash = $2 AND transactions.position = -1
+    RETURNING to_jsonb(transactions) AS submission
 )
 UPDATE transactions
 SET
+    submission = CASE
+        WHEN position = (SELECT mined.position FROM mined)
+            THEN coalesce((SELECT replaced.submission FROM replaced), submission)
+    END,
     status = CASE WHEN position = -1 THEN $3 ELSE status END,
     reason = CASE WHEN position = -1 THEN $4 ELSE reason END,
     gas_fee = coalesce($5::numeric, gas_fee),

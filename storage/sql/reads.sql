@@ -150,6 +150,7 @@ LIMIT $3
 INSERT INTO users (wallet_address) VALUES ($1::bytea) ON CONFLICT (wallet_address) DO NOTHING
 
 -- name: add_pending
+-- Not again when it was added before and is mined now.
 INSERT INTO transactions (
     chain_id, tx_hash, position, user_address, token_address, type, eth_amount, token_amount,
     status, receipt_due
@@ -157,7 +158,7 @@ INSERT INTO transactions (
 SELECT
     $1, $2::bytea, -1, $3::bytea, $4::bytea, $5, $6::numeric, $7::numeric, 'PENDING', TRUE
 WHERE NOT EXISTS (
-    SELECT FROM transactions WHERE chain_id = $1 AND tx_hash = $2 AND position >= 0
+    SELECT FROM transactions WHERE chain_id = $1 AND tx_hash = $2 AND submitted
 )
 ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
 
@@ -165,15 +166,6 @@ ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
 UPDATE transactions
 SET status = 'FAILED', reason = $3, receipt_due = FALSE, updated_at = now()
 WHERE chain_id = $1 AND tx_hash = $2 AND position = -1 AND status = 'PENDING'
-
--- name: want_receipt
--- Mined before it could be added: only its gas is wanted.
-UPDATE transactions
-SET receipt_due = TRUE, updated_at = now()
-WHERE chain_id = $1 AND tx_hash = $2 AND gas_fee IS NULL AND position = (
-    SELECT min(position) FROM transactions
-    WHERE chain_id = $1 AND tx_hash = $2 AND position >= 0
-)
 
 -- name: cursor
 SELECT block_number, block_hash FROM cursors WHERE chain_id = $1 AND name = 'recorder'

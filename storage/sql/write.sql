@@ -16,6 +16,17 @@ SET
     updated_at = now()
 WHERE chain_id = $1 AND name = $2
 
+-- name: blocks
+-- Another hash of a known number changes nothing, and the row count says so.
+INSERT INTO blocks AS known (chain_id, number, hash, parent_hash, block_time)
+SELECT $1, input.*
+FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::bigint[]) AS input
+ON CONFLICT (chain_id, number) DO UPDATE SET block_time = EXCLUDED.block_time
+    WHERE known.hash = EXCLUDED.hash
+
+-- name: prune_blocks
+DELETE FROM blocks WHERE chain_id = $1 AND number < $2
+
 -- name: users
 INSERT INTO users (wallet_address)
 SELECT unnest($1::bytea[])
@@ -141,26 +152,32 @@ WHERE markets.chain_id = $1 AND markets.version = added.version
 
 -- name: replace_pending
 -- The mined rows stand since the statement before; the first takes over the wait for the
--- receipt unless its gas is known already.
-WITH replaced AS (
-    DELETE FROM transactions
-    WHERE chain_id = $1 AND position = -1 AND tx_hash = ANY ($2::bytea[])
-    RETURNING tx_hash, gas_fee
-),
-firsts AS (
-    SELECT mined.tx_hash, min(mined.position) AS position
+-- receipt unless its gas is known already, and keeps the waiting row for the case that its
+-- block is taken back.
+WITH firsts AS (
+    SELECT mined.tx_hash, min(mined.position) AS position, max(mined.gas_fee::numeric) AS gas_fee
     FROM transactions AS mined
-    JOIN replaced ON mined.tx_hash = replaced.tx_hash
-    WHERE mined.chain_id = $1 AND mined.position >= 0
+    WHERE mined.chain_id = $1 AND mined.position >= 0 AND mined.tx_hash = ANY ($2::bytea[])
     GROUP BY mined.tx_hash
+),
+replaced AS (
+    DELETE FROM transactions AS waiting
+    USING firsts
+    WHERE waiting.chain_id = $1 AND waiting.position = -1 AND waiting.tx_hash = firsts.tx_hash
+    RETURNING
+        waiting.tx_hash, firsts.position,
+        coalesce(firsts.gas_fee, waiting.gas_fee::numeric) AS gas_fee,
+        to_jsonb(waiting) AS submission
 )
 UPDATE transactions
 SET
     gas_fee = replaced.gas_fee,
-    receipt_due = replaced.gas_fee IS NULL AND transactions.position = firsts.position,
+    receipt_due = replaced.gas_fee IS NULL AND transactions.position = replaced.position,
+    submission = CASE
+        WHEN transactions.position = replaced.position THEN replaced.submission
+    END,
     updated_at = now()
 FROM replaced
-JOIN firsts ON firsts.tx_hash = replaced.tx_hash
 WHERE transactions.chain_id = $1 AND transactions.tx_hash = replaced.tx_hash
     AND transactions.position >= 0
 
@@ -246,14 +263,18 @@ UPDATE markets
 SET
     phase = input.phase, sold = input.sold, raised = input.raised, seq = input.seq,
     price_e18 = input.price_e18, market_cap_wei = input.market_cap_wei,
+    reserve_token = input.reserve_token, reserve_weth = input.reserve_weth,
     graduated_at = CASE
-        WHEN input.phase = 'graduated' THEN coalesce(markets.graduated_at, input.block_time)
+        WHEN input.phase = 'graduated' THEN coalesce(markets.graduated_at, input.graduated_at)
     END,
     updated_at = now()
 FROM unnest(
     $2::bytea[], $3::text[], $4::numeric[], $5::numeric[], $6::bigint[], $7::numeric[],
-    $8::numeric[], $9::bigint[]
-) AS input (token, phase, sold, raised, seq, price_e18, market_cap_wei, block_time)
+    $8::numeric[], $9::numeric[], $10::numeric[], $11::bigint[]
+) AS input (
+    token, phase, sold, raised, seq, price_e18, market_cap_wei, reserve_token, reserve_weth,
+    graduated_at
+)
 JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
 WHERE markets.chain_id = $1 AND markets.version = tokens.version
     AND markets.token_address = tokens.token_address

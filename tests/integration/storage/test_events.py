@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from engine.errors import ConsistencyError, TransientError
-from engine.messages import Block, FeedPosition, TokenCreated, Traded, Transferred
+from engine.messages import Block, FeedPosition, PoolSynced, TokenCreated, Traded, Transferred
 from engine.rows import BlockRows, CandleRow, OutboxRow
 from storage import postgres, write
 from storage.events import EventStore
@@ -28,6 +28,7 @@ TABLES = (
     "balances",
     "price_history",
     "outbox",
+    "blocks",
 )
 
 
@@ -225,6 +226,49 @@ async def test_write_other_hash_of_a_known_block_is_refused(events):
         await events.write([other], incarnation=incarnation, position=position_of(blocks[2]))
 
 
+async def test_trail_names_the_newest_blocks_and_is_bounded(pool, events, monkeypatch):
+    assert await events.trail(9) == []
+    monkeypatch.setattr("storage.events.BLOCKS_KEPT", 4)
+    blocks = blocks_of(9)
+    incarnation = await written(events, blocks[:6])
+    assert await events.trail(3) == [position_of(block) for block in reversed(blocks[3:6])]
+    await events.write(
+        rows_of(blocks)[6:], incarnation=incarnation, position=position_of(blocks[-1])
+    )
+    assert await events.trail(99) == [position_of(block) for block in reversed(blocks[4:])]
+
+
+async def test_write_other_hash_of_a_block_below_a_lost_cursor_is_refused(pool, events):
+    blocks = blocks_of(2)
+    incarnation = await written(events, blocks)
+    async with postgres.session(pool) as connection:
+        await connection.execute(
+            "UPDATE cursors SET block_number = -1, block_hash = decode(repeat('00', 32), 'hex')"
+        )
+    rows = rows_of(blocks)[0]
+    other = replace(rows, header=replace(rows.header, hash=b"h" * 32))
+    with pytest.raises(ConsistencyError, match="1 blocks"):
+        await events.write(
+            [other], incarnation=incarnation, position=FeedPosition(1, other.header.hash)
+        )
+
+
+async def test_event_seqs_do_not_count_the_events_of_pairs(events):
+    blocks = blocks_of(2)
+    rows = rows_of(blocks)
+    at, token = rows[1].events[-1].at, rows[0].tokens[0].token
+    pool_at = replace(at, position=9, log_index=at.log_index + 9, emitter=b"\xff" * 20)
+    synced = PoolSynced(pool_at, token, 5, 6)
+    rows[1] = replace(rows[1], events=(*rows[1].events, synced))
+    await events.write(rows, incarnation=await events.claim(), position=position_of(blocks[1]))
+    last = max(event.event_seq for event in rows[1].events[:-1])
+    assert await events.event_seqs() == {LAUNCHPAD: last}
+    found = [
+        e async for c in events.market_events(range(1024), after_block=1, upto_block=2) for e in c
+    ]
+    assert found[-1] == synced
+
+
 async def test_write_second_event_of_a_number_is_refused(pool, events):
     blocks = blocks_of(3)
     incarnation = await written(events, blocks[:2])
@@ -313,14 +357,16 @@ async def test_state_for_the_recorder_and_the_listener(events):
     curves = await events.token_curves([*tokens, bytes(20)])
     assert curves == {address: token.curve for address, token in tokens.items()}
     closes = {candle.token: candle.close for row in rows for candle in row.candles}
-    assert await events.last_closes(list(tokens)) == closes
+    markets = await events.last_markets(list(tokens))
+    assert {token: row.price_e18 for token, row in markets.items()} == closes
 
 
 async def test_last_close_of_a_token_that_never_traded_is_its_first_price(events):
     blocks = blocks_of(1)
     await written(events, blocks)
     for token in rows_of(blocks)[0].tokens:
-        assert await events.last_closes([token.token]) == {token.token: token.initial_price_e18}
+        (market,) = (await events.last_markets([token.token])).values()
+        assert market.price_e18 == token.initial_price_e18
 
 
 async def test_event_seqs_of_two_launchpads(pool, events):

@@ -1,9 +1,19 @@
+from dataclasses import replace
+
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import codec
-from engine.messages import Administered, Traded, Transferred
+from engine.messages import (
+    Administered,
+    Graduated,
+    PoolSwapped,
+    PoolSynced,
+    Reopened,
+    Traded,
+    Transferred,
+)
 from engine.rows import CandleRow
 from storage import records, write
 from tests.support.history import Historian, Traders
@@ -37,9 +47,9 @@ def test_statements_have_as_many_columns_as_arguments():
         assert f"${wanted + 1}" not in statement.sql, statement.name
 
 
-def test_statements_of_empty_blocks_have_no_columns():
+def test_statements_of_empty_blocks_have_no_columns_but_the_block():
     rows = [Historian().rows(Scenario().seal())]
-    assert [one.name for one in write.STATEMENTS if one.columns(rows)] == []
+    assert [one.name for one in write.STATEMENTS if one.columns(rows)] == ["blocks"]
     assert write.outbox_columns(rows) == []
 
 
@@ -125,3 +135,32 @@ def test_merge_candles_in_parts_is_merge_at_once(parts):
     for cut in range(len(candles) + 1):
         stepwise = write.merge_candles([*write.merge_candles(candles[:cut]), *candles[cut:]])
         assert stepwise == write.merge_candles(candles)
+
+
+def test_pool_events_come_back_as_they_were_and_have_no_number():
+    scenario = Scenario()
+    token = scenario.launch("x")
+    at = scenario.seal().events[0].at
+    for event in (
+        PoolSynced(at, token, 5, 7),
+        PoolSwapped(at, token, b"t" * 20, b"r" * 20, True, 3, 4),
+        Graduated(at, 9, 4, token, b"p" * 20, 1, 2, 3, 4, 5, 6, 2**200),
+        Reopened(at, 10, 5, token),
+    ):
+        columns = write._event(event)
+        assert columns[11] == getattr(event, "event_seq", None)
+        row = {
+            "kind": columns[9],
+            "payload": columns[12],
+            **{name: getattr(at, name) for name in at.__slots__ if name != "chain_id"},
+        }
+        assert records.market_event(row, CHAIN_ID) == event
+
+
+def test_markets_graduation_keeps_the_time_of_its_first_block():
+    rows = rows_of_a_few_blocks()
+    market = next(row.markets[0] for row in rows if row.markets)
+    pool = replace(market, phase="graduated", reserve_token=3, reserve_weth=4)
+    blocks = [replace(row, markets=(pool,)) for row in rows[1:]]
+    [columns] = zip(*columns_of("markets", blocks), strict=True)
+    assert columns[-3:] == (3, 4, blocks[0].header.timestamp)
