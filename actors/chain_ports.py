@@ -1,7 +1,7 @@
 """What the listener needs of a chain; `chain/` has the adapters, tests have fakes."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from engine.messages import BlockHeader, ChainEvent
 
@@ -20,7 +20,11 @@ class Log(Protocol):
 
 
 class Frame(Protocol):
-    """One push of a subscription: `kind` is "head" or "log"."""
+    """One push of a subscription: `kind` is "head", "log" or "shred".
+
+    Preconfirmed logs come as shreds, or as logs without a block hash where a node has no
+    shreds; never as both on one connection.
+    """
 
     @property
     def kind(self) -> str: ...
@@ -31,7 +35,33 @@ class Frame(Protocol):
 
 
 L = TypeVar("L", bound=Log)
+L_co = TypeVar("L_co", bound=Log, covariant=True)
 LogIn_contra = TypeVar("LogIn_contra", bound=Log, contravariant=True)
+
+
+class Shred(Protocol[L_co]):
+    """A part of the open block; its logs have no block hash. `timestamp` in seconds."""
+
+    @property
+    def block_number(self) -> int: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def logs(self) -> Sequence[L_co]: ...
+
+
+class ShredOrder(Protocol):
+    """Says of each shred of a connection where it stands, and remembers it.
+
+    A `gap`: shreds are missing before it; a `duplicate` is to be left alone.
+    """
+
+    def place(
+        self, block_number: int, index: int
+    ) -> Literal["next", "duplicate", "gap", "new_block"]: ...
+    def reset(self) -> None: ...
 
 
 class Source(Protocol[L]):
@@ -49,6 +79,9 @@ class Source(Protocol[L]):
     async def range_logs(self, first: int, last: int) -> list[L]: ...
     def header_of(self, json: Mapping[str, Any]) -> BlockHeader: ...
     def log_of(self, json: Mapping[str, Any]) -> L: ...
+    def shred_of(self, json: Mapping[str, Any]) -> Shred[L]: ...
+    def shred_order(self) -> ShredOrder:
+        """A fresh one, for a new connection."""
 
 
 class Stream(Protocol):

@@ -4,15 +4,19 @@ Nothing is queued for a consumer: each batch is read from the window at the cons
 position, or, below the window, from the chain. A slow or dead consumer costs nothing but
 its own task. The cases of a position, in order:
   1. unknown yet: an empty batch asks for it;
-  2. AHEAD of the tip: a node may lag, so wait a while; then it is a reorg seen late: halt;
-  3. FOREIGN, another hash than ours at its number: a reorg seen late: halt;
-  4. BELOW the window: blocks are read again from the chain, those without events left out;
-  5. INSIDE: every block after it, empty ones too.
+  2. AHEAD of the tip: a node may lag, so wait a while; then it is like the next case;
+  3. FOREIGN, another hash than ours at its number: it stands on a block that was taken back.
+     `Reorg` to the last block of ours that leads there; halt where nobody knows it;
+  4. a block at or below it was read wrongly: `Reorg` to before that block;
+  5. BELOW the window: blocks are read again from the chain, those without events left out;
+  6. INSIDE: every block after it, empty ones too, and, to shards, what is preconfirmed above
+     the tip.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from actors.ports import Log
@@ -22,14 +26,15 @@ from engine.errors import ConsistencyError, TransientError
 from engine.limits import FEED_BATCH_MAX, STALE_AFTER_BLOCKS
 from engine.messages import (
     Block,
-    Completed,
     FeedBatch,
     FeedMessage,
     FeedPosition,
     Finalised,
-    TokenCreated,
-    Traded,
+    MarketEvent,
+    Preconfirmed,
+    Reorg,
 )
+from engine.open_blocks import OpenBlocks
 from engine.settings import ChainSettings
 
 NOWHERE = FeedPosition(-1, bytes(32))
@@ -41,6 +46,9 @@ LOST_AFTER_S = 1.0
 
 FORGET_AFTER_S = 60.0
 """A consumer that failed for so long is gone; one that is there asks again by itself."""
+
+HALTED_S = 5.0
+"""A halted consumer that asks again is tried again after so long."""
 
 LIVE_FIRST_S = 0.01
 """History waits this long for a new block, so that prices go first on a small machine."""
@@ -59,6 +67,14 @@ class Supply(Protocol):
     def fresh(self) -> bool:
         """Whether the tip is so new that sending it may count as a head beat."""
 
+    @property
+    def open_blocks(self) -> OpenBlocks:
+        """What is preconfirmed above the tip."""
+
+    @property
+    def tip_at_ns(self) -> int:
+        """When the tip was sealed here, wall clock."""
+
     def history(self, position: FeedPosition, upto: int) -> AsyncIterator[list[Block]]:
         """Blocks with events after `position` up to `upto`, in chunks that end in a block."""
 
@@ -76,11 +92,15 @@ class Consumer:
         supply: Supply,
         chain: ChainSettings,
         log: Log,
+        trail: tuple[FeedPosition, ...] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._trail = trail
         self.name = name
         self.position = position
         self.halted: str | None = None
+        self._halted_at = 0.0
+        self._certain = True
         self.failing_since: float | None = None
         self._send = send
         self._buckets = buckets
@@ -96,6 +116,9 @@ class Consumer:
         self._blocks: tuple[Block, ...] = ()
         self._final = -1
         self._final_sent = -1
+        self._expected: FeedPosition | None = None
+        self._ancestor: FeedPosition | None = None
+        self._open_sent = self._open_next = -1
         self._ahead_since: float | None = None
         self._sending_since: float | None = None
 
@@ -103,18 +126,30 @@ class Consumer:
         """There may be something new."""
         self._wake.set()
 
+    def go_back(self, ancestor: FeedPosition) -> None:
+        """A block above `ancestor` was read wrongly: whoever is above it gets it again."""
+        if self._ancestor is None or ancestor.number < self._ancestor.number:
+            self._ancestor = ancestor
+        self._wake.set()
+
     def renew(
-        self, send: Send, buckets: frozenset[int] | None, position: FeedPosition | None
+        self,
+        send: Send,
+        buckets: frozenset[int] | None,
+        *,
+        trail: tuple[FeedPosition, ...] = (),
     ) -> bool:
         """Asked for again: whether this one goes on, so that no other is needed."""
         if buckets != self._buckets:
             return False
         if self.halted is not None:
-            return position is not None and position == self.position
+            # A trail of another day may help; but not at each asking.
+            return self._clock() - self._halted_at < HALTED_S
         sending = self._sending_since
         if sending is not None and self._clock() - sending > LOST_AFTER_S:
             return False
         self._send = send
+        self._trail = trail
         self._wake.set()
         return True
 
@@ -134,7 +169,7 @@ class Consumer:
             try:
                 await self._step()
             except ConsistencyError as error:
-                self.halted = str(error)
+                self.halted, self._halted_at = str(error), self._clock()
                 self._log.error("consumer_halted", consumer=self.name, reason=self.halted)
                 return
             except Exception as error:
@@ -165,6 +200,8 @@ class Consumer:
             self._log.warning("consumer_failing", consumer=self.name, error=repr(error))
         # What was read is read again: a chunk of history may have been lost with the error.
         self._history = None
+        self._open_sent = -1
+        self._certain = False
         if now - self.failing_since < FORGET_AFTER_S:
             return True
         self.halted = f"gone: {error!r}"
@@ -194,17 +231,25 @@ class Consumer:
         view = self._supply.window
         if view is None:
             return None
+        if self._ancestor is not None and not self._certain:
+            # It may have the block that was read wrongly, and a reply was lost: ask.
+            self.position = None
         if self.position is None:
             return FeedBatch(self._chain.chain_id, NOWHERE, (), view.tip.number)
         start, standing = self._standing(view, self.position)
-        if standing == AHEAD:
-            self._wait_for_tip(view)
+        if standing == AHEAD and not self._waited_for_tip():
             return None
+        if standing in (AHEAD, FOREIGN):
+            return self._reorg(view, self.position, self._known_ancestor(view, self.position))
         self._ahead_since = None
-        if standing == FOREIGN:
-            raise ConsistencyError(
-                "unknown_position", f"Expected a block of ours, was {self.position}"
-            )
+        if self._ancestor is not None and self.position.number > self._ancestor.number:
+            return self._reorg(view, self.position, self._ancestor)
+        self._ancestor = None
+        return await self._onward(view, self.position, start=start, standing=standing)
+
+    async def _onward(
+        self, view: ChainView, position: FeedPosition, *, start: int, standing: str
+    ) -> FeedBatch | None:
         if standing == BELOW:
             self._blocks = await self._past(view)
         elif self._buckets is not None and not self._supply.fresh:
@@ -213,7 +258,7 @@ class Consumer:
         else:
             self._history = None
             self._blocks = view.after(start, FEED_BATCH_MAX - 1)
-        return self._made(view, self.position)
+        return self._made(view, position)
 
     def _standing(self, view: ChainView, position: FeedPosition) -> tuple[int, str]:
         if position.number >= 0:
@@ -221,13 +266,25 @@ class Consumer:
         start = max(self._chain.first_block - 1, 0)
         return start, INSIDE if start >= view.base else BELOW
 
-    def _wait_for_tip(self, view: ChainView) -> None:
+    def _waited_for_tip(self) -> bool:
         now = self._clock()
         self._ahead_since = self._ahead_since or now
-        if now - self._ahead_since > STALE_AFTER_BLOCKS * self._chain.block_time_s:
+        return now - self._ahead_since > STALE_AFTER_BLOCKS * self._chain.block_time_s
+
+    def _known_ancestor(self, view: ChainView, position: FeedPosition) -> FeedPosition:
+        found = view.ancestor_of(position, self._trail)
+        if found is None:
             raise ConsistencyError(
-                "unknown_position", f"Expected at most {view.tip.number}, was {self.position}"
+                "unknown_position", f"Expected a block that led to ours, was {position}"
             )
+        return found
+
+    def _reorg(self, view: ChainView, position: FeedPosition, ancestor: FeedPosition) -> FeedBatch:
+        self._log.info("consumer_goes_back", consumer=self.name, block=ancestor.number)
+        self._blocks, self._history, self._seqs = (), None, None
+        self._expected = ancestor
+        reorg = Reorg(self._chain.chain_id, ancestor.number, ancestor.hash)
+        return FeedBatch(self._chain.chain_id, position, (reorg,), view.tip.number)
 
     async def _past(self, view: ChainView) -> tuple[Block, ...]:
         assert self.position is not None
@@ -242,18 +299,40 @@ class Consumer:
             self._history = None
 
     def _made(self, view: ChainView, position: FeedPosition) -> FeedBatch | None:
-        last = self._blocks[-1].header.number if self._blocks else position.number
+        self._expected = position
+        if self._blocks:
+            last = self._blocks[-1].header
+            self._expected = FeedPosition(last.number, last.hash)
         if self._seqs is not None:
             fault = self._seqs.fault([e for block in self._blocks for e in block.events])
             if fault is not None:
-                raise ConsistencyError("lost_log", fault)
+                raise ConsistencyError("lost_log", str(fault))
         messages: list[FeedMessage] = [self._filtered(block) for block in self._blocks]
-        self._final = min(view.finalised, last)
+        self._final = min(view.finalised, self._expected.number)
         if self._final > self._final_sent:
             messages.append(Finalised(self._chain.chain_id, self._final))
+        messages += self._preconfirmed(view, self._expected.number)
         if not messages:
             return None
-        return FeedBatch(self._chain.chain_id, position, tuple(messages), view.tip.number)
+        head_at_ns = self._supply.tip_at_ns
+        return FeedBatch(
+            self._chain.chain_id, position, tuple(messages), view.tip.number, head_at_ns
+        )
+
+    def _preconfirmed(self, view: ChainView, reached: int) -> list[Preconfirmed]:
+        # Only on the tip, and not into history: the overlay is for prices.
+        self._open_next = self._open_sent
+        if self._buckets is None or reached < view.tip.number:
+            return []
+        entries = self._supply.open_blocks.since(self._open_sent)
+        if entries:
+            self._open_next = entries[-1].number
+        made = []
+        for message in (entry.message for entry in entries):
+            events = tuple(e for e in message.events if bucket_of(e.token) in self._buckets)
+            if events:
+                made.append(replace(message, events=events))
+        return made
 
     def _filtered(self, block: Block) -> Block:
         if self._buckets is None or not block.events:
@@ -261,32 +340,30 @@ class Consumer:
         events = tuple(
             event
             for event in block.events
-            if isinstance(event, TokenCreated | Traded | Completed)
-            and bucket_of(event.token) in self._buckets
+            if isinstance(event, MarketEvent) and bucket_of(event.token) in self._buckets
         )
         return Block(block.header, events, block.received_ns)
 
     def _settle(self, batch: FeedBatch, answer: FeedPosition) -> None:
         if not isinstance(answer, FeedPosition):
             raise TransientError("shard_unavailable", f"Expected a position, was {answer!r}")
+        self._certain = True
         if self.position is None:
             self.position = answer
             return
-        expected = batch.after
-        if self._blocks:
-            last = self._blocks[-1].header
-            expected = FeedPosition(last.number, last.hash)
-        if answer == expected:
+        if answer == self._expected:
             self._accepted(answer)
         elif answer == batch.after:
-            raise TransientError("overloaded", f"Expected {expected}, was {answer}")
+            raise TransientError("overloaded", f"Expected {self._expected}, was {answer}")
         else:
             self.position, self._history, self._seqs = answer, None, None
-            self._final_sent = -1
+            self._final_sent = self._open_sent = -1
 
     def _accepted(self, answer: FeedPosition) -> None:
+        went_back = self.position is not None and answer.number < self.position.number
         self.position = answer
         self._final_sent = max(self._final_sent, self._final)
+        self._open_sent = -1 if went_back else self._open_next
         if self._seqs is None:
             return
         events = [event for block in self._blocks for event in block.events]

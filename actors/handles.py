@@ -28,6 +28,7 @@ ROLES = {
     "shard": "deploy.roles.shard",
     "recorder": "deploy.roles.recorder",
     "gateway": "deploy.roles.gateway",
+    "keeper": "deploy.roles.keeper",
 }
 
 
@@ -103,7 +104,13 @@ class Cluster:
                 name=name,
                 namespace=self._namespace,
                 lifetime="detached" if detached or role != "supervisor" else None,
-            ).remote(slot=slot, role=role, name=name, factory=ROLES[role], settings=self._settings)
+            ).remote(
+                slot=slot,
+                role=role,
+                name=name,
+                factory=ROLES[role],
+                settings=self._settings.seen_by(role),
+            )
             pong = await asyncio.wait_for(handle.start.remote(), START_TIMEOUT_S)
         except (RayError, TimeoutError) as error:
             text = f"Expected {slot} to start: {_cause(error)}"

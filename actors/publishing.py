@@ -15,7 +15,7 @@ from engine import text, ticks
 from engine.errors import TransientError
 from engine.group import Change, Group
 from engine.limits import MAILBOX_MAX
-from engine.market import SoldOut
+from engine.market import PoolOpened, SalesResumed, SoldOut
 from engine.messages import Tick
 
 
@@ -123,7 +123,7 @@ class Publisher:
     def _sent(self, parcel: _Parcel) -> None:
         self.published += len(parcel.ticks)
         for tick in parcel.ticks:
-            if tick.event == "transaction" and not self._trades.full():
+            if tick.event in ("transaction", "retracted") and not self._trades.full():
                 self._trades.put_nowait(tick)
 
     def _drop(self, parcel: _Parcel) -> None:
@@ -132,23 +132,24 @@ class Publisher:
             self.open(parcel.bucket, parcel.incarnation)
 
     def _ticks_of(self, group: Group, change: Change) -> list[Tick]:
-        timeline, topic = change.timeline, text.topic_of_token(change.token)
-        as_of = group.as_of(timeline, change.bucket)
-        # The price first: it is what somebody waits for.
-        price = ticks.price_data(timeline, as_of, change.received_ns)
-        data: list[tuple[str, dict[str, object]]] = [("price", price)]
-        for effect in change.effects:
-            event = ticks.event_of(effect)
-            if event is not None:
-                data.append(("transaction", ticks.transaction_data(event, as_of)))
-            elif isinstance(effect, SoldOut):
-                data.append(("graduation", price))
-        made = []
-        for name, fields in data:
-            timeline.seq += 1
-            generation = self.generation(change.bucket)
-            made.append(Tick(topic, name, timeline.seq, generation, fields))
-        return made
+        data: list[tuple[str, dict[str, object]]] = []
+        if change.market is not None:
+            # The price first: it is what somebody waits for.
+            price = ticks.price_data(change.market, change.as_of, change.received_ns)
+            data.append(("price", price))
+            for effect in change.effects:
+                event = ticks.event_of(effect)
+                if event is not None:
+                    data.append(("transaction", ticks.transaction_data(event, change.events_as_of)))
+                elif isinstance(effect, SoldOut | PoolOpened | SalesResumed):
+                    data.append(("graduation", price))
+        for shown in change.retracted:
+            data.append(("retracted", ticks.retracted_data(shown, change.as_of)))
+        topic, generation = text.topic_of_token(change.token), self.generation(change.bucket)
+        return [
+            Tick(topic, name, group.next_seq(change.token), generation, fields)
+            for name, fields in data
+        ]
 
 
 def _merged(parcels: list[_Parcel]) -> list[_Parcel]:

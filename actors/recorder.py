@@ -3,22 +3,31 @@
 It is a consumer of the listener's feed like a shard. Its position is the cursor row in
 Postgres, moved in the same transaction as the rows: a batch that is applied twice, late or
 by an earlier incarnation writes nothing. When Postgres is away a batch fails, the listener
-sends it again, and nothing is lost.
+sends it again, and nothing is lost. The messages of a batch, in order:
+  1. Block: written with those next to it, whole blocks in one transaction;
+  2. Reorg: everything above the ancestor is taken back in one transaction;
+  3. Finalised: work that waited for it becomes visible.
+A block whose events do not go on in the launchpads' numbering shows that one before it was
+recorded with a hole: the recorder goes back to before it by itself and says so by its
+position.
 """
 
 import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Protocol
 
 from actors.ports import Calls, History, Log
 from engine import history
+from engine.chain_view import EventSeqs, SeqFault
 from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
 from engine.errors import ConsistencyError, RiseCurveError
-from engine.messages import Block, CurveNumbers, FeedPosition, Finalised
-from engine.rows import BlockRows
+from engine.limits import TRAIL_MAX
+from engine.messages import Block, CurveNumbers, FeedMessage, FeedPosition, Finalised, Reorg
+from engine.rows import BlockRows, MarketRow
 from engine.settings import ChainSettings
 
 GROUP = "recorder"
@@ -77,11 +86,13 @@ class Recorder:
         self._incarnation = 0
         self._position = FeedPosition(-1, bytes(32))
         self._heard = clock()
+        self._seqs = EventSeqs()
         self._curves: OrderedDict[bytes, CurveNumbers] = OrderedDict()
         self._one_at_a_time = asyncio.Lock()
         self._broken = asyncio.Event()
         self._listener_changed = asyncio.Event()
         self._blocks = 0
+        self._reorgs = 0
         self._events = 0
         self._venues = frozenset(pad.address for pad in chain.launchpads)
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
@@ -95,6 +106,7 @@ class Recorder:
         """Claim the cursor: an earlier recorder is fenced from here on."""
         self._incarnation = await self._history.claim()
         self._position = await self._history.position()
+        self._seqs = EventSeqs(await self._history.event_seqs())
         self._log.info("recorder_claimed", block=self._position.number)
 
     async def run(self) -> None:
@@ -117,23 +129,62 @@ class Recorder:
             if batch.after != self._position or not batch.messages:
                 return self._position
             try:
-                await self._write_blocks([m for m in batch.messages if isinstance(m, Block)])
+                await self._take(batch.messages)
             except (ConsistencyError, KeyError, ValueError, AssertionError) as error:
                 # History that does not fit: end, start from the cursor, and be seen to fail.
                 self._log.error("recorder_poisoned", exc_info=error)
                 self._broken.set()
                 raise
-            for final in (m for m in batch.messages if isinstance(m, Finalised)):
-                await self._history.finalise(final.number, self._incarnation)
             return self._position
+
+    async def _take(self, messages: Sequence[FeedMessage]) -> None:
+        for is_block, run in groupby(messages, lambda message: isinstance(message, Block)):
+            group = list(run)
+            if is_block:
+                blocks = [message for message in group if isinstance(message, Block)]
+                fault = self._seqs.fault([event for block in blocks for event in block.events])
+                if fault is not None:
+                    # The rest of the batch follows a block that is not there any more.
+                    await self._go_back_before(fault)
+                    return
+                await self._write_blocks(blocks)
+            else:
+                await self._mark(group)
+
+    async def _mark(self, messages: Sequence[FeedMessage]) -> None:
+        for message in messages:
+            if isinstance(message, Reorg):
+                await self._rewind(FeedPosition(message.ancestor_number, message.ancestor_hash))
+            elif isinstance(message, Finalised):
+                await self._history.finalise(message.number, self._incarnation)
+
+    async def _rewind(self, ancestor: FeedPosition) -> None:
+        if not await self._history.rewind(ancestor, incarnation=self._incarnation):
+            self._broken.set()
+            raise ConsistencyError("fenced", "Expected to own the recorder's cursor")
+        self._log.warning("history_rewound", to=ancestor.number, was=self._position.number)
+        self._reorgs += 1
+        self._position = ancestor
+        self._curves.clear()
+        self._seqs = EventSeqs(await self._history.event_seqs())
+
+    async def _go_back_before(self, fault: SeqFault) -> None:
+        # The missing event stands in the block of its emitter's last one, or after it.
+        last = await self._history.last_block_of(fault.emitter)
+        trail = await self._history.trail(TRAIL_MAX)
+        ancestor = next((one for one in trail if one.number < last), None)
+        if ancestor is None:
+            raise ConsistencyError("lost_log", f"{fault}, and no block before {last} is known")
+        self._log.error("recorded_hole", fault=str(fault), block=last)
+        await self._rewind(ancestor)
 
     async def _write_blocks(self, blocks: list[Block]) -> None:
         # Whole blocks, a bounded number of events a transaction.
         rows: list[BlockRows] = []
-        closes: dict[bytes, int] = {}
+        states: dict[bytes, MarketRow] = {}
         waiting = 0
         for block in blocks:
-            rows.append(await self._rows(block, closes))
+            rows.append(await self._rows(block, states))
             waiting += len(block.events)
             if waiting >= WRITE_EVENTS_MAX:
                 await self._write(rows)
@@ -150,22 +201,24 @@ class Recorder:
             self._broken.set()
             raise ConsistencyError("fenced", "Expected to own the recorder's cursor")
         self._position = position
+        for row in rows:
+            self._seqs.note(row.events)
         self._blocks += len(rows)
         self._events += sum(len(row.events) for row in rows)
 
-    async def _rows(self, block: Block, closes: dict[bytes, int]) -> BlockRows:
-        # `closes` carries prices over blocks of this batch that are not written yet.
+    async def _rows(self, block: Block, states: dict[bytes, MarketRow]) -> BlockRows:
+        # `states` carries markets over blocks of this batch that are not written yet.
         tokens = history.tokens_needed(block)
         unknown = [token for token in tokens if token not in self._curves]
         if unknown:
             self._curves.update(await self._history.token_curves(unknown))
-        unpriced = [token for token in tokens if token not in closes]
-        if unpriced:
-            closes.update(await self._history.last_closes(unpriced))
-        rows = history.rows_of(block, self._curves, closes, venues=self._venues)
+        unread = [token for token in tokens if token not in states]
+        if unread:
+            states.update(await self._history.last_markets(unread))
+        rows = history.rows_of(block, self._curves, states, venues=self._venues)
         for row in rows.tokens:
             self._curves[row.token] = row.curve
-        closes.update({row.token: row.price_e18 for row in rows.markets})
+        states.update({row.token: row for row in rows.markets})
         while len(self._curves) > CURVES_KEPT:
             self._curves.popitem(last=False)
         return rows
@@ -188,9 +241,10 @@ class Recorder:
                 asked = self._clock()
 
     async def _follow(self) -> None:
-        follow = Follow(self._name, GROUP, self._position, None)
         for listener in self._directory.named("listener"):
             try:
+                trail = tuple(await self._history.trail(TRAIL_MAX))
+                follow = Follow(self._name, GROUP, self._position, None, trail)
                 await self._calls.ask(listener.name, follow, timeout_s=1.0)
             except RiseCurveError as error:
                 self._log.warning("recorder_cannot_follow", error=str(error))
@@ -227,7 +281,12 @@ class Recorder:
             await self._history.settle(tx_hash, status="FAILED", reason=reason, gas_fee=fee)
 
     def _status(self, _: StatusWanted) -> dict[str, Any]:
-        return {"block": self._position.number, "blocks": self._blocks, "events": self._events}
+        return {
+            "block": self._position.number,
+            "blocks": self._blocks,
+            "events": self._events,
+            "reorgs": self._reorgs,
+        }
 
     async def _drain(self, _: Drain) -> None:
         for listener in self._directory.named("listener"):

@@ -37,9 +37,9 @@ async def recover(
             share, after_block=start, upto_block=position.number
         ):
             for event in chunk:
-                group.replay(event)
+                group.replay(event, cursor=position.number)
             await asyncio.sleep(0)
-    group.recovered(position)
+    group.recovered(position, await events.trail(reorg_depth))
     for token, reason in group.halted.items():
         log.error("market_halted", token=token.hex(), reason=reason)
     return group

@@ -47,6 +47,7 @@ from engine.messages import (
     Refusal,
 )
 from engine.settings import ActorSettings, ChainSettings
+from engine.snapshot import state_row
 from engine.timeline import Timeline
 
 SERVE_WAIT_S = 3.0
@@ -79,7 +80,9 @@ class TokenShard:
         calls: Calls,
         log: Log,
         clock: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self._wall_ns = wall_ns
         self._name = name
         self._chain = chain
         self._settings = settings
@@ -200,7 +203,10 @@ class TokenShard:
         halted_before = self._halted(served)
         changes, applied = served.group.apply(message.batch)
         if applied and served.group.position.number >= message.batch.head:
-            served.beat = self._clock()
+            # A beat is as old as the head it tells of, however late the batch comes.
+            made_ns = message.batch.head_at_ns
+            age_s = max(self._wall_ns() - made_ns, 0) / 1e9 if made_ns else 0.0
+            served.beat = max(served.beat, self._clock() - age_s)
             served.caught_up.set()
         self._publisher.publish(served.group, changes)
         if changes:
@@ -227,7 +233,9 @@ class TokenShard:
 
     async def _follow(self, served: _Served) -> None:
         group = served.group
-        follow = Follow(self._name, group.name, group.position, frozenset(group.incarnations))
+        follow = Follow(
+            self._name, group.name, group.position, frozenset(group.incarnations), group.trail()
+        )
         for listener in self._directory.named("listener"):
             try:
                 await self._calls.ask(listener.name, follow, timeout_s=1.0)
@@ -246,8 +254,10 @@ class TokenShard:
         if isinstance(found, Refusal):
             return found
         served, timeline = found
-        market = timeline.tip if request.sealed else timeline.current
-        as_of = served.group.as_of(timeline, bucket)
+        market = timeline.sealed if request.sealed else timeline.current
+        as_of = served.group.as_of(timeline, bucket, sealed=request.sealed)
+        if market is None:
+            return _unknown(bucket, as_of.version[0])
         return quoting.answer(market, request, as_of=as_of, bucket=bucket)
 
     def _answer_views(self, message: Views) -> MarketViews:
@@ -276,8 +286,8 @@ class TokenShard:
         if broken is not None:
             text = f"Expected a market that adds up: {broken}"
             return Refusal("market_halted", text, bucket, incarnation)
-        if timeline is None:
-            return Refusal("token_not_found", "Expected a launched token", bucket, incarnation)
+        if timeline is None or (timeline.sealed is None and timeline.quoted is None):
+            return _unknown(bucket, incarnation)
         return served, timeline
 
     def _states_at(self, message: StatesAt) -> MarketStates:
@@ -289,11 +299,10 @@ class TokenShard:
             if not group.base <= message.block <= group.position.number:
                 text = f"Expected a block in {group.base}..{group.position.number}"
                 raise ConsistencyError("outside_window", f"{text}, was {message.block}")
-            for token, timeline in group.timelines.items():
+            for timeline in group.timelines.values():
                 market = timeline.state_at(message.block)
                 if market is not None:
-                    row = (token, market.phase, market.sold, market.raised, market.seq)
-                    states.append(row)
+                    states.append(state_row(market))
         return MarketStates(message.block, tuple(states), tuple(halted.items()))
 
     def _status(self, _: StatusWanted) -> dict[str, Any]:
@@ -358,3 +367,7 @@ class TokenShard:
                 except Exception as error:
                     self._log.warning("shard_cannot_unfollow", error=str(error))
         await self._publisher.flush()
+
+
+def _unknown(bucket: int, incarnation: int) -> Refusal:
+    return Refusal("token_not_found", "Expected a launched token", bucket, incarnation)

@@ -7,6 +7,12 @@ reads them by block hash. A topic filter serves to find blocks, never to read on
 Foreign addresses are dropped before anything of theirs is decoded. Words are cut by hand:
 a general ABI decoder takes ten times as long. What one of our own contracts could not
 have written is a ConsistencyError.
+
+A pair of ours speaks in two logs, from graduation on and by strangers' hand before it:
+  - `Sync`: its reserves after; always an event.
+  - `Swap`: none when the launchpad swapped, whose `Trade` follows with the trader's name;
+    none when nothing was traded (what went in came out, as a flash loan does); else a buy or
+    sell. Who sold is not in it: the sender of the last transfer of tokens into the pair is.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,6 +30,10 @@ from engine.messages import (
     CurveNumbers,
     EventHeader,
     FeeNumbers,
+    Graduated,
+    PoolSwapped,
+    PoolSynced,
+    Reopened,
     TokenCreated,
     Traded,
     Transferred,
@@ -48,6 +58,8 @@ SIGNATURES: dict[str, str] = {
     "Trade": "Trade(address,address,address,uint256,uint256,bool,bool,uint8,bytes32,uint256,"
     "uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,bool)",
     "Completed": "Completed(address,uint256,uint256,uint256,uint256)",
+    "Reopened": "Reopened(address,uint256,uint256)",
+    "Graduated": f"Graduated(address,address,{','.join(['uint256'] * 9)})",
     "ProtocolFeesClaimed": "ProtocolFeesClaimed(uint256,address,uint256)",
     "CreatorFeesClaimed": "CreatorFeesClaimed(uint256,address,address,uint256)",
     "FeesChanged": f"FeesChanged(uint256,{_FEES})",
@@ -55,6 +67,8 @@ SIGNATURES: dict[str, str] = {
     "OwnerProposed": "OwnerProposed(uint256,address,address)",
     "OwnerChanged": "OwnerChanged(uint256,address,address)",
     "Transfer": "Transfer(address,address,uint256)",
+    "Sync": "Sync(uint112,uint112)",
+    "Swap": "Swap(address,uint256,uint256,uint256,uint256,address)",
 }
 TOPIC_OF: dict[str, bytes] = {name: keccak(text.encode()) for name, text in SIGNATURES.items()}
 TOPICS: tuple[str, ...] = tuple("0x" + topic.hex() for topic in TOPIC_OF.values())
@@ -62,6 +76,9 @@ TOPICS: tuple[str, ...] = tuple("0x" + topic.hex() for topic in TOPIC_OF.values(
 
 _TOKEN_CREATED = TOPIC_OF["TokenCreated"]
 _TRANSFER = TOPIC_OF["Transfer"]
+_SYNC = TOPIC_OF["Sync"]
+_SWAP = TOPIC_OF["Swap"]
+_POOL_VERSION = 2
 _PADDING = bytes(12)
 _CREATED_HEAD_WORDS = 19
 
@@ -103,39 +120,61 @@ _Read = Callable[[RawLog, EventHeader], ChainEvent]
 
 
 class Decoder:
-    """Remembers which addresses are ours: launchpads of the registry, tokens they made.
+    """Remembers which addresses are ours: launchpads of the registry, tokens they made, pairs of
+    those tokens (from launchpad version 2 on: those of version 1 never graduate).
 
     A token counts from its TokenCreated on, and by that its mint, which stands before it
     in the same block, is ours too. Tokens of orphaned blocks stay: their CREATE2 address
     can never be anything else.
     """
 
-    def __init__(self, chain: ChainSettings, tokens: Mapping[bytes, int] | None = None) -> None:
+    def __init__(
+        self,
+        chain: ChainSettings,
+        tokens: Mapping[bytes, int] | None = None,
+        pairs: Mapping[bytes, bytes] | None = None,
+    ) -> None:
         self._chain_id = chain.chain_id
+        self._weth = chain.weth
         self._launchpads = {one.address: one.version for one in chain.launchpads}
         self._tokens = dict(tokens or {})
         self._readers = {one.address: _READERS[one.version] for one in chain.launchpads}
+        self._pairs: dict[bytes, bytes] = {}
+        for pair, token in (pairs or {}).items():
+            self._learn_pair(pair, token)
 
     @property
     def tokens(self) -> Mapping[bytes, int]:
         """Token to the version of its launchpad."""
         return self._tokens
 
+    @property
+    def pairs(self) -> Mapping[bytes, bytes]:
+        """Pair to its token."""
+        return self._pairs
+
     def ours(self, log: RawLog) -> bool:
         """Whether `decode` would make an event of this log."""
         if not log.topics:
             return False
+        topic = log.topics[0]
         readers = self._readers.get(log.address)
         if readers is not None:
-            return log.topics[0] in readers
-        return log.topics[0] == _TRANSFER and log.address in self._tokens
+            return topic in readers
+        if topic == _TRANSFER:
+            return log.address in self._tokens
+        if log.address not in self._pairs:
+            return False
+        return topic == _SYNC or (topic == _SWAP and self._is_foreign_trade(log))
 
     def learn(self, logs: Iterable[RawLog]) -> None:
-        """Take in the tokens created in these logs."""
+        """Take in the tokens created in these logs, and their pairs."""
         for log in logs:
             version = self._launchpads.get(log.address)
             if version is not None and log.topics and log.topics[0] == _TOKEN_CREATED:
-                self._tokens[_topic_address(log, 1)] = version
+                token = _topic_address(log, 1)
+                self._tokens[token] = version
+                self._learn_pair(_created_pair(log), token)
 
     def decode(self, logs: Sequence[RawLog], *, block_time: int) -> tuple[ChainEvent, ...]:
         """Our events of one block, in order, each once. `logs` is all logs of that block.
@@ -146,23 +185,30 @@ class Decoder:
         self.learn(ordered)
         events: list[ChainEvent] = []
         transaction, first, last = b"", 0, -1
+        sellers: dict[bytes, bytes] = {}
         for log in ordered:
             if log.tx_hash != transaction:
                 transaction, first = log.tx_hash, log.log_index
+                sellers.clear()
             if log.log_index == last or log.removed or not self.ours(log):
                 continue
             last = log.log_index
-            events.append(self._event(log, log.log_index - first, block_time))
+            header = self._header(log, log.log_index - first, block_time)
+            event = self._event(log, header, sellers)
+            events.append(event)
+            if isinstance(event, Transferred) and event.recipient in self._pairs:
+                sellers[event.recipient] = event.sender
         return tuple(events)
 
-    def _event(self, log: RawLog, position: int, block_time: int) -> ChainEvent:
+    def _learn_pair(self, pair: bytes, token: bytes) -> None:
+        if self._tokens.get(token, 0) >= _POOL_VERSION:
+            self._pairs[pair] = token
+
+    def _header(self, log: RawLog, position: int, block_time: int) -> EventHeader:
         version = self._launchpads.get(log.address)
-        read: _Read = _transferred
         if version is None:
-            version = self._tokens[log.address]
-        else:
-            read = self._readers[log.address][log.topics[0]]
-        header = EventHeader(
+            version = self._tokens[self._pairs.get(log.address, log.address)]
+        return EventHeader(
             self._chain_id,
             log.block_number,
             log.block_hash,
@@ -174,7 +220,25 @@ class Decoder:
             log.address,
             version,
         )
-        return read(log, header)
+
+    def _event(self, log: RawLog, at: EventHeader, sellers: Mapping[bytes, bytes]) -> ChainEvent:
+        token = self._pairs.get(log.address)
+        if token is None:
+            readers = self._readers.get(log.address)
+            return _transferred(log, at) if readers is None else readers[log.topics[0]](log, at)
+        token_first = token < self._weth
+        if log.topics[0] == _SYNC:
+            return _pool_synced(log, at, token, token_first=token_first)
+        _topics(log, 3)
+        seller = sellers.get(log.address) or _topic_address(log, 1)
+        return _pool_swapped(log, at, token, token_first=token_first, seller=seller)
+
+    def _is_foreign_trade(self, log: RawLog) -> bool:
+        if len(log.topics) != 3 or len(log.data) != 4 * 32:
+            return True  # malformed, which `decode` says
+        in0, in1, out0, out1 = _words(log, 4)
+        # One side goes in, the other comes out.
+        return log.topics[1][12:] not in self._launchpads and (in0 - out0) * (in1 - out1) < 0
 
 
 # ------------------------------------------------------------------ words
@@ -251,7 +315,6 @@ def _token_created(log: RawLog, at: EventHeader) -> TokenCreated:
     if len(data) < _CREATED_HEAD_WORDS * 32:
         raise _malformed(log, "a head of 19 words")
     w = [int.from_bytes(data[i : i + 32], "big") for i in range(0, _CREATED_HEAD_WORDS * 32, 32)]
-    _below(log, 160, w[2])
     _below(log, 1, w[3])
     return TokenCreated(
         at=at,
@@ -259,7 +322,7 @@ def _token_created(log: RawLog, at: EventHeader) -> TokenCreated:
         seq=w[1],
         token=_topic_address(log, 1),
         creator=_topic_address(log, 2),
-        pair=data[2 * 32 + 12 : 3 * 32],
+        pair=_created_pair(log),
         pair_preexisted=bool(w[3]),
         curve_id=w[4],
         curve=_curve(log, w[5:10]),
@@ -268,6 +331,12 @@ def _token_created(log: RawLog, at: EventHeader) -> TokenCreated:
         name=_text(log, w[17]),
         symbol=_text(log, w[18]),
     )
+
+
+def _created_pair(log: RawLog) -> bytes:
+    if len(log.data) < 3 * 32 or any(log.data[2 * 32 : 2 * 32 + 12]):
+        raise _malformed(log, "a pair's address in word 2")
+    return log.data[2 * 32 + 12 : 3 * 32]
 
 
 def _traded(log: RawLog, at: EventHeader) -> Traded:
@@ -304,6 +373,38 @@ def _completed(log: RawLog, at: EventHeader) -> Completed:
     _topics(log, 2)
     event_seq, seq, sold, raised = _words(log, 4)
     return Completed(at, event_seq, seq, _topic_address(log, 1), sold, raised)
+
+
+def _reopened(log: RawLog, at: EventHeader) -> Reopened:
+    _topics(log, 2)
+    event_seq, seq = _words(log, 2)
+    return Reopened(at, event_seq, seq, _topic_address(log, 1))
+
+
+def _graduated(log: RawLog, at: EventHeader) -> Graduated:
+    _topics(log, 3)
+    event_seq, seq, *amounts = _words(log, 9)
+    return Graduated(at, event_seq, seq, _topic_address(log, 1), _topic_address(log, 2), *amounts)
+
+
+def _pool_synced(log: RawLog, at: EventHeader, token: bytes, *, token_first: bool) -> PoolSynced:
+    _topics(log, 1)
+    reserve0, reserve1 = _words(log, 2)
+    _below(log, 112, reserve0, reserve1)
+    reserves = (reserve0, reserve1) if token_first else (reserve1, reserve0)
+    return PoolSynced(at, token, *reserves)
+
+
+def _pool_swapped(
+    log: RawLog, at: EventHeader, token: bytes, *, token_first: bool, seller: bytes
+) -> PoolSwapped:
+    in0, in1, out0, out1 = _words(log, 4)
+    net0, net1 = in0 - out0, in1 - out1
+    tokens, eth = (net0, net1) if token_first else (net1, net0)
+    is_buy = tokens < 0
+    recipient = _topic_address(log, 2)
+    trader = recipient if is_buy else seller
+    return PoolSwapped(at, token, trader, recipient, is_buy, abs(tokens), abs(eth))
 
 
 def _transferred(log: RawLog, at: EventHeader) -> Transferred:
@@ -345,5 +446,9 @@ _VERSION_1: dict[bytes, _Read] = {
         )
     },
 }
-_READERS: dict[int, dict[bytes, _Read]] = {1: _VERSION_1}
+_VERSION_2 = _VERSION_1 | {
+    TOPIC_OF["Reopened"]: _reopened,
+    TOPIC_OF["Graduated"]: _graduated,
+}
+_READERS: dict[int, dict[bytes, _Read]] = {1: _VERSION_1, 2: _VERSION_2}
 """By the launchpad's version in the registry. A version that is not here cannot be followed."""

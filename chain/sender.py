@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.decode import RawLog, raw_log
-from chain.rpc import METHOD_NOT_FOUND, JsonRpc, RpcError
+from chain.rpc import METHOD_NOT_FOUND, Rpc, RpcError
 from chain.transactions import decode_revert, transaction_hash
 from engine.errors import CallerError, TransientError
 from engine.settings import ChainSettings
@@ -46,7 +46,7 @@ class Node:
     """One node. CallerError: the node refuses this transaction or call, and will again;
     TransientError("stale_chain"): the node is away or busy."""
 
-    def __init__(self, rpc: JsonRpc, chain: ChainSettings) -> None:
+    def __init__(self, rpc: Rpc, chain: ChainSettings) -> None:
         self._rpc = rpc
         self._chain = chain
         self._no_sync = False
@@ -135,9 +135,10 @@ class Node:
             return error.message
         return "Reverted"
 
-    async def nonce(self, address: bytes) -> int:
-        """Of the next transaction, counting those that wait."""
-        found = await self._asked("eth_getTransactionCount", ["0x" + address.hex(), "pending"])
+    async def nonce(self, address: bytes, *, mined: bool = False) -> int:
+        """Of the next transaction, counting those that wait; with `mined` those in blocks only."""
+        at = "latest" if mined else "pending"
+        found = await self._asked("eth_getTransactionCount", ["0x" + address.hex(), at])
         return int(found, 16)
 
     async def balance(self, address: bytes) -> int:

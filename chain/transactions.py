@@ -25,6 +25,8 @@ ACTIONS: dict[str, str] = {
     "buyExactOut": "buyExactOut(address,uint256,uint256,address,uint256,bytes32)",
     "sell": "sell(address,uint256,uint256,address,uint256,bytes32)",
     "sellExactOut": "sellExactOut(address,uint256,uint256,address,uint256,bytes32)",
+    "graduate": "graduate(address)",
+    "reopen": "reopen(address)",
     "claimProtocolFees": "claimProtocolFees(address)",
     "claimCreatorFees": "claimCreatorFees(address)",
 }
@@ -119,6 +121,16 @@ def sell_exact_out(
     """Calldata of an exact-out sell; `eth` is what the recipient gets after fees."""
     packed = _packed(token, eth, max_tokens, recipient, deadline, tag)
     return SELECTOR_OF["sellExactOut"] + packed
+
+
+def graduate(*, token: bytes) -> bytes:
+    """Calldata that opens the pool of a sold-out curve; anybody's, from launchpad version 2."""
+    return SELECTOR_OF["graduate"] + _packed(token)
+
+
+def reopen(*, token: bytes) -> bytes:
+    """Calldata that lets sells resume where graduation has not come for 7 days."""
+    return SELECTOR_OF["reopen"] + _packed(token)
 
 
 def claim_protocol_fees(*, recipient: bytes) -> bytes:
@@ -385,6 +397,7 @@ _ERRORS: tuple[tuple[str, str, str], ...] = (
     ("InvalidFees(uint256)", "invalid_request", "Not valid fees"),
     ("Unauthorized(address)", "invalid_request", "The caller may not do this"),
     ("TransferFailed(address,uint256)", "invalid_request", "The recipient refused the ETH"),
+    ("TooEarly(uint256,uint256)", "invalid_request", "Graduation may still come"),
     ("ERC20InsufficientBalance(address,uint256,uint256)", "invalid_request", "Too few tokens"),
     ("ERC20InsufficientAllowance(address,uint256,uint256)", "invalid_request", "No allowance"),
     ("FailedDeployment()", "invalid_request", "This salt was used before"),

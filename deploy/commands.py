@@ -176,11 +176,12 @@ def deploy(chain: str, *, dry_run: bool) -> Outcome:
     rpc_url, _ = urls[chain](environment)
     if not rpc_url or not environment.private_key:
         raise StartError(f"Set PRIVATE_KEY and {chain.upper()}'s RPC URL to deploy.")
-    document = asyncio.run(_deploy(environment, rpc_url, ids[chain], dry_run=dry_run))
-    if dry_run:
-        return Outcome(data=document, text="Nothing was sent.")
     given = environment.deployments_file
     file = Path(given) if given else registry.path(datadir.clone_root(), ids[chain])
+    work = _deploy(environment, rpc_url, ids[chain], older=registry.older(file), dry_run=dry_run)
+    document = asyncio.run(work)
+    if dry_run:
+        return Outcome(data=document, text="Nothing was sent.")
     registry.write(file, document)
     return Outcome(data=document, text=f"Wrote {file}.")
 
@@ -191,7 +192,12 @@ def say(line: str) -> None:
 
 
 async def _deploy(
-    environment: Environment, rpc_url: str, chain_id: int, *, dry_run: bool
+    environment: Environment,
+    rpc_url: str,
+    chain_id: int,
+    *,
+    older: list[dict[str, Any]],
+    dry_run: bool,
 ) -> dict[str, Any]:
     rpc = JsonRpc(rpc_url, timeout_s=30.0)
     try:
@@ -199,6 +205,7 @@ async def _deploy(
             rpc,
             chain_id=chain_id,
             private_key=environment.private_key,
+            older=older,
             dry_run=dry_run,
             progress=say,
         )

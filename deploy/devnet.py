@@ -82,7 +82,10 @@ async def _deployed(chain: Chain, data_dir: Path, say: Say) -> registry.Entry:
     rpc = JsonRpc(chain.rpc_url, timeout_s=30.0)
     try:
         say(f"contracts are deployed on chain {chain.chain_id}")
-        document = await deploy(rpc, chain_id=chain.chain_id, private_key=DEVNET_KEY)
+        file = registry.path(data_dir, chain.chain_id)
+        document = await deploy(
+            rpc, chain_id=chain.chain_id, private_key=DEVNET_KEY, older=registry.older(file)
+        )
     finally:
         await rpc.close()
-    return registry.write(registry.path(data_dir, chain.chain_id), document)
+    return registry.write(file, document)

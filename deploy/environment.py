@@ -139,7 +139,7 @@ class Environment(BaseModel):
     finality_mode: Literal["tag", "depth"] = "tag"
     finality_depth: Count = 64
     max_reorg_depth: Annotated[int, Field(ge=0, le=MAX_REORG_DEPTH)] = 0
-    rpc_timeout_s: Seconds = 5.0
+    rpc_timeout_s: Seconds = 2.0
     private_key: Annotated[str, AfterValidator(_private_key)] = Field("", repr=False)
 
     deployments_file: str = ""

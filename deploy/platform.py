@@ -46,7 +46,14 @@ def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platf
             if chains.sepolia
             else None
         )
-        settings = compose(environment, data_dir=data_dir, rise=rise, sepolia=sepolia, **urls)
+        settings = compose(
+            environment,
+            data_dir=data_dir,
+            rise=rise,
+            sepolia=sepolia,
+            local=chains.rise.local,
+            **urls,
+        )
         logs.hide(*secret_values(environment))
         say("the database schema is brought up to date")
         asyncio.run(migrate(settings.stores.database_url))

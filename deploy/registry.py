@@ -19,7 +19,7 @@ from engine.settings import Deployment
 from gateway.addresses import parse_address
 
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
-VERSIONS = (1,)
+VERSIONS = (1, 2)
 """Launchpad versions that this build can decode."""
 
 
@@ -52,6 +52,18 @@ def read(file: Path, *, chain_id: int | None = None) -> Entry:
     except orjson.JSONDecodeError as error:
         raise StartError(f"The deployments file {file} is not JSON: {error}.") from error
     return parse(document, name=str(file), chain_id=chain_id)
+
+
+def older(file: Path) -> list[dict[str, Any]]:
+    """The launchpads that a file names already, as they stand in it; none where it is not there.
+
+    Raises StartError: not JSON, or not a deployments file.
+    """
+    if not file.exists():
+        return []
+    read(file)
+    found: list[dict[str, Any]] = orjson.loads(file.read_bytes())["launchpads"]
+    return found
 
 
 def write(file: Path, document: Mapping[str, Any]) -> Entry:

@@ -11,17 +11,19 @@ from functools import partial
 from typing import Any
 
 from actors.host import Context, Role
+from actors.keeper import Keeper
 from actors.listener import ChainListener
 from actors.markets import Markets
 from actors.recorder import Recorder
 from actors.shard import TokenShard
 from actors.supervisor import Supervisor
+from chain import transactions
 from chain.decode import TOPICS, Decoder
-from chain.rpc import JsonRpc
+from chain.failover import Endpoint, FailoverRpc
 from chain.sender import Node
 from chain.signatures import verify_message
 from chain.source import ChainSource
-from chain.stream import LiveStream
+from chain.stream import LiveStreams
 from deploy import logs
 from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
 from engine.messages import FeedBatch, FeedPosition
@@ -39,6 +41,8 @@ from storage.snapshots import SnapshotStore
 from storage.ticks import Ticks
 
 FEED_TIMEOUT_S = 10.0
+KEEPER_WAIT_BLOCKS = 3.0
+"""Then its transaction is offered again for more."""
 RECORDER_NICE = 5
 """On a small machine history yields the processor to quotes and ticks."""
 
@@ -46,7 +50,13 @@ RECORDER_NICE = 5
 def slots(settings: Settings) -> dict[str, str]:
     """Every place to fill and its role."""
     shards = {f"shard-{index}": "shard" for index in range(settings.actors.shards)}
-    return {"recorder": "recorder", "listener": "listener", **shards, "gateway-0": "gateway"}
+    return {
+        "recorder": "recorder",
+        "listener": "listener",
+        **shards,
+        "gateway-0": "gateway",
+        "keeper": "keeper",
+    }
 
 
 async def supervisor(context: Context) -> Role:
@@ -91,7 +101,7 @@ async def recorder(context: Context) -> Role:
         name=context.name,
         chain=settings.rise,
         history=EventStore(pool, settings.rise.chain_id),
-        receipts=Node(_rpc(settings), settings.rise),
+        receipts=Node(_nodes(settings, log), settings.rise),
         calls=context.calls,
         log=log,
     )
@@ -105,11 +115,14 @@ async def listener(context: Context) -> Role:
     pool = await _pool(settings, size=2)
     store = EventStore(pool, settings.rise.chain_id)
     position = await store.position()  # before the tokens: one recorded in between is in both
+    node = _nodes(settings, log)
+    source = ChainSource(node, settings.rise, warn=log.warning)
+    streams = LiveStreams(lambda: node.ws_url, TOPICS, timeout_s=settings.rise.rpc_timeout_s)
     built = ChainListener(
         chain=settings.rise,
-        source=ChainSource(_rpc(settings), settings.rise),
-        stream_factory=lambda: LiveStream(settings.rise.ws_url, TOPICS),
-        decoder=Decoder(settings.rise, await store.tokens()),
+        source=source,
+        stream_factory=streams,
+        decoder=Decoder(settings.rise, await store.tokens(), await store.pairs()),
         log=log,
     )
     await built.start(position)
@@ -126,7 +139,12 @@ async def listener(context: Context) -> Role:
             partial(send, message.consumer, message.group),
             message.buckets,
             position=message.position,
+            trail=message.trail,
         )
+
+    async def drain(_message: Drain) -> None:
+        await built.stop()
+        await node.close()
 
     async def unfollow(message: Unfollow) -> None:
         built.unsubscribe(f"{message.consumer}:{message.group}")
@@ -135,10 +153,42 @@ async def listener(context: Context) -> Role:
         Follow: follow,
         Unfollow: unfollow,
         Directory: lambda _: None,
-        StatusWanted: lambda _: built.status(),
-        Drain: lambda _: built.stop(),
+        StatusWanted: lambda _: {
+            **built.status(),
+            "node": node.status(),
+            "shreds_refused": streams.shreds_refused,
+            **source.status(),
+        },
+        Drain: drain,
     }
     return Role(handlers=handlers, run=built.run, log=log)
+
+
+async def keeper(context: Context) -> Role:
+    """Opens the pools of sold-out markets."""
+    settings, log = context.settings, _log(context)
+    logs.hide(settings.keeper.private_key)
+    rise = settings.rise
+    node = Node(_nodes(settings, log), rise)
+    payer = None
+    if settings.keeper.private_key:
+        from chain.payer import Payer  # noqa: PLC0415 (30 MB that this role alone needs)
+
+        payer = Payer(
+            node,
+            private_key=settings.keeper.private_key,
+            chain_id=rise.chain_id,
+            wait_s=KEEPER_WAIT_BLOCKS * rise.block_time_s,
+        )
+    built = Keeper(
+        chain=rise,
+        store=EventStore(await _pool(settings, size=1), rise.chain_id),
+        node=node,
+        payer=payer,
+        graduate=lambda token: transactions.graduate(token=token),
+        log=log,
+    )
+    return Role(handlers=built.handlers, run=built.run, log=log)
 
 
 async def gateway(context: Context) -> Role:
@@ -152,7 +202,7 @@ async def gateway(context: Context) -> Role:
     await documents.prepare()
     redis = _redis(settings)
     markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
-    node = Node(_rpc(settings), settings.rise)
+    node = Node(_nodes(settings, log), settings.rise)
     built = ApiGateway(
         settings=settings.gateway,
         chain=settings.rise,
@@ -198,8 +248,12 @@ async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":
     return await postgres.connect(stores.database_url, size=size, timeout_s=stores.timeout_s)
 
 
-def _rpc(settings: Settings) -> JsonRpc:
-    return JsonRpc(settings.rise.rpc_url, timeout_s=settings.rise.rpc_timeout_s)
+def _nodes(settings: Settings, log: Any) -> FailoverRpc:
+    rise = settings.rise
+    endpoints = [Endpoint(rise.rpc_url, rise.ws_url)]
+    if rise.rpc_url_2:
+        endpoints.append(Endpoint(rise.rpc_url_2, rise.ws_url_2))
+    return FailoverRpc(endpoints, timeout_s=rise.rpc_timeout_s, on_switch=log.warning)
 
 
 def _ticks(settings: Settings) -> Ticks:

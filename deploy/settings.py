@@ -25,6 +25,7 @@ from engine.settings import (
     ActorSettings,
     ChainSettings,
     GatewaySettings,
+    KeeperSettings,
     LogSettings,
     Settings,
     StoreSettings,
@@ -51,6 +52,8 @@ DEVNET_REORG_DEPTH_MAX = 64
 PRODUCTION_URLS = ("database_url", "mongodb_url", "redis_url", "rise_chain_rpc")
 
 _EXAMPLE = re.compile(r"secret|change.?me|your_|example|password|default|risecurve", re.IGNORECASE)
+# Known to everybody, the second of anvil's accounts; refused in production like the others.
+DEVNET_KEEPER_KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
 # anvil's ten accounts ("test test … junk"): their keys are known to all.
 _DEVNET_ACCOUNTS = frozenset(
     {
@@ -140,6 +143,7 @@ def chain_settings(
             f"Expected deployments of chain {environment.rise_chain_id} or"
             f" {environment.sepolia_chain_id}, was {entry.chain_id}."
         )
+    second = environment.rise_chain_rpc_2 if rise else ""
     newest = entry.launchpads[-1].address
     if rise and environment.token_factory_address not in (b"", newest):
         raise SettingsError(
@@ -163,6 +167,8 @@ def chain_settings(
         rpc_timeout_s=environment.rpc_timeout_s,
         explorer_url=environment.rise_explorer_url if rise else environment.sepolia_explorer_url,
         faucet_url=environment.rise_faucet_url if rise else "",
+        rpc_url_2=second,
+        ws_url_2=websocket_url(second),
     )
 
 
@@ -175,9 +181,11 @@ def compose(
     redis_url: str,
     rise: ChainSettings,
     sepolia: ChainSettings | None,
+    local: bool = False,
 ) -> Settings:
     """Everything a role may need. Without a JWT_SECRET (not in production) one is made and
-    kept in the data folder, so that logins outlive a restart.
+    kept in the data folder, so that logins outlive a restart. On our own `local` chain one of
+    its known accounts pays for the keeper where no PRIVATE_KEY is given.
     """
     secret = environment.jwt_secret or datadir.secret(data_dir, "jwt.secret")
     cores = os.cpu_count() or 1
@@ -202,6 +210,9 @@ def compose(
             host=environment.api_host,
             public_url=_public_url(environment),
             jwt_secret=secret,
+        ),
+        keeper=KeeperSettings(
+            private_key=environment.private_key or (DEVNET_KEEPER_KEY if local else "")
         ),
         logs=LogSettings(
             level=environment.log_level,

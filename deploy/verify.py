@@ -15,7 +15,7 @@ from engine.control import Directory, MarketStates, StatesAt
 from engine.errors import RiseCurveError
 from engine.settings import ChainSettings
 
-PHASES = {1: "curve", 2: "graduating", 3: "graduated"}
+PHASES = {1: "curve", 2: "graduating", 3: "graduated", 4: "reopened"}
 ATTEMPTS = 20
 PAUSE_S = 0.25
 
@@ -52,25 +52,27 @@ async def verify(
     """
     pages = await _states(calls, [one.name for one in directory.named("shard")], head)
     verdict = Verdict(head)
-    found: dict[bytes, tuple[str, int, int, int]] = {}
+    found: dict[bytes, tuple[object, ...]] = {}
     for page in pages:
         for token, reason in page.halted:
             verdict.differ(f"0x{token.hex()} is halted: {reason}")
-        for token, phase, sold, raised, seq in page.states:
+        for token, *state in page.states:
             if token in found:
                 verdict.differ(f"0x{token.hex()} is in two shards")
-            found[token] = (phase, sold, raised, seq)
+            found[token] = tuple(state)
     verdict.markets = len(found)
     expected = {token for token, (_, created) in recorded.items() if created <= head}
     for token in expected - found.keys():
         verdict.differ(f"0x{token.hex()} is not in memory")
     for pad in chain.launchpads:
         mine = sorted(t for t in found if recorded.get(t, (pad.version, 0))[0] == pad.version)
-        truths = await lens.markets(rpc, pad.lens, launchpad=pad.address, tokens=mine, block=head)
+        truths = await lens.markets(
+            rpc, pad.lens, launchpad=pad.address, tokens=mine, block=head, version=pad.version
+        )
         for token, truth in zip(mine, truths, strict=True):
-            state = (PHASES.get(truth.phase, "none"), truth.sold, truth.raised, truth.seq)
-            if found[token] != state:
-                verdict.differ(f"0x{token.hex()}: memory {found[token]}, contract {state}")
+            expected_state = _truth(truth)
+            if found[token] != expected_state:
+                verdict.differ(f"0x{token.hex()}: memory {found[token]}, contract {expected_state}")
     return verdict
 
 
@@ -90,3 +92,9 @@ async def _states(calls: Calls, shards: Iterable[str], block: int) -> list[Marke
                 pages.append(page)
                 break
     return pages
+
+
+def _truth(truth: lens.MarketState) -> tuple[object, ...]:
+    phase = PHASES.get(truth.phase, "none")
+    reserves = (truth.reserve_token, truth.reserve_weth)
+    return (phase, truth.sold, truth.raised, truth.seq, *reserves)

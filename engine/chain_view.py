@@ -7,18 +7,28 @@ A new header meets one of four cases, looked at in this order:
   3. Gap: it is further up, numbers are missing in between;
   4. Extended: it is the child of the tip.
 The window is bounded: `base` is the tip less the depth, and nothing at or below it is
-expected to change. Finality is a marker of its own, possibly lower.
+expected to change. Finality is a marker of its own, possibly lower; what is final never
+changes either. Blocks that were taken back are remembered by their parents for as long, so
+that a consumer that stands on one can be told where to go back to.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from engine.errors import ConsistencyError
 from engine.messages import (
+    Administered,
     Block,
     BlockHeader,
     ChainEvent,
+    Completed,
+    CurveAdded,
     FeedPosition,
-    Transferred,
+    Graduated,
+    Reopened,
+    TokenCreated,
+    Traded,
 )
 
 
@@ -69,6 +79,7 @@ class ChainView:
         self._base = anchor.number
         self._tip = anchor
         self._finalised = -1
+        self._orphans: OrderedDict[bytes, FeedPosition] = OrderedDict()
 
     @property
     def tip(self) -> BlockHeader:
@@ -112,6 +123,40 @@ class ChainView:
                 self._base += 1
         return verdict
 
+    def rewind(self, ancestor: int) -> list[Block]:
+        """Take back every block above `ancestor`; they are answered, lowest first.
+
+        Raises ConsistencyError("reorg_too_deep"), unchanged, below the window's base or below
+        what is final.
+        """
+        lowest = max(self._base, self._finalised)
+        if ancestor < lowest:
+            text = f"Expected a reorg down to {lowest} at most, was {ancestor}"
+            raise ConsistencyError("reorg_too_deep", text)
+        voided = [self._blocks.pop(n) for n in range(ancestor + 1, self._tip.number + 1)]
+        for block in voided:
+            header = block.header
+            self._orphans[header.hash] = FeedPosition(header.number - 1, header.parent_hash)
+        while len(self._orphans) > self._depth:
+            self._orphans.popitem(last=False)
+        self._tip = self._blocks[ancestor].header
+        return voided
+
+    def ancestor_of(
+        self, position: FeedPosition, trail: Iterable[FeedPosition] = ()
+    ) -> FeedPosition | None:
+        """The last block of ours that leads to a position that is not ours any more, by what
+        was taken back here or by the consumer's own `trail`; None: nobody knows.
+        """
+        found: FeedPosition | None = position
+        for _ in range(self._depth + 1):
+            if found is None or self.standing(found) == INSIDE:
+                break
+            found = self._orphans.get(found.hash)
+        if found is not None and self.standing(found) == INSIDE:
+            return found
+        return next((one for one in trail if self.standing(one) == INSIDE), None)
+
     def finalise(self, number: int) -> bool:
         """Move the marker, never down, never above the tip; whether it moved."""
         number = min(number, self._tip.number)
@@ -139,11 +184,38 @@ class ChainView:
             return BELOW
         return INSIDE if held.header.hash == position.hash else FOREIGN
 
+    def last_with_events(self, emitter: bytes, upto: int) -> int:
+        """The highest block up to `upto` with a numbered event of `emitter`; else the base."""
+        for number in range(min(upto, self._tip.number), self._base, -1):
+            if any(one.at.emitter == emitter for one in numbered(self._blocks[number].events)):
+                return number
+        return self._base
+
     def _parent_of(self, header: BlockHeader) -> FeedPosition | None:
         parent = self._blocks.get(header.number - 1)
         if parent is None or parent.header.hash != header.parent_hash:
             return None
         return FeedPosition(parent.header.number, parent.header.hash)
+
+
+NumberedEvent = CurveAdded | TokenCreated | Traded | Completed | Reopened | Graduated | Administered
+
+
+def numbered(events: Iterable[ChainEvent]) -> list[NumberedEvent]:
+    """Those that a launchpad numbered; a pair and a token do not number theirs."""
+    return [event for event in events if isinstance(event, NumberedEvent)]
+
+
+@dataclass(frozen=True, slots=True)
+class SeqFault:
+    """A launchpad's numbering does not go on: something before `found` is missing."""
+
+    emitter: bytes
+    expected: int
+    found: int
+
+    def __str__(self) -> str:
+        return f"Expected event {self.expected} of 0x{self.emitter.hex()}, was {self.found}"
 
 
 class EventSeqs:
@@ -155,21 +227,23 @@ class EventSeqs:
     def __init__(self, last: Mapping[bytes, int] | None = None) -> None:
         self._last = dict(last or {})
 
-    def fault(self, events: Iterable[ChainEvent]) -> str | None:
+    def fault(self, events: Iterable[ChainEvent]) -> SeqFault | None:
         """What is wrong with the numbering of these events, None if they follow."""
         expected = dict(self._last)
-        for event in events:
-            if isinstance(event, Transferred):
-                continue
+        for event in numbered(events):
             emitter, found = event.at.emitter, event.event_seq
             last = expected.get(emitter)
             if last is not None and found != last + 1:
-                return f"Expected event {last + 1} of 0x{emitter.hex()}, was {found}"
+                return SeqFault(emitter, last + 1, found)
             expected[emitter] = found
         return None
 
     def note(self, events: Iterable[ChainEvent]) -> None:
         """These events were accepted."""
-        for event in events:
-            if not isinstance(event, Transferred):
-                self._last[event.at.emitter] = event.event_seq
+        for event in numbered(events):
+            self._last[event.at.emitter] = event.event_seq
+
+    def unnote(self, events: Iterable[ChainEvent]) -> None:
+        """These events, the last ones accepted, were taken back."""
+        for event in reversed(numbered(events)):
+            self._last[event.at.emitter] = event.event_seq - 1

@@ -87,6 +87,9 @@ class Follow:
     group: str
     position: FeedPosition
     buckets: frozenset[int] | None
+    trail: tuple[FeedPosition, ...] = ()
+    """Earlier positions of the consumer, newest first: after a reorg that nobody saw, the
+    first of them that is the listener's too is where to begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +145,20 @@ class StatesAt:
 
 @dataclass(frozen=True, slots=True)
 class MarketStates:
-    """(token, phase, sold, raised, seq) of each market that existed at `block`."""
+    """(token, phase, sold, raised, seq, reserve_token, reserve_weth) of each market that
+    existed at `block`; the reserves are 0 before the graduation."""
 
     block: int
-    states: tuple[tuple[bytes, str, int, int, int], ...]
+    states: tuple[tuple[bytes, str, int, int, int, int, int], ...]
     halted: tuple[tuple[bytes, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Shard: serve this market no more, it was seen to differ from the contract."""
+
+    token: bytes
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,29 +2,36 @@
 
 `apply` takes a `FeedBatch` and gives the changes to publish. The cases, in order:
   1. the batch does not follow our position: nothing is applied, the position is answered;
-  2. Block: every market changes at once, then the position moves;
-  3. Reorg: values above the ancestor are popped, the position moves back;
+  2. Block: every market changes at once, then the position moves; what was preconfirmed for
+     it and is not in it is retracted;
+  3. Reorg: values above the ancestor are popped, what was shown of them is retracted, the
+     position moves back;
   4. Finalised: the marker moves;
-  5. Preconfirmed: kept above the tip until the seal.
+  5. Preconfirmed: folded on the tip until the seal, the position stays.
 A market whose events do not add up is halted and stays so; the others go on. One whose
 first events do not add up is `broken`: there is no value of it at all.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from engine.buckets import bucket_of
 from engine.errors import ConsistencyError
+from engine.limits import GONE_MAX
 from engine.market import Effect, Launched, Market
 from engine.messages import (
+    FINALISED,
+    PRECONFIRMED,
+    SEALED,
     AsOf,
     Block,
-    Completed,
     FeedBatch,
     FeedMessage,
     FeedPosition,
-    Finalised,
     MarketEvent,
+    PoolSwapped,
+    Preconfirmed,
     Reorg,
     TokenCreated,
     Traded,
@@ -35,14 +42,39 @@ NOWHERE = FeedPosition(-1, bytes(32))
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A trade or launch that was published, as far as taking it back needs it."""
+
+    token: bytes
+    type: str
+    user: bytes
+    tx_hash: bytes
+    position: int
+    log_index: int
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """One market changed by one block."""
+    """One market changed: what it is now, what came of sealed or preconfirmed events, and
+    what was shown and is not true any more. `market` None: its launch was taken back.
+    `as_of` is the market's, `events_as_of` that of the effects.
+    """
 
     token: bytes
     bucket: int
-    timeline: Timeline
+    market: Market | None
+    as_of: AsOf
+    events_as_of: AsOf
     effects: tuple[Effect, ...]
+    retracted: tuple[Shown, ...]
     received_ns: int
+
+
+@dataclass(slots=True)
+class _Gone:
+    changes: int
+    seq: int
 
 
 @dataclass(slots=True)
@@ -60,6 +92,10 @@ class Group:
     hashes: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
     dirty: set[int] = field(default_factory=set)
     _in_window: set[bytes] = field(default_factory=set)
+    _previewed: set[bytes] = field(default_factory=set)
+    _shown: OrderedDict[int, list[Shown]] = field(default_factory=OrderedDict)
+    _broken_at: dict[bytes, int] = field(default_factory=dict)
+    _gone: OrderedDict[bytes, _Gone] = field(default_factory=OrderedDict)
 
     @property
     def base(self) -> int:
@@ -89,27 +125,34 @@ class Group:
         """Put in a market from a snapshot taken at `block`."""
         self.timelines[market.token] = Timeline([(block, market)])
 
-    def replay(self, event: MarketEvent) -> None:
-        """Apply one recorded event during recovery; nothing is published for it."""
+    def replay(self, event: MarketEvent, *, cursor: int) -> None:
+        """Apply one recorded event of those up to `cursor`; nothing is published for it."""
         self._seal_market(event.token, event.at.block_number, [event])
+        if event.at.block_number > cursor - self.reorg_depth:
+            self._show(event.at.block_number, [event])
 
-    def recovered(self, position: FeedPosition) -> None:
-        """Recovery reached `position`; the window goes on from there."""
+    def recovered(self, position: FeedPosition, trail: Iterable[FeedPosition] = ()) -> None:
+        """Recovery reached `position`; `trail` has recorded blocks up to it, any order."""
         self.position = position
+        known = {one.number: one.hash for one in trail if one.number < position.number}
         if position.number >= 0:
-            self.hashes[position.number] = position.hash
+            known[position.number] = position.hash
+        self.hashes = OrderedDict(sorted(known.items()))
         self._trim()
 
-    def as_of(self, timeline: Timeline, bucket: int) -> AsOf:
+    def trail(self) -> tuple[FeedPosition, ...]:
+        """Blocks of the window that we stood on, newest first."""
+        return tuple(FeedPosition(n, h) for n, h in reversed(self.hashes.items()))
+
+    def as_of(self, timeline: Timeline, bucket: int, *, sealed: bool = False) -> AsOf:
         """The state that an answer about this market names."""
-        status = "finalised" if self.position.number <= self.finalised else "sealed"
-        return AsOf(
-            block_number=self.position.number,
-            block_hash=self.position.hash,
-            log_index=timeline.tip.log_index,
-            status=status,
-            version=(self.incarnations[bucket], timeline.changes),
-        )
+        version = (self.incarnations[bucket], timeline.changes)
+        if timeline.quoted is not None and not sealed:
+            newest = timeline.overlay[-1].at
+            return AsOf(newest.block_number, None, newest.log_index, PRECONFIRMED, version)
+        status = FINALISED if self.position.number <= self.finalised else SEALED
+        log_index = timeline.sealed.log_index if timeline.sealed else -1
+        return AsOf(self.position.number, self.position.hash, log_index, status, version)
 
     def drop(self, buckets: frozenset[int]) -> None:
         """Forget buckets that another shard owns now."""
@@ -118,6 +161,20 @@ class Group:
         gone = [token for token in self.timelines if bucket_of(token) in buckets]
         for token in gone:
             self._remove(token)
+        for token in [token for token in self.broken if bucket_of(token) in buckets]:
+            del self.broken[token], self._broken_at[token]
+
+    def halt(self, token: bytes, reason: str) -> bool:
+        """Serve this market no more; whether it was served."""
+        timeline = self.timelines.get(token)
+        if timeline is None or timeline.halted is not None:
+            return False
+        timeline.halted = reason
+        timeline.changes += 1
+        self.stopped.add(token)
+        return True
+
+    # ------------------------------------------------------------------- private
 
     def _owns(self, token: bytes) -> bool:
         return bucket_of(token) in self.incarnations
@@ -125,15 +182,24 @@ class Group:
     def _remove(self, token: bytes) -> None:
         del self.timelines[token]
         self._in_window.discard(token)
+        self._previewed.discard(token)
         self.stopped.discard(token)
+
+    def _new_timeline(self, token: bytes, confirmed: list[tuple[int, Market]]) -> Timeline:
+        # A token that was launched, voided and launched again goes on numbering.
+        before = self._gone.pop(token, _Gone(0, 0))
+        made = Timeline(confirmed, changes=before.changes + 1, seq=before.seq)
+        self.timelines[token] = made
+        return made
 
     def _apply_one(self, message: FeedMessage) -> list[Change]:
         if isinstance(message, Block):
             return self._apply_block(message)
+        if isinstance(message, Preconfirmed):
+            return self._preview(message)
         if isinstance(message, Reorg):
-            self._pop(message)
-        elif isinstance(message, Finalised):
-            self.finalised = max(self.finalised, message.number)
+            return self._pop(message)
+        self.finalised = max(self.finalised, message.number)
         return []
 
     def _apply_block(self, block: Block) -> list[Change]:
@@ -145,59 +211,164 @@ class Group:
             raise ConsistencyError(
                 "broken_chain", f"Expected a child of {self.position}, was {header}"
             )
-        by_token: dict[bytes, list[MarketEvent]] = {}
-        for event in block.events:
-            # A bucket that was given away may still be fed until the listener hears of it.
-            if isinstance(event, TokenCreated | Traded | Completed) and self._owns(event.token):
-                by_token.setdefault(event.token, []).append(event)
+        by_token = self._ours(block.events)
+        for token in self._previewed - by_token.keys():
+            by_token[token] = []
         self.position = FeedPosition(header.number, header.hash)
         self.hashes[header.number] = header.hash
-        changes = [
-            Change(token, bucket_of(token), self.timelines[token], effects, block.received_ns)
-            for token, events in by_token.items()
-            if (effects := self._seal_market(token, header.number, events))
-        ]
+        changes = []
+        for token, events in by_token.items():
+            effects, retracted = self._seal_market(token, header.number, events)
+            if effects or retracted:
+                self._show(header.number, events)
+                back = [one for event in retracted if (one := shown_of(event)) is not None]
+                made = self._change(
+                    token, effects=effects, retracted=back, received_ns=block.received_ns
+                )
+                changes.append(made)
         self._trim()
         return changes
 
+    def _ours(self, events: Iterable[object]) -> dict[bytes, list[MarketEvent]]:
+        by_token: dict[bytes, list[MarketEvent]] = {}
+        for event in events:
+            # A bucket that was given away may still be fed until the listener hears of it.
+            if isinstance(event, MarketEvent) and self._owns(event.token):
+                by_token.setdefault(event.token, []).append(event)
+        return by_token
+
+    def _change(
+        self,
+        token: bytes,
+        *,
+        effects: tuple[Effect, ...] = (),
+        retracted: Iterable[Shown] = (),
+        received_ns: int = 0,
+        sealed: bool = True,
+    ) -> Change:
+        bucket, timeline = bucket_of(token), self.timelines.get(token)
+        if timeline is None:
+            version = (self.incarnations[bucket], self._gone[token].changes)
+            nothing = AsOf(self.position.number, self.position.hash, -1, SEALED, version)
+            market, as_of, events_as_of = None, nothing, nothing
+        else:
+            market, as_of = timeline.current, self.as_of(timeline, bucket)
+            events_as_of = self.as_of(timeline, bucket, sealed=sealed)
+        return Change(
+            token, bucket, market, as_of, events_as_of, effects, tuple(retracted), received_ns
+        )
+
+    def next_seq(self, token: bytes) -> int:
+        """The number of the next message of this token's topic."""
+        counter = self.timelines.get(token) or self._gone[token]
+        counter.seq += 1
+        return counter.seq
+
     def _seal_market(
         self, token: bytes, block: int, events: list[MarketEvent]
-    ) -> tuple[Effect, ...]:
+    ) -> tuple[tuple[Effect, ...], tuple[MarketEvent, ...]]:
         if token in self.broken:
-            return ()
+            return (), ()
         timeline = self.timelines.get(token)
-        self.dirty.add(bucket_of(token))
+        if events:
+            self.dirty.add(bucket_of(token))
         try:
             if timeline is None:
                 market, effects = fold(None, events)
-                self.timelines[token] = Timeline([(block, market)], changes=1)
+                self._new_timeline(token, [(block, market)])
+                retracted: tuple[MarketEvent, ...] = ()
             elif timeline.halted:
-                return ()
+                return (), ()
             else:
-                effects = timeline.seal(block, events)
+                effects, retracted = timeline.seal(block, events)
         except ConsistencyError as error:
-            if timeline is None:
-                self.broken[token] = str(error)
-                return ()
-            timeline.halted = str(error)
-            timeline.changes += 1
-            self.stopped.add(token)
-            return ()
-        self._in_window.add(token)
-        return effects
+            self._stop(token, timeline, reason=str(error), block=block)
+            return (), ()
+        if events:
+            self._in_window.add(token)
+        self._settle_preview(token)
+        return effects, retracted
 
-    def _pop(self, reorg: Reorg) -> None:
+    def _stop(self, token: bytes, timeline: Timeline | None, *, reason: str, block: int) -> None:
+        if timeline is not None and timeline.confirmed:
+            self.halt(token, reason)
+            return
+        self.broken[token], self._broken_at[token] = reason, block
+        if timeline is not None:
+            self._forget(token)
+
+    def _settle_preview(self, token: bytes) -> None:
+        timeline = self.timelines[token]
+        if not timeline.confirmed and not timeline.overlay:
+            self._forget(token)
+        elif not timeline.overlay and not timeline.blind:
+            self._previewed.discard(token)
+
+    def _forget(self, token: bytes) -> None:
+        timeline = self.timelines[token]
+        self._gone[token] = _Gone(timeline.changes, timeline.seq)
+        while len(self._gone) > GONE_MAX:
+            self._gone.popitem(last=False)
+        self._remove(token)
+
+    def _preview(self, message: Preconfirmed) -> list[Change]:
+        if message.block_number <= self.position.number:
+            return []
+        changes = []
+        for token, events in self._ours(message.events).items():
+            timeline = self.timelines.get(token) or self._expected(token, events)
+            if timeline is None or token in self.broken:
+                continue
+            changed, effects = timeline.changes, timeline.preview(events)
+            self._previewed.add(token)
+            if timeline.changes != changed:
+                made = self._change(
+                    token, effects=effects, received_ns=message.received_ns, sealed=False
+                )
+                changes.append(made)
+        return changes
+
+    def _expected(self, token: bytes, events: list[MarketEvent]) -> Timeline | None:
+        # A market whose launch is only preconfirmed; without the launch there is nothing.
+        if not isinstance(events[0], TokenCreated) or token in self.broken:
+            return None
+        return self._new_timeline(token, [])
+
+    def _show(self, block: int, events: Iterable[MarketEvent]) -> None:
+        shown = [one for event in events if (one := shown_of(event)) is not None]
+        if shown:
+            self._shown.setdefault(block, []).extend(shown)
+
+    def _pop(self, reorg: Reorg) -> list[Change]:
         if reorg.ancestor_number < self.base:
             raise ConsistencyError(
                 "reorg_too_deep", f"Expected at least {self.base}, was {reorg.ancestor_number}"
             )
-        for token in list(self._in_window):
-            self.dirty.add(bucket_of(token))
-            if not self.timelines[token].pop_above(reorg.ancestor_number):
-                self._remove(token)
-        for number in [n for n in self.hashes if n > reorg.ancestor_number]:
+        ancestor = reorg.ancestor_number
+        shown: dict[bytes, list[Shown]] = {}
+        for number in [number for number in self._shown if number > ancestor]:
+            for one in self._shown.pop(number):
+                shown.setdefault(one.token, []).append(one)
+        for number in [number for number in self.hashes if number > ancestor]:
             del self.hashes[number]
-        self.position = FeedPosition(reorg.ancestor_number, reorg.ancestor_hash)
+        self.position = FeedPosition(ancestor, reorg.ancestor_hash)
+        touched = [t for t in self._in_window if self.timelines[t].tip.block > ancestor]
+        changes = []
+        for token in dict.fromkeys([*touched, *self._previewed]):
+            changes.append(self._popped(token, ancestor, shown.get(token, [])))
+        for token in [token for token, at in self._broken_at.items() if at > ancestor]:
+            del self.broken[token], self._broken_at[token]
+        return changes
+
+    def _popped(self, token: bytes, ancestor: int, shown: list[Shown]) -> Change:
+        self.dirty.add(bucket_of(token))
+        timeline = self.timelines[token]
+        voided = timeline.pop_above(ancestor)
+        shown += [one for event in voided if (one := shown_of(event)) is not None]
+        self._previewed.discard(token)
+        if not timeline.confirmed:
+            self._forget(token)
+        return self._change(token, retracted=shown)
 
     def _trim(self) -> None:
         base = self.base
@@ -208,6 +379,20 @@ class Group:
                 self._in_window.discard(token)
         while self.hashes and next(iter(self.hashes)) < base:
             self.hashes.popitem(last=False)
+        while self._shown and next(iter(self._shown)) <= base:
+            self._shown.popitem(last=False)
+
+
+def shown_of(event: MarketEvent) -> Shown | None:
+    """What a `transaction` message shows of an event; None for one without."""
+    at = event.at
+    if isinstance(event, TokenCreated):
+        kind, user = "CREATE", event.creator
+    elif isinstance(event, Traded | PoolSwapped):
+        kind, user = "BUY" if event.is_buy else "SELL", event.trader
+    else:
+        return None
+    return Shown(event.token, kind, user, at.tx_hash, at.position, at.log_index, at.block_number)
 
 
 def launches(effects: tuple[Effect, ...]) -> bool:

@@ -1,17 +1,31 @@
 """What a sealed block writes into history, as rows; pure, so that a replay writes the same."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from curves.curve import WAD
 from engine import candle
 from engine.buckets import bucket_of
-from engine.market import PHASE_CURVE, PHASE_GRADUATING, market_cap_wei, price_e18
+from engine.market import (
+    PHASE_CURVE,
+    PHASE_GRADUATED,
+    PHASE_GRADUATING,
+    PHASE_REOPENED,
+    market_cap_wei,
+    price_e18,
+)
 from engine.messages import (
+    VENUE_POOL,
     Block,
     ChainEvent,
     Completed,
     CurveNumbers,
+    Graduated,
+    MarketEvent,
+    PoolSwapped,
+    PoolSynced,
+    Reopened,
     TokenCreated,
     Traded,
     Transferred,
@@ -32,7 +46,9 @@ ZERO_ADDRESS = bytes(20)
 @dataclass(slots=True)
 class _Page:
     curves: dict[bytes, CurveNumbers]
-    closes: dict[bytes, int]
+    states: dict[bytes, MarketRow]
+    prices_before: dict[bytes, int] = field(default_factory=dict)
+    events: list[ChainEvent] = field(default_factory=list)
     users: dict[bytes, None] = field(default_factory=dict)
     tokens: list[TokenRow] = field(default_factory=list)
     markets: dict[bytes, MarketRow] = field(default_factory=dict)
@@ -41,32 +57,36 @@ class _Page:
     candles: dict[bytes, CandleRow] = field(default_factory=dict)
     outbox: list[OutboxRow] = field(default_factory=list)
 
+    def put(self, row: MarketRow) -> None:
+        self.states[row.token] = self.markets[row.token] = row
+
 
 def tokens_needed(block: Block) -> frozenset[bytes]:
-    """Tokens whose curve and last close `rows_of` wants: traded here, not created here."""
-    traded = {event.token for event in block.events if isinstance(event, Traded)}
+    """Tokens whose curve and last state `rows_of` wants: not created here."""
+    seen = {e.token for e in block.events if isinstance(e, MarketEvent)}
     created = {event.token for event in block.events if isinstance(event, TokenCreated)}
-    return frozenset(traded - created)
+    return frozenset(seen - created)
 
 
 def rows_of(
     block: Block,
     curves: Mapping[bytes, CurveNumbers],
-    closes: Mapping[bytes, int],
+    markets: Mapping[bytes, MarketRow],
     *,
     venues: frozenset[bytes],
 ) -> BlockRows:
-    """All rows of `block`. `venues` are the contracts (launchpads, pairs are learnt) whose
-    transfers are part of a trade and no `TRANSFER` of a user. Raises KeyError for a token
-    that is in neither `curves` nor the block.
+    """All rows of `block`. `markets` is the state before it. `venues` are the contracts
+    (launchpads, pairs are learnt) whose transfers are part of a trade and no `TRANSFER` of a
+    user. Raises KeyError for a token that is in neither `curves` nor the block.
     """
-    page = _Page(dict(curves), dict(closes))
-    pairs = {event.pair for event in block.events if isinstance(event, TokenCreated)}
+    page = _Page(dict(curves), dict(markets))
+    pairs = {event.pair for event in block.events if isinstance(event, TokenCreated | Graduated)}
     for event in block.events:
-        _write(page, event, venues | pairs)
+        if _write(page, event, venues | pairs):
+            page.events.append(event)
     return BlockRows(
         header=block.header,
-        events=tuple(e for e in block.events if not isinstance(e, Transferred)),
+        events=tuple(page.events),
         users=tuple(page.users),
         tokens=tuple(page.tokens),
         markets=tuple(page.markets.values()),
@@ -77,20 +97,29 @@ def rows_of(
     )
 
 
-def _write(page: _Page, event: ChainEvent, venues: frozenset[bytes]) -> None:
-    if isinstance(event, TokenCreated):
-        _write_created(page, event)
-    elif isinstance(event, Traded):
-        _write_traded(page, event)
-    elif isinstance(event, Completed):
-        _write_completed(page, event)
-    elif isinstance(event, Transferred):
+def _write(page: _Page, event: ChainEvent, venues: frozenset[bytes]) -> bool:
+    # Whether the event is kept: transfers have their own table, and what anyone does to a
+    # pair before the graduation says nothing.
+    if isinstance(event, Transferred):
         _write_transferred(page, event, venues)
+        return False
+    if isinstance(event, PoolSynced | PoolSwapped):
+        if page.states[event.token].phase != PHASE_GRADUATED:
+            return False
+        if isinstance(event, PoolSynced):
+            _write_synced(page, event)
+        else:
+            _write_swapped(page, event)
+        return True
+    writer = _WRITERS.get(type(event))
+    if writer is not None:
+        writer(page, event)
+    return True
 
 
 def _write_created(page: _Page, event: TokenCreated) -> None:
     price = price_e18(event.curve, 0, 0)
-    page.curves[event.token], page.closes[event.token] = event.curve, price
+    page.curves[event.token] = event.curve
     page.users[event.creator] = None
     page.tokens.append(
         TokenRow(
@@ -110,9 +139,8 @@ def _write_created(page: _Page, event: TokenCreated) -> None:
             initial_price_e18=price,
         )
     )
-    page.markets[event.token] = _market(
-        event.token, PHASE_CURVE, numbers=event.curve, state=(0, 0, event.seq)
-    )
+    cap = market_cap_wei(price)
+    page.put(MarketRow(event.token, PHASE_CURVE, 0, 0, event.seq, price, cap))
     page.transactions.append(
         TransactionRow(
             at=event.at,
@@ -133,16 +161,27 @@ def _write_created(page: _Page, event: TokenCreated) -> None:
 
 
 def _write_traded(page: _Page, event: Traded) -> None:
-    numbers = page.curves[event.token]
-    price = price_e18(numbers, event.sold, event.raised)
     page.users[event.trader] = page.users[event.recipient] = None
-    phase = PHASE_GRADUATING if event.sold == numbers.curve_supply else PHASE_CURVE
-    page.markets[event.token] = _market(
-        event.token,
-        phase,
-        numbers=numbers,
-        state=(event.sold, event.raised, event.seq),
-    )
+    before = page.states[event.token]
+    if event.venue == VENUE_POOL:
+        opens_at = page.prices_before.get(event.token, before.price_e18)
+        page.put(replace(before, seq=event.seq))
+    else:
+        opens_at = before.price_e18
+        numbers = page.curves[event.token]
+        phase = PHASE_GRADUATING if event.sold == numbers.curve_supply else before.phase
+        price = price_e18(numbers, event.sold, event.raised)
+        page.put(
+            replace(
+                before,
+                phase=phase,
+                sold=event.sold,
+                raised=event.raised,
+                seq=event.seq,
+                price_e18=price,
+                market_cap_wei=market_cap_wei(price),
+            )
+        )
     page.transactions.append(
         TransactionRow(
             at=event.at,
@@ -159,25 +198,81 @@ def _write_traded(page: _Page, event: Traded) -> None:
             tag=event.tag,
         )
     )
-    opened = page.candles.get(event.token) or candle.opened(
-        event.token, event.at.block_time, page.closes[event.token]
-    )
-    page.candles[event.token] = candle.traded(
-        opened, price=price, eth=event.curve_eth, tokens=event.tokens
-    )
-    page.closes[event.token] = price
+    _write_candle(page, event, opens_at, eth=event.curve_eth)
     page.outbox.append(_outbox("traded", event))
 
 
+def _write_candle(page: _Page, event: Traded | PoolSwapped, opens_at: int, *, eth: int) -> None:
+    opened = page.candles.get(event.token) or candle.opened(
+        event.token, event.at.block_time, opens_at
+    )
+    price = page.states[event.token].price_e18
+    page.candles[event.token] = candle.traded(opened, price=price, eth=eth, tokens=event.tokens)
+
+
 def _write_completed(page: _Page, event: Completed) -> None:
-    before = page.markets.get(event.token)
-    numbers = page.curves.get(event.token)
-    if numbers is not None and before is not None:
-        state = (event.sold, event.raised, event.seq)
-        page.markets[event.token] = _market(
-            event.token, PHASE_GRADUATING, numbers=numbers, state=state
-        )
+    # The whole state, so that it can be made again without the curve's trades.
+    price = price_e18(page.curves[event.token], event.sold, event.raised)
+    before = replace(
+        page.states[event.token],
+        sold=event.sold,
+        raised=event.raised,
+        price_e18=price,
+        market_cap_wei=market_cap_wei(price),
+    )
+    page.put(replace(before, phase=PHASE_GRADUATING, seq=event.seq))
     page.outbox.append(_outbox("completed", event))
+
+
+def _write_reopened(page: _Page, event: Reopened) -> None:
+    page.put(replace(page.states[event.token], phase=PHASE_REOPENED, seq=event.seq))
+    page.outbox.append(_outbox("reopened", event))
+
+
+def _write_graduated(page: _Page, event: Graduated) -> None:
+    before = replace(page.states[event.token], phase=PHASE_GRADUATED, seq=event.seq)
+    page.put(_with_reserves(before, event.reserve_token, event.reserve_weth))
+    page.outbox.append(_outbox("graduated", event))
+
+
+def _write_synced(page: _Page, event: PoolSynced) -> None:
+    before = page.states[event.token]
+    page.prices_before[event.token] = before.price_e18
+    page.put(_with_reserves(before, event.reserve_token, event.reserve_weth))
+
+
+def _write_swapped(page: _Page, event: PoolSwapped) -> None:
+    page.users[event.trader] = page.users[event.recipient] = None
+    page.transactions.append(
+        TransactionRow(
+            at=event.at,
+            token=event.token,
+            user=event.trader,
+            recipient=event.recipient,
+            type="BUY" if event.is_buy else "SELL",
+            eth_amount=event.eth,
+            token_amount=event.tokens,
+            price_e18=event.eth * WAD * WAD // event.tokens,
+            protocol_fee=0,
+            creator_fee=0,
+            venue=VENUE_POOL,
+            tag=bytes(32),
+        )
+    )
+    before = page.prices_before.get(event.token, page.states[event.token].price_e18)
+    _write_candle(page, event, before, eth=event.eth)
+    page.outbox.append(_outbox("swapped", event))
+
+
+def _with_reserves(row: MarketRow, token: int, weth: int) -> MarketRow:
+    price = weth * WAD * WAD // token
+    return replace(
+        row,
+        price_e18=price,
+        market_cap_wei=market_cap_wei(price),
+        reserve_token=token,
+        reserve_weth=weth,
+    )
 
 
 def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]) -> None:
@@ -208,15 +303,7 @@ def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]
     )
 
 
-def _market(
-    token: bytes, phase: str, *, numbers: CurveNumbers, state: tuple[int, int, int]
-) -> MarketRow:
-    sold, raised, seq = state
-    price = price_e18(numbers, sold, raised)
-    return MarketRow(token, phase, sold, raised, seq, price, market_cap_wei(price))
-
-
-def _outbox(topic: str, event: TokenCreated | Traded | Completed) -> OutboxRow:
+def _outbox(topic: str, event: MarketEvent) -> OutboxRow:
     at = event.at
     return OutboxRow(
         key=f"{at.chain_id}:{at.tx_hash.hex()}:{at.position}:{topic}",
@@ -224,3 +311,12 @@ def _outbox(topic: str, event: TokenCreated | Traded | Completed) -> OutboxRow:
         token=event.token,
         payload={"tx": at.tx_hash.hex(), "position": at.position, "block": at.block_number},
     )
+
+
+_WRITERS: dict[type, Callable[[_Page, Any], None]] = {
+    TokenCreated: _write_created,
+    Traded: _write_traded,
+    Completed: _write_completed,
+    Reopened: _write_reopened,
+    Graduated: _write_graduated,
+}

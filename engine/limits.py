@@ -77,3 +77,12 @@ RATE_KEYS_MAX = 50_000
 
 PAGE_MAX = 1_000_000
 """Page numbers end here; what lies behind it is empty anyway (LIST_COUNT_MAX)."""
+
+GONE_MAX = 10_000
+"""Tokens of voided launches whose numbering a shard remembers, should they be launched again."""
+
+OPEN_EVENTS_MAX = 20_000
+"""Preconfirmed events held above the tip: some blocks full of trades."""
+
+TRAIL_MAX = 1_024
+"""Earlier positions a consumer names when it follows: one for each block of the window."""

@@ -8,19 +8,26 @@ served equals the contract, or is not served.
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from curves import trade
+from curves import pool_trade, trade
 from curves.constant_product import ConstantProduct
 from curves.curve import TOTAL_SUPPLY, WAD, Curve, CurveError, Quote
 from curves.fees import FeeRates, FeeSchedule
 from curves.linear import Linear
+from curves.uniswap_v2 import Pool
 from engine.errors import ConsistencyError
 from engine.messages import (
     FAMILY_CONSTANT_PRODUCT,
     FAMILY_LINEAR,
+    VENUE_POOL,
     Completed,
     CurveNumbers,
     FeeNumbers,
+    Graduated,
     MarketEvent,
+    PoolEvent,
+    PoolSwapped,
+    PoolSynced,
+    Reopened,
     TokenCreated,
     Traded,
 )
@@ -28,18 +35,24 @@ from engine.messages import (
 PHASE_CURVE = "curve"
 PHASE_GRADUATING = "graduating"
 PHASE_GRADUATED = "graduated"
+PHASE_REOPENED = "reopened"
+"""Graduation did not come in seven days: the curve buys back and sells no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """`seq` counts the token's events (the launch is 1); `block` and `log_index` are those
-    of the last one. `launch_tx` is kept until the second event: a buy in that transaction
-    may be the first buy, which is exempt from the launch fee.
+    """`seq` counts the launchpad's events about the token (the launch is 1); `block` and
+    `log_index` are those of the last event of any kind. `launch_tx` is kept until the second
+    event: a buy in that transaction may be the first buy, which is exempt from the launch
+    fee. `sold` and `raised` are the curve's, and stay as they were when it graduated.
+    `pool` is the pair's reserves since then, and `pool_before` those before its last `Sync`:
+    a trade's own `Sync` stands before its `Trade`.
     """
 
     token: bytes
     creator: bytes
     pair: bytes
+    launchpad: bytes
     numbers: CurveNumbers
     fees: FeeNumbers
     launch_block: int
@@ -50,6 +63,8 @@ class Market:
     block: int
     log_index: int
     launch_tx: bytes | None
+    pool: Pool | None = None
+    pool_before: Pool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +76,40 @@ class Launched:
 
 @dataclass(frozen=True, slots=True)
 class PriceMoved:
-    """Effect: a trade changed the market."""
+    """Effect: a trade, by us or by a foreign swap."""
 
-    event: Traded
+    event: Traded | PoolSwapped
 
 
 @dataclass(frozen=True, slots=True)
 class SoldOut:
-    """Effect: the curve is complete, the market is graduating."""
+    """Effect: the curve is complete, the market is `graduating`."""
 
     event: Completed
 
 
-Effect = Launched | PriceMoved | SoldOut
+@dataclass(frozen=True, slots=True)
+class PoolOpened:
+    """Effect: the market is `graduated`."""
+
+    event: Graduated
+
+
+@dataclass(frozen=True, slots=True)
+class SalesResumed:
+    """Effect: the market is `reopened`."""
+
+    event: Reopened
+
+
+@dataclass(frozen=True, slots=True)
+class ReservesMoved:
+    """Effect: the pair's reserves changed; a trade may follow, or it was liquidity."""
+
+    event: PoolSynced
+
+
+Effect = Launched | PriceMoved | SoldOut | PoolOpened | SalesResumed | ReservesMoved
 
 
 @lru_cache(maxsize=1024)
@@ -99,18 +135,37 @@ def apply(market: Market | None, event: MarketEvent) -> tuple[Market, tuple[Effe
     """The market after `event`, and what came of it. Raises ConsistencyError.
 
     An event at or below the market's `seq` has been applied before: no change, no effect.
+    Events of the pair have no `seq`; theirs is the order of the chain.
     """
     if isinstance(event, TokenCreated):
         return (market, ()) if market else (_launched(event), (Launched(event),))
     if market is None:
-        raise ConsistencyError("unknown_market", f"Expected a launch before seq {event.seq}")
+        raise ConsistencyError("unknown_market", f"Expected a launch before {event}")
+    if isinstance(event, PoolSynced | PoolSwapped):
+        return _pool_moved(market, event)
     if event.seq <= market.seq:
         return market, ()
     if event.seq != market.seq + 1:
         raise ConsistencyError("seq_gap", f"Expected seq {market.seq + 1}, was {event.seq}")
-    if isinstance(event, Traded):
-        return _traded(market, event), (PriceMoved(event),)
-    return _completed(market, event), (SoldOut(event),)
+    return _numbered(market, event)
+
+
+def spot_fraction(market: Market) -> tuple[int, int]:
+    """Spot price in wei per token-wei as (numerator, denominator), of the pool or the curve."""
+    if market.pool is not None:
+        return market.pool.price_fraction()
+    return curve_of(market.numbers).price_fraction(market.sold, market.raised)
+
+
+def spot_e18(market: Market) -> int:
+    """Spot price: floor(wei per whole token * 1e18)."""
+    above, below = spot_fraction(market)
+    return above * WAD * WAD // below
+
+
+def pool_rates(fees: FeeNumbers) -> FeeRates:
+    """What the launchpad takes of a trade on the pool."""
+    return FeeRates(fees.pool_protocol_bps, fees.pool_creator_bps, 0)
 
 
 def price_e18(numbers: CurveNumbers, sold: int, raised: int) -> int:
@@ -131,6 +186,7 @@ def _launched(event: TokenCreated) -> Market:
         token=event.token,
         creator=event.creator,
         pair=event.pair,
+        launchpad=event.at.emitter,
         numbers=_shared(event.curve),
         fees=_shared_fees(event.fees),
         launch_block=event.at.block_number,
@@ -144,8 +200,23 @@ def _launched(event: TokenCreated) -> Market:
     )
 
 
+def _numbered(
+    market: Market, event: Traded | Completed | Graduated | Reopened
+) -> tuple[Market, tuple[Effect, ...]]:
+    if isinstance(event, Traded):
+        return _traded(market, event), (PriceMoved(event),)
+    if isinstance(event, Completed):
+        return _completed(market, event), (SoldOut(event),)
+    if isinstance(event, Graduated):
+        return _graduated(market, event), (PoolOpened(event),)
+    return _reopened(market, event), (SalesResumed(event),)
+
+
 def _traded(market: Market, event: Traded) -> Market:
-    if market.phase != PHASE_CURVE:
+    if event.venue == VENUE_POOL:
+        return _traded_on_pool(market, event)
+    open_ = market.phase == PHASE_CURVE or (market.phase == PHASE_REOPENED and not event.is_buy)
+    if not open_:
         raise ConsistencyError("phase", f"Expected an open curve, was {market.phase}")
     rates = schedule_of(market.fees, market.launch_block).at(event.at.block_number)
     candidates = [rates]
@@ -159,7 +230,7 @@ def _traded(market: Market, event: Traded) -> Market:
     done = event.sold == market.numbers.curve_supply
     return replace(
         market,
-        phase=PHASE_GRADUATING if done else PHASE_CURVE,
+        phase=PHASE_GRADUATING if done else market.phase,
         sold=event.sold,
         raised=event.raised,
         seq=event.seq,
@@ -167,6 +238,60 @@ def _traded(market: Market, event: Traded) -> Market:
         log_index=event.at.log_index,
         launch_tx=None,
     )
+
+
+def _traded_on_pool(market: Market, event: Traded) -> Market:
+    # The amounts follow from the reserves before its own `Sync`, which has been applied.
+    if market.phase != PHASE_GRADUATED or market.pool_before is None or market.pool is None:
+        raise ConsistencyError("phase", f"Expected a pool, was {market.phase}")
+    expected = _expected_on_pool(market.pool_before, event, pool_rates(market.fees))
+    after = (market.pool.reserve_token, market.pool.reserve_weth)
+    if not _agrees(expected, event, reserves=False) or after != (event.sold, event.raised):
+        raise ConsistencyError("arithmetic", f"Expected {expected} and {after}, was {event}")
+    return _at(market, event.at.block_number, event.at.log_index, seq=event.seq)
+
+
+def _pool_moved(market: Market, event: PoolEvent) -> tuple[Market, tuple[Effect, ...]]:
+    place = (event.at.block_number, event.at.log_index)
+    if market.phase != PHASE_GRADUATED or place <= (market.block, market.log_index):
+        return market, ()
+    if isinstance(event, PoolSwapped):
+        return _at(market, *place, seq=market.seq), (PriceMoved(event),)
+    moved = replace(
+        market,
+        pool=Pool(event.reserve_token, event.reserve_weth),
+        pool_before=market.pool,
+        block=place[0],
+        log_index=place[1],
+    )
+    return moved, (ReservesMoved(event),)
+
+
+def _graduated(market: Market, event: Graduated) -> Market:
+    numbers = market.numbers
+    above, below = curve_of(numbers).price_fraction(market.sold, market.raised)
+    to_pool = market.raised * below // above
+    seen = (market.phase in (PHASE_GRADUATING, PHASE_REOPENED), market.sold, event.reserve_token)
+    expected = (True, numbers.curve_supply, to_pool)
+    amounts = (event.eth_to_pool, event.tokens_to_pool, event.burned)
+    if seen != expected or amounts != (market.raised, to_pool, numbers.pool_supply - to_pool):
+        raise ConsistencyError("arithmetic", f"Expected {expected} {to_pool}, was {seen} {event}")
+    if event.reserve_weth != market.raised + event.donated_weth:
+        raise ConsistencyError("arithmetic", f"Expected {market.raised} and gifts, was {event}")
+    pool = Pool(event.reserve_token, event.reserve_weth)
+    graduated = _at(market, event.at.block_number, event.at.log_index, seq=event.seq)
+    return replace(graduated, phase=PHASE_GRADUATED, pool=pool, pool_before=pool)
+
+
+def _reopened(market: Market, event: Reopened) -> Market:
+    if market.phase != PHASE_GRADUATING:
+        raise ConsistencyError("phase", f"Expected a complete curve, was {market.phase}")
+    reopened = _at(market, event.at.block_number, event.at.log_index, seq=event.seq)
+    return replace(reopened, phase=PHASE_REOPENED)
+
+
+def _at(market: Market, block: int, log_index: int, *, seq: int) -> Market:
+    return replace(market, seq=seq, block=block, log_index=log_index)
 
 
 def _completed(market: Market, event: Completed) -> Market:
@@ -191,31 +316,33 @@ def _expected(market: Market, event: Traded, rates: FeeRates) -> Quote | CurveEr
         return error
 
 
-def _agrees(quote: Quote | CurveError, event: Traded) -> bool:
+def _expected_on_pool(pool: Pool, event: Traded, rates: FeeRates) -> Quote | CurveError:
+    amount = event.requested
+    try:
+        if event.is_buy and event.exact_out:
+            return pool_trade.buy_exact_out(pool, rates=rates, tokens=amount)
+        if event.is_buy:
+            return pool_trade.buy_exact_in(pool, rates=rates, value=amount)
+        if event.exact_out:
+            return pool_trade.sell_exact_out(pool, rates=rates, eth=amount)
+        return pool_trade.sell_exact_in(pool, rates=rates, tokens=amount)
+    except CurveError as error:
+        return error
+
+
+def _agrees(quote: Quote | CurveError, event: Traded, *, reserves: bool = True) -> bool:
     if isinstance(quote, CurveError):
         return False
     # What an exact-out buy gets back depends on the value sent, which is not in its quote.
     refund = event.refund if event.is_buy and event.exact_out else quote.refund
-    return (
-        quote.tokens,
-        quote.curve_eth,
-        quote.protocol_fee,
-        quote.creator_fee,
-        quote.launch_fee,
-        refund,
-        quote.sold,
-        quote.raised,
-        quote.clipped,
-    ) == (
-        event.tokens,
-        event.curve_eth,
-        event.protocol_fee,
-        event.creator_fee,
-        event.launch_fee,
-        event.refund,
-        event.sold,
-        event.raised,
-        event.clipped,
+    amounts = (quote.tokens, quote.curve_eth, refund, quote.clipped)
+    fees = (quote.protocol_fee, quote.creator_fee, quote.launch_fee)
+    # On the pool others' gifts may have joined the reserves, which `Sync` tells.
+    after = (quote.sold, quote.raised) if reserves else (event.sold, event.raised)
+    return (amounts, fees, after) == (
+        (event.tokens, event.curve_eth, event.refund, event.clipped),
+        (event.protocol_fee, event.creator_fee, event.launch_fee),
+        (event.sold, event.raised),
     )
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 VENUE_CURVE = 0
 VENUE_POOL = 1
 
+PRECONFIRMED = "preconfirmed"
+SEALED = "sealed"
+FINALISED = "finalised"
+
 FAMILY_CONSTANT_PRODUCT = 0
 FAMILY_LINEAR = 1
 
@@ -101,7 +105,8 @@ class TokenCreated:
 
 @dataclass(frozen=True, slots=True)
 class Traded:
-    """One buy or sell; `sold` and `raised` are the market's state after it."""
+    """One buy or sell; `sold` and `raised` are the market's state after it: on the curve
+    what it sold and raised, on the pool (`venue`) the pair's token and WETH reserves."""
 
     at: EventHeader
     event_seq: int
@@ -144,6 +149,65 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
+class Reopened:
+    """Graduation did not come in time: sells of the curve resume, buys do not."""
+
+    at: EventHeader
+    event_seq: int
+    seq: int
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Graduated:
+    """The pair holds the liquidity now; `reserve_token` and `reserve_weth` are its reserves.
+
+    `donated_weth` is what the pair's reserves held before: it raises the opening price.
+    """
+
+    at: EventHeader
+    event_seq: int
+    seq: int
+    token: bytes
+    pair: bytes
+    eth_to_pool: int
+    tokens_to_pool: int
+    burned: int
+    liquidity: int
+    donated_weth: int
+    reserve_token: int
+    reserve_weth: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSynced:
+    """The pair's `Sync`: its reserves after whatever came. Anyone can cause one, also before
+    the graduation, where it says nothing about the market."""
+
+    at: EventHeader
+    token: bytes
+    reserve_token: int
+    reserve_weth: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSwapped:
+    """A swap on the pair that did not come from the launchpad, which says `Trade` of its own.
+
+    `trader` is who gave the tokens (sell) or got them (buy); `eth` is WETH into the pair
+    (buy) or out of it (sell). Its `PoolSynced` stands before it.
+    """
+
+    at: EventHeader
+    token: bytes
+    trader: bytes
+    recipient: bytes
+    is_buy: bool
+    tokens: int
+    eth: int
+
+
+@dataclass(frozen=True, slots=True)
 class Administered:
     """Claims of fees and changes of parameters or roles; `name` is the Solidity event's."""
 
@@ -164,8 +228,9 @@ class Transferred:
     amount: int
 
 
-MarketEvent = TokenCreated | Traded | Completed
-ChainEvent = CurveAdded | TokenCreated | Traded | Completed | Administered | Transferred
+PoolEvent = PoolSynced | PoolSwapped
+MarketEvent = TokenCreated | Traded | Completed | Reopened | Graduated | PoolSynced | PoolSwapped
+ChainEvent = CurveAdded | MarketEvent | Administered | Transferred
 
 
 # ------------------------------------------------------------------------------- feed
@@ -184,11 +249,12 @@ class BlockHeader:
 
 @dataclass(frozen=True, slots=True)
 class Preconfirmed:
-    """Events of the open block, in order, before it is sealed."""
+    """Market events of the open block, in order, before it is sealed."""
 
     chain_id: int
     block_number: int
-    events: tuple[ChainEvent, ...]
+    events: tuple[MarketEvent, ...]
+    received_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +301,8 @@ class FeedPosition:
 
 @dataclass(frozen=True, slots=True)
 class FeedBatch:
-    """Messages that follow `after`, in order. `head` is the listener's tip.
+    """Messages that follow `after`, in order. `head` is the listener's tip, sealed there at
+    `head_at_ns` of the wall clock (0: just now).
 
     A consumer at another position applies nothing and answers with its own; the listener
     goes on from there. So a batch may be sent twice, late or to a successor.
@@ -245,6 +312,7 @@ class FeedBatch:
     after: FeedPosition
     messages: tuple[FeedMessage, ...]
     head: int
+    head_at_ns: int = 0
 
 
 # ---------------------------------------------------------------- quotes and views
@@ -271,8 +339,9 @@ class AsOf:
     """The state an answer is about. `status`: preconfirmed, sealed or finalised.
 
     `version` is (incarnation of the bucket, count of visible changes), compared in order.
-    `block_number` is the shard's head, on which the market stands; `log_index` is that of
-    the market's last event (-1 before any).
+    `block_number` is the shard's head, on which the market stands, or the open block of the
+    last preconfirmed event, then without a hash; `log_index` is that of the market's last
+    event (-1 before any).
     """
 
     block_number: int
@@ -312,6 +381,7 @@ class QuoteReply:
     phase: str
     as_of: AsOf
     bucket: int
+    launchpad: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +396,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class MarketView:
-    """A market for lists and pages. `market_cap_wei` is spot times the total supply."""
+    """A market for lists and pages. `market_cap_wei` is spot times the total supply; the
+    reserves are the pair's, 0 before the graduation."""
 
     token: bytes
     phase: str
@@ -342,6 +413,9 @@ class MarketView:
     creator: bytes = b""
     fees: FeeNumbers | None = None
     launch_block: int = 0
+    launchpad: bytes = b""
+    reserve_token: int = 0
+    reserve_weth: int = 0
 
 
 # ------------------------------------------------------------------------------ ticks

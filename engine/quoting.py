@@ -4,31 +4,34 @@ The launch fee never rises, so that after `exact_until_block` amounts out are a 
 amounts in a ceiling.
 """
 
-from curves import trade
-from curves.curve import WAD, Curve, CurveError, MarketNotOpen, Quote
+from curves import pool_trade, trade
+from curves.curve import WAD, CurveError, MarketNotOpen, Quote
 from curves.fees import BPS, FeeRates
+from curves.uniswap_v2 import Pool
 from engine.market import (
     PHASE_CURVE,
+    PHASE_REOPENED,
     Market,
     curve_of,
     market_cap_wei,
-    price_e18,
+    pool_rates,
     schedule_of,
+    spot_e18,
+    spot_fraction,
 )
-from engine.messages import AsOf, MarketView, QuoteReply, QuoteRequest, Refusal
+from engine.messages import PRECONFIRMED, AsOf, MarketView, QuoteReply, QuoteRequest, Refusal
 
 
 def answer(
     market: Market, request: QuoteRequest, *, as_of: AsOf, bucket: int
 ) -> QuoteReply | Refusal:
     """The quote, or a refusal with the code of the contract's error."""
-    for_block = as_of.block_number + 1 if request.for_block is None else request.for_block
+    for_block = _open_block(as_of) if request.for_block is None else request.for_block
     schedule = schedule_of(market.fees, market.launch_block)
     try:
         quote = quote_on(market, request, rates=schedule.at(for_block))
     except CurveError as error:
         return Refusal(error.code, str(error), bucket, as_of.version[0])
-    curve = curve_of(market.numbers)
     amount_in, amount_out = _in_and_out(quote)
     return QuoteReply(
         token=market.token,
@@ -44,22 +47,28 @@ def answer(
         launch_fee=quote.launch_fee,
         refund=quote.refund,
         clipped=quote.clipped,
-        spot_price_e18=price_e18(market.numbers, market.sold, market.raised),
+        spot_price_e18=spot_e18(market),
         execution_price_e18=quote.eth * WAD * WAD // quote.tokens,
-        price_impact_bps=_impact_bps(curve, market, quote),
+        price_impact_bps=_impact_bps(market, quote),
         bound=bound(amount_in, amount_out, request),
         for_block=for_block,
-        exact_until_block=schedule.exact_until(for_block),
+        exact_until_block=None if market.pool else schedule.exact_until(for_block),
         phase=market.phase,
         as_of=as_of,
         bucket=bucket,
+        launchpad=market.launchpad,
     )
 
 
 def quote_on(market: Market, request: QuoteRequest, *, rates: FeeRates) -> Quote:
-    """The bare trade of `request` at `rates`. Raises CurveError."""
-    if market.phase != PHASE_CURVE:
-        raise MarketNotOpen(f"Expected an open curve, was {market.phase}")
+    """The bare trade of `request`, on the curve at `rates`, on the pool at its own. Raises
+    CurveError.
+    """
+    if market.pool is not None:
+        return _on_pool(market.pool, request, rates=pool_rates(market.fees))
+    open_ = market.phase == PHASE_CURVE or (market.phase == PHASE_REOPENED and not request.is_buy)
+    if not open_:
+        raise MarketNotOpen(f"Expected an open market, was {market.phase}")
     curve, sold, raised = curve_of(market.numbers), market.sold, market.raised
     if request.is_buy and request.exact_out:
         return trade.buy_exact_out(curve, sold, raised, rates=rates, tokens=request.amount)
@@ -79,7 +88,7 @@ def bound(amount_in: int, amount_out: int, request: QuoteRequest) -> int:
 
 def view(market: Market, *, as_of: AsOf, bucket: int) -> MarketView:
     """The market as lists and pages show it."""
-    price = price_e18(market.numbers, market.sold, market.raised)
+    price = spot_e18(market)
     return MarketView(
         token=market.token,
         phase=market.phase,
@@ -95,6 +104,9 @@ def view(market: Market, *, as_of: AsOf, bucket: int) -> MarketView:
         creator=market.creator,
         fees=market.fees,
         launch_block=market.launch_block,
+        launchpad=market.launchpad,
+        reserve_token=market.pool.reserve_token if market.pool else 0,
+        reserve_weth=market.pool.reserve_weth if market.pool else 0,
     )
 
 
@@ -110,9 +122,24 @@ def _in_and_out(quote: Quote) -> tuple[int, int]:
     return (quote.eth if quote.exact_out else quote.requested), quote.tokens
 
 
-def _impact_bps(curve: Curve, market: Market, quote: Quote) -> int:
+def _on_pool(pool: Pool, request: QuoteRequest, *, rates: FeeRates) -> Quote:
+    if request.is_buy and request.exact_out:
+        return pool_trade.buy_exact_out(pool, rates=rates, tokens=request.amount)
+    if request.is_buy:
+        return pool_trade.buy_exact_in(pool, rates=rates, value=request.amount)
+    if request.exact_out:
+        return pool_trade.sell_exact_out(pool, rates=rates, eth=request.amount)
+    return pool_trade.sell_exact_in(pool, rates=rates, tokens=request.amount)
+
+
+def _open_block(as_of: AsOf) -> int:
+    # A preconfirmed state stands inside the open block, a sealed one below it.
+    return as_of.block_number + (as_of.status != PRECONFIRMED)
+
+
+def _impact_bps(market: Market, quote: Quote) -> int:
     # Against the spot price before the trade and without fees, as the field shows it.
-    above, below = curve.price_fraction(market.sold, market.raised)
+    above, below = spot_fraction(market)
     at_spot = quote.tokens * above
     paid = quote.curve_eth * below
     return abs(paid - at_spot) * BPS // at_spot

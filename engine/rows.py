@@ -40,6 +40,8 @@ class MarketRow:
     seq: int
     price_e18: int
     market_cap_wei: int
+    reserve_token: int = 0
+    reserve_weth: int = 0
 
 
 @dataclass(frozen=True, slots=True)

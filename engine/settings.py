@@ -3,7 +3,7 @@
 Fields that hold a secret, or a URL that may, are kept out of `repr`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,13 @@ class ChainSettings:
     finality_mode: str = "tag"
     finality_depth: int = 64
     reorg_depth_max: int = 1024
-    rpc_timeout_s: float = 5.0
+    head_age_max_s: float = 0.0
+    """A head whose timestamp is older is no fresh one; 0: not looked at (a local chain)."""
+    rpc_timeout_s: float = 2.0
     explorer_url: str = ""
     faucet_url: str = ""
+    rpc_url_2: str = field(default="", repr=False)
+    ws_url_2: str = field(default="", repr=False)
 
     @property
     def first_block(self) -> int:
@@ -95,6 +99,16 @@ class GatewaySettings:
     request_timeout_s: float = 15.0
 
 
+KEY_HOLDERS = frozenset({"supervisor", "keeper"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeeperSettings:
+    """Who pays for the system's own transactions; empty: nobody."""
+
+    private_key: str = field(default="", repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """`console` for humans, `json` else; with `directory` also `error.log`, `combined.log`."""
@@ -116,3 +130,10 @@ class Settings:
     actors: ActorSettings
     gateway: GatewaySettings
     logs: LogSettings
+    keeper: KeeperSettings = KeeperSettings()
+
+    def seen_by(self, role: str) -> "Settings":
+        """Without keys that are not this role's; the supervisor hands all of them on."""
+        if role in KEY_HOLDERS:
+            return self
+        return replace(self, keeper=KeeperSettings())

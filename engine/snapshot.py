@@ -7,7 +7,7 @@ from engine.buckets import bucket_of
 from engine.group import Group
 from engine.market import Market
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def markets_at(group: Group, block: int) -> dict[int, list[Market]]:
@@ -19,6 +19,12 @@ def markets_at(group: Group, block: int) -> dict[int, list[Market]]:
         if bucket in pages and market is not None:
             pages[bucket].append(market)
     return pages
+
+
+def state_row(market: Market) -> tuple[bytes, str, int, int, int, int, int]:
+    """A row of `control.MarketStates`: what the contract can be asked for."""
+    pool = (market.pool.reserve_token, market.pool.reserve_weth) if market.pool else (0, 0)
+    return (market.token, market.phase, market.sold, market.raised, market.seq, *pool)
 
 
 def to_bytes(markets: list[Market]) -> bytes:

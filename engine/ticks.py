@@ -1,10 +1,10 @@
 """What is published after a change: JSON-ready data of the realtime events."""
 
 from engine import text
-from engine.market import Effect, Launched, PriceMoved, market_cap_wei, price_e18
-from engine.messages import AsOf, TokenCreated, Traded
+from engine.group import Shown
+from engine.market import Effect, Launched, Market, PriceMoved, market_cap_wei, spot_e18
+from engine.messages import AsOf, PoolSwapped, TokenCreated, Traded
 from engine.quoting import progress_bps
-from engine.timeline import Timeline
 
 
 def as_of_data(as_of: AsOf) -> dict[str, object]:
@@ -18,10 +18,10 @@ def as_of_data(as_of: AsOf) -> dict[str, object]:
     }
 
 
-def price_data(timeline: Timeline, as_of: AsOf, received_ns: int) -> dict[str, object]:
-    """Event `price`: the market after the block. `receivedNs` is the listener's clock."""
-    market = timeline.current
-    price = price_e18(market.numbers, market.sold, market.raised)
+def price_data(market: Market, as_of: AsOf, received_ns: int) -> dict[str, object]:
+    """Event `price`: the market after the block, or in the open one. `receivedNs` is the
+    listener's clock."""
+    price = spot_e18(market)
     return {
         "tokenAddress": text.address(market.token),
         "price": text.price(price),
@@ -35,7 +35,7 @@ def price_data(timeline: Timeline, as_of: AsOf, received_ns: int) -> dict[str, o
     }
 
 
-def transaction_data(event: Traded | TokenCreated, as_of: AsOf) -> dict[str, object]:
+def transaction_data(event: Traded | TokenCreated | PoolSwapped, as_of: AsOf) -> dict[str, object]:
     """Event `transaction`: a launch or a trade."""
     at = event.at
     data: dict[str, object] = {
@@ -62,6 +62,20 @@ def transaction_data(event: Traded | TokenCreated, as_of: AsOf) -> dict[str, obj
     }
 
 
-def event_of(effect: Effect) -> Traded | TokenCreated | None:
-    """The launch or trade behind an effect; None for the end of a curve."""
+def retracted_data(shown: Shown, as_of: AsOf) -> dict[str, object]:
+    """Event `retracted`: a transaction that was published and is not on the chain."""
+    return {
+        "txHash": text.hex_of(shown.tx_hash),
+        "position": shown.position,
+        "blockNumber": shown.block_number,
+        "logIndex": shown.log_index,
+        "tokenAddress": text.address(shown.token),
+        "type": shown.type,
+        "userAddress": text.address(shown.user),
+        "asOf": as_of_data(as_of),
+    }
+
+
+def event_of(effect: Effect) -> Traded | TokenCreated | PoolSwapped | None:
+    """The launch or trade behind an effect; None for the others."""
     return effect.event if isinstance(effect, Launched | PriceMoved) else None

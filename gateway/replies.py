@@ -17,7 +17,7 @@ Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]{0,35}[1-9])?$")]
 AddressText = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$")]
 HashText = Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]
 HexText = Annotated[str, Field(pattern="^0x[0-9a-f]*$")]
-Phase = Literal["curve", "graduating", "graduated"]
+Phase = Literal["curve", "graduating", "graduated", "reopened"]
 
 
 class ErrorBody(Strict):

@@ -29,7 +29,8 @@ MINED_WAIT_S = 3.0
 
 PENDING, CONFIRMED, FAILED = "PENDING", "CONFIRMED", "FAILED"
 
-# The seed's transaction type of each action; a fee claim is none of them and gets no row.
+# The seed's transaction type of each action; a fee claim or a graduation is none of them and
+# gets no row.
 _TYPES = {
     "create": "CREATE",
     "buy": "BUY",
@@ -44,6 +45,8 @@ _WORDS = {
     "buyExactOut": 6,
     "sell": 6,
     "sellExactOut": 6,
+    "graduate": 1,
+    "reopen": 1,
     "claimProtocolFees": 1,
     "claimCreatorFees": 1,
 }
@@ -108,6 +111,9 @@ class Submission:
     async def _intent(self, transaction: RawTransaction) -> Intent:
         type_ = _TYPES.get(transaction.action or "")
         if transaction.action == "create":
+            if transaction.to != self._chain.launchpad.address:
+                # An older launchpad clones another implementation: its receipt names the token.
+                return Intent(type_, None, _bounded(transaction.value), None)
             # params is a tuple behind one offset word: name, symbol, metadataHash, salt, …
             salt = _word_bytes(transaction.data, 4)
             token = await self._launches.address(transaction.sender, salt)

@@ -65,9 +65,19 @@ def trade_call(reply: QuoteReply, *, sender: bytes, deadline: int) -> tuple[str,
 
 
 async def transaction(
-    node: Node, chain: ChainSettings, *, action: str, sender: bytes, data: bytes, value: int
+    node: Node,
+    chain: ChainSettings,
+    *,
+    action: str,
+    sender: bytes,
+    data: bytes,
+    value: int,
+    launchpad: bytes | None = None,
 ) -> dict[str, str]:
-    """The JSON-RPC object of INTERFACES, with the node's present fees and no nonce."""
+    """The JSON-RPC object of INTERFACES, with the node's present fees and no nonce.
+
+    `launchpad` is the market's own; by default the newest, where launches go.
+    """
     try:
         max_fee, priority = await asyncio.wait_for(node.fees(), FEES_TIMEOUT_S)
     except TimeoutError as error:
@@ -75,7 +85,7 @@ async def transaction(
     return transactions.unsigned(
         chain_id=chain.chain_id,
         sender=sender,
-        to=chain.launchpad.address,
+        to=launchpad or chain.launchpad.address,
         data=data,
         value=value,
         gas=GAS[action],

@@ -77,6 +77,12 @@ async def _trade(
     deadline = int(context.clock()) + unsigned.DEADLINE_S
     action, data, value = unsigned.trade_call(reply, sender=sender, deadline=deadline)
     made = await unsigned.transaction(
-        context.node, context.chain, action=action, sender=sender, data=data, value=value
+        context.node,
+        context.chain,
+        action=action,
+        sender=sender,
+        data=data,
+        value=value,
+        launchpad=reply.launchpad,
     )
     return json_response(success({"quote": view.quote_data(reply), "transaction": made}))

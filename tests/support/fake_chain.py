@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from chain.shreds import ShredOrder
 from engine.errors import TransientError
 from engine.messages import Block, BlockHeader, ChainEvent
 from tests.support.scenario import CHAIN_ID
@@ -28,6 +29,14 @@ class FakeFrame:
     kind: str
     payload: dict[str, Any]
     received_ns: int
+
+
+@dataclass(frozen=True)
+class FakeShred:
+    block_number: int
+    index: int
+    timestamp: int
+    logs: tuple[FakeLog, ...]
 
 
 class FakeDecoder:
@@ -82,6 +91,31 @@ class FakeChain:
                 self.push("log", {"log": log}, at_ns)
         if push in ("head", "all"):
             self.push("head", {"header": block.header}, at_ns + 1)
+
+    def replace(self, depth: int, blocks: Sequence[Block], *, push: bool = True) -> None:
+        """Reorganise: the newest `depth` blocks are gone, `blocks` stand in their place."""
+        del self.blocks[len(self.blocks) - depth :]
+        for block in blocks:
+            self.blocks.append(block)
+        if push:
+            for block in blocks:
+                self.push("head", {"header": block.header})
+
+    def preview(self, block: Block, *, shreds: bool = True, first: int = 0) -> None:
+        """Show a block that will be sealed, one transaction a shred, or as logs without a hash."""
+        by_tx: dict[bytes, list[FakeLog]] = {}
+        for log in logs_of(block):
+            assert log.event is not None
+            at = replace(log.event.at, block_hash=None)
+            event = replace(log.event, at=at)
+            by_tx.setdefault(log.tx_hash, []).append(replace(log, block_hash=None, event=event))
+        for index, logs in enumerate(by_tx.values(), first):
+            if shreds:
+                shred = FakeShred(block.header.number, index, block.header.timestamp, tuple(logs))
+                self.push("shred", {"shred": shred}, 3)
+            else:
+                for log in logs:
+                    self.push("log", {"log": log}, 3)
 
     def push(self, kind: str, payload: dict[str, Any], at_ns: int = 1) -> None:
         for stream in self.streams:
@@ -146,6 +180,13 @@ class FakeChain:
     def log_of(self, json: Mapping[str, Any]) -> FakeLog:
         log: FakeLog = json["log"]
         return log
+
+    def shred_of(self, json: Mapping[str, Any]) -> "FakeShred":
+        shred: FakeShred = json["shred"]
+        return shred
+
+    def shred_order(self) -> ShredOrder:
+        return ShredOrder()
 
     async def _call(self) -> None:
         self.calls_now += 1

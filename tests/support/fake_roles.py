@@ -9,14 +9,7 @@ from typing import Any
 from engine.buckets import bucket_of
 from engine.control import Instance, Ping, Pong
 from engine.errors import TransientError
-from engine.messages import (
-    BucketOwner,
-    Completed,
-    FeedPosition,
-    MarketEvent,
-    TokenCreated,
-    Traded,
-)
+from engine.messages import BucketOwner, FeedPosition, MarketEvent
 
 
 class Log:
@@ -78,6 +71,7 @@ class Events:
     def __init__(self) -> None:
         self.rows: list[MarketEvent] = []
         self.at = FeedPosition(-1, bytes(32))
+        self.blocks: list[FeedPosition] = []
         self.read = 0
         self.next = None
 
@@ -85,12 +79,15 @@ class Events:
         block, self.next = self.next, block
         if block is None:
             return
-        kinds = TokenCreated | Traded | Completed
-        self.rows += [event for event in block.events if isinstance(event, kinds)]
+        self.rows += [event for event in block.events if isinstance(event, MarketEvent)]
         self.at = FeedPosition(block.header.number, block.header.hash)
+        self.blocks.append(self.at)
 
     async def position(self):
         return self.at
+
+    async def trail(self, limit):
+        return self.blocks[::-1][:limit]
 
     async def market_events(self, buckets, *, after_block, upto_block):
         wanted = [

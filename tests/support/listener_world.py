@@ -15,6 +15,8 @@ from engine.messages import (
     FeedBatch,
     FeedPosition,
     Finalised,
+    Preconfirmed,
+    Reorg,
 )
 from tests.support.chain_settings import settings
 from tests.support.fake_chain import FakeChain, FakeDecoder, FakeLog
@@ -31,6 +33,8 @@ class Follower:
         self.blocks: list[Block] = []
         self.batches: list[FeedBatch] = []
         self.finalised = -1
+        self.reorgs: list[int] = []
+        self.previews: list[Preconfirmed] = []
         self.failures = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -48,6 +52,13 @@ class Follower:
                     self.position = FeedPosition(message.header.number, message.header.hash)
                 elif isinstance(message, Finalised):
                     self.finalised = message.number
+                elif isinstance(message, Reorg):
+                    self.reorgs.append(message.ancestor_number)
+                    self.position = FeedPosition(message.ancestor_number, message.ancestor_hash)
+                    number = message.ancestor_number
+                    self.blocks = [b for b in self.blocks if b.header.number <= number]
+                else:
+                    self.previews.append(message)
         return self.position
 
     @property
@@ -62,7 +73,7 @@ class Follower:
 class World:
     def __init__(self, *, depth: int = 64) -> None:
         self.chain = FakeChain()
-        self.scenario = Scenario()
+        self.scenario = Scenario(remember=True)
         self.token = self.scenario.launch("one")
         self.now = 1_000.0
         self.decoder = FakeDecoder()

@@ -6,7 +6,7 @@ the curves equal the contract is what the differential tests show.
 
 import hashlib
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from curves import trade
 from curves.curve import CurveError, Quote
@@ -64,6 +64,8 @@ class Scenario:
     number: int = 0
     event_seq: int = 2
     salt: str = ""
+    remember: bool = False
+    """Keep the state after each block, for `fork_at`."""
     tokens: dict[bytes, Token] = field(default_factory=dict)
     _events: list[ChainEvent] = field(default_factory=list)
     _parent: bytes = bytes(32)
@@ -72,6 +74,28 @@ class Scenario:
         self.random = random.Random(self.seed)
         self._tx = 0
         self._log = 0
+        self._past: dict[int, tuple[dict[bytes, Token], int]] = {}
+        self._keep()
+
+    def fork_at(self, header: BlockHeader, *, salt: str) -> "Scenario":
+        """The same world after `header`, where other blocks follow."""
+        tokens, event_seq = self._past[header.number]
+        made = Scenario(
+            seed=self.random.randrange(2**32),
+            number=header.number,
+            event_seq=event_seq,
+            salt=salt,
+            remember=True,
+            tokens={address: replace(one) for address, one in tokens.items()},
+        )
+        made._parent = header.hash
+        made._past |= {n: state for n, state in self._past.items() if n <= header.number}
+        return made
+
+    def _keep(self) -> None:
+        if self.remember:
+            tokens = {address: replace(one) for address, one in self.tokens.items()}
+            self._past[self.number] = tokens, self.event_seq
 
     def launch(self, name: str, numbers: CurveNumbers = CONSTANT_PRODUCT) -> bytes:
         token = address_of(f"token {name}")
@@ -139,6 +163,7 @@ class Scenario:
         self._events.clear()
         self.number, self._parent = header.number, header.hash
         self._tx = self._log = 0
+        self._keep()
         return Block(header, events, received_ns)
 
     def _header(self) -> BlockHeader:
@@ -199,7 +224,7 @@ class Scenario:
         transfer_at = EventHeader(
             *(getattr(at, name) for name in at.__slots__[:6]),
             log_index=at.log_index + 1,
-            position=1,
+            position=at.position + 1,
             emitter=one.address,
             version=1,
         )

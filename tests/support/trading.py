@@ -15,7 +15,7 @@ from chain.deployer import deploy
 from chain.rpc import JsonRpc
 from chain.sender import Node, Receipt
 from chain.source import ChainSource
-from engine.messages import Block, ChainEvent, FeedBatch, FeedPosition
+from engine.messages import Block, ChainEvent, FeedBatch, FeedPosition, Reorg
 from engine.settings import ChainSettings, Deployment
 from tests.support.chain_settings import settings
 from tests.support.servers import Anvil
@@ -163,16 +163,26 @@ class Collector:
     def __init__(self) -> None:
         self.position = FeedPosition(-1, bytes(32))
         self.blocks: list[Block] = []
+        self.reorgs: list[int] = []
         self.arrived_ns: list[int] = []
 
     async def __call__(self, batch: FeedBatch) -> FeedPosition:
         now = time.time_ns()
         if batch.after == self.position:
-            for block in (m for m in batch.messages if isinstance(m, Block)):
-                self.blocks.append(block)
-                self.arrived_ns.append(now)
-                self.position = FeedPosition(block.header.number, block.header.hash)
+            for message in batch.messages:
+                if isinstance(message, Block):
+                    self.blocks.append(message)
+                    self.arrived_ns.append(now)
+                    self.position = FeedPosition(message.header.number, message.header.hash)
+                elif isinstance(message, Reorg):
+                    self._go_back(FeedPosition(message.ancestor_number, message.ancestor_hash))
         return self.position
+
+    def _go_back(self, ancestor: FeedPosition) -> None:
+        kept = [block for block in self.blocks if block.header.number <= ancestor.number]
+        del self.arrived_ns[len(kept) :]
+        self.blocks, self.position = kept, ancestor
+        self.reorgs.append(ancestor.number)
 
     @property
     def events(self) -> list[ChainEvent]:

@@ -69,7 +69,7 @@ def test_deploy_entry_says_what_stands_on_the_chain(anvil: Anvil, chain: Chain) 
     assert pad.call("owner") == _bytes(Account.from_key(_key(anvil)).address)
     assert pad.call("tokenImplementation") == _bytes(launchpad["tokenImplementation"])
     assert pad.call("firstBlock") == launchpad["firstBlock"]
-    assert launchpad["version"] == 1
+    assert launchpad["version"] == 2
     fees = (100, 50, 2_000, 30, 0, 0)
     assert tuple(pad.call("fees").values()) == fees
     assert pad.call("curveCount") == len(entry["curves"]) == 2

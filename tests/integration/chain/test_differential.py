@@ -191,6 +191,10 @@ def test_differential_planted_bug_is_found(
         ((0, 15 * 10**17, 1_000 * 10**24, 8 * 10**26, 2 * 10**26), True),
         ((0, 15 * 10**17, 1_000 * 10**24, 8 * 10**26 + 10, 2 * 10**26 - 10), True),
         ((1, 14 * 10**8, 3 * 10**7, 7_931 * 10**23, 2_069 * 10**23), False),
+        ((0, 10**6 - 1, 1_073 * 10**24, 5 * 10**26, 5 * 10**26), False),
+        ((0, 10**7, 1_073 * 10**24, 5 * 10**26, 5 * 10**26), True),
+        ((0, 10**27, 2 * 10**26, 10**6 - 1, 10**27 - 10**6 + 1), False),
+        ((0, 10**27, 2 * 10**26, 10**7, 10**27 - 10**7), True),
         ((1, 2**128 - 1, 3 * 10**7, 65 * 10**25, 35 * 10**25), False),
         ((1, 14 * 10**8, 2**128 - 1, 65 * 10**25, 35 * 10**25), False),
         ((1, 0, 3 * 10**7, 65 * 10**25, 35 * 10**25), False),
@@ -220,7 +224,9 @@ def _covers(config: tuple[int, ...]) -> bool:
     curve = ConstantProduct(a, b, supply, pool) if family == 0 else Linear(a, b, supply, pool)
     raised = curve.eth_for_tokens(0, 0, supply)
     numerator, denominator = curve.price_fraction(supply, raised)
-    return raised < 2**112 and raised * denominator <= pool * numerator
+    needed = raised * denominator
+    enough = raised >= 10**6 and needed >= 10**6 * numerator
+    return raised < 2**112 and enough and needed <= pool * numerator
 
 
 def _words(case: Case) -> list[int]:

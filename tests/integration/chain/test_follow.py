@@ -203,18 +203,28 @@ async def test_follow_start_learns_tokens_made_between_storage_and_window(
             assert collector.events == expected and len(expected) >= 4
 
 
-async def test_follow_reorganised_chain_halts(make_anvil: MakeAnvil) -> None:
-    anvil = make_anvil(block_time=None)
+@pytest.mark.parametrize("depth", [1, 4])
+async def test_follow_reorganised_chain_ends_on_the_new_one(
+    make_anvil: MakeAnvil, depth: int
+) -> None:
+    anvil = make_anvil(block_time=None, slots_in_an_epoch=32)
     async with trading(anvil) as traders, following(traders.chain) as listener:
         collector = Collector()
         listener.subscribe("recorder", collector, None)
         await traders.launch("alpha")
-        await traders.trade(3)
+        for _ in range(4):
+            await traders.trade(3)
         await caught_up(traders, collector)
-        anvil.rpc("anvil_reorg", 2, [])
+        gone = {event.at.identity for event in collector.events}
+        head = int(anvil.rpc("eth_blockNumber"), 16)
+        anvil.rpc("anvil_reorg", depth, [])
         anvil.rpc("anvil_mine", "0x1")
-        await until(lambda: listener.status()["halted"] is not None)
-        assert "reorg" in listener.status()["halted"]
+        await until(lambda: collector.position.number > head or listener.status()["halted"])
+        assert listener.status()["halted"] is None, listener.status()
+        truth = await traders.truth()
+        assert collector.events == truth
+        assert collector.reorgs == [head - depth]
+        assert gone - {event.at.identity for event in truth}
 
 
 async def test_follow_burst_in_one_block_is_exact(make_anvil: MakeAnvil) -> None:

@@ -4,19 +4,14 @@ import asyncio
 import random
 from dataclasses import replace
 
-import pytest
-
 from engine.chain_view import EventSeqs
-from engine.messages import (
-    Transferred,
-)
+from engine.messages import FeedBatch, FeedPosition, Transferred
 from tests.support.fake_chain import FakeLog, logs_of
 from tests.support.listener_world import (
     Follower,
     World,
     until,
 )
-from tests.support.scenario import Scenario
 
 
 async def test_start_new_consumer_gets_every_block_once_in_order(world: World) -> None:
@@ -162,17 +157,21 @@ async def test_pushed_log_missing_in_logs_is_read_from_receipts(world: World) ->
     assert follower.events == world.events and world.listener.status()["reread"] == 1
 
 
-async def test_log_lost_at_the_end_of_a_block_halts_at_the_next(world: World) -> None:
-    # Consumers have the block without it; sending it anew is a later part's.
+async def test_log_lost_at_the_end_of_a_block_is_sent_anew_at_the_next(world: World) -> None:
+    follower = Follower()
+    world.listener.subscribe("recorder", follower, None)
     await world.start(blocks=1)
     world.scenario.buy(world.token, 10**14)
     sealed = world.scenario.seal()
     launchpad = next(e for e in sealed.events if not isinstance(e, Transferred))
     world.chain.hidden.add((2, launchpad.at.log_index))
     world.chain.add(sealed)
+    await until(lambda: follower.position == world.tip)
+    assert follower.events != world.events  # nobody can know yet
     world.seal()
-    await until(lambda: world.listener.status()["halted"] is not None)
-    assert "lost_log" in world.listener.status()["halted"]
+    await until(lambda: follower.position == world.tip)
+    assert follower.events == world.events and follower.reorgs == [1]
+    assert world.listener.status()["revised"] == 1
 
 
 async def test_gap_inside_a_block_is_healed_by_receipts(world: World) -> None:
@@ -207,7 +206,9 @@ async def test_log_lost_everywhere_halts(world: World) -> None:
     assert follower.position == before
 
 
-async def test_pushed_log_missing_after_delivery_halts(world: World) -> None:
+async def test_pushed_log_missing_after_delivery_is_sent_anew(world: World) -> None:
+    follower = Follower()
+    world.listener.subscribe("recorder", follower, None)
     await world.start(blocks=1)
     for _ in range(2):
         world.scenario.buy(world.token, 10**14)
@@ -215,9 +216,39 @@ async def test_pushed_log_missing_after_delivery_halts(world: World) -> None:
     last = sealed.events[-1].at.log_index
     world.chain.hidden.add((2, last))
     world.chain.add(sealed)
+    await until(lambda: follower.position == world.tip)
     world.chain.push("log", {"log": logs_of(sealed)[-1]})
-    await until(lambda: world.listener.status()["halted"] is not None)
-    assert "lost_log" in world.listener.status()["halted"]
+    await until(lambda: follower.events == world.events)
+    assert follower.reorgs == [1] and world.listener.status()["halted"] is None
+
+
+async def test_consumer_that_fails_while_a_block_is_revised_gets_it_all_the_same(
+    world: World,
+) -> None:
+    # The block was applied and its reply lost: only the consumer knows that it has it.
+    follower, lost = Follower(), asyncio.Event()
+
+    async def send(batch: FeedBatch) -> FeedPosition:
+        answer = await follower(batch)
+        if lost.is_set():
+            raise ConnectionError("the reply is lost")
+        return answer
+
+    world.listener.subscribe("shard", send, None)
+    await world.start(blocks=1)
+    await until(lambda: follower.position == world.tip)
+    world.scenario.buy(world.token, 10**14)
+    sealed = world.scenario.seal()
+    last = sealed.events[-1].at.log_index
+    world.chain.hidden.add((2, last))
+    lost.set()
+    world.chain.add(sealed)
+    await until(lambda: follower.position == world.tip)
+    world.chain.push("log", {"log": logs_of(sealed)[-1]})
+    await until(lambda: world.listener.status()["revised"] == 1)
+    lost.clear()
+    await until(lambda: follower.events == world.events)
+    assert follower.reorgs == [1]
 
 
 async def test_pushed_log_that_receipts_do_not_know_is_only_counted(world: World) -> None:
@@ -227,24 +258,3 @@ async def test_pushed_log_that_receipts_do_not_know_is_only_counted(world: World
     world.chain.push("log", {"log": log})
     await until(lambda: world.listener.status()["false_pushes"] == 1)
     assert world.listener.status()["halted"] is None
-
-
-@pytest.mark.parametrize("depth", [1, 3])
-async def test_reorg_halts_and_sends_nothing_more(world: World, depth: int) -> None:
-    follower = Follower()
-    world.listener.subscribe("recorder", follower, None)
-    await world.start(blocks=5)
-    await until(lambda: follower.position == world.tip)
-    del world.chain.blocks[-depth:]
-    parent = world.chain.blocks[-1].header
-    other = Scenario(salt="fork", number=parent.number)
-    other._parent = parent.hash
-    for _ in range(depth + 1):
-        world.chain.add(other.seal())
-    await until(lambda: world.listener.status()["halted"] is not None)
-    assert "reorg" in world.listener.status()["halted"]
-    batches = len(follower.batches)
-    late = Follower()
-    world.listener.subscribe("late", late, None)
-    await asyncio.sleep(0.1)
-    assert len(follower.batches) == batches and not late.batches

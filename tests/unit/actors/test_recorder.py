@@ -51,8 +51,26 @@ class FakeHistory:
     async def token_curves(self, tokens):
         return {token: self.curves[token] for token in tokens}
 
-    async def last_closes(self, tokens):
-        return dict.fromkeys(tokens, 1)
+    async def last_markets(self, tokens):
+        rows = {row.token: row for block in self.blocks for row in block.markets}
+        return {token: rows[token] for token in tokens}
+
+    async def trail(self, limit):
+        return [FeedPosition(b.header.number, b.header.hash) for b in reversed(self.blocks)][:limit]
+
+    async def event_seqs(self):
+        numbered = [e for b in self.blocks for e in b.events]
+        return {e.at.emitter: e.event_seq for e in numbered}
+
+    async def last_block_of(self, emitter):
+        return max(e.at.block_number for b in self.blocks for e in b.events)
+
+    async def rewind(self, ancestor, *, incarnation):
+        if incarnation != self.incarnation:
+            return False
+        self.blocks = [b for b in self.blocks if b.header.number <= ancestor.number]
+        self.at = ancestor
+        return True
 
     async def checked(self, tx_hashes):
         return None

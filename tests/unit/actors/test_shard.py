@@ -145,7 +145,7 @@ async def test_take_replays_history_and_the_feed_and_serves():
     assert reply.as_of.block_number == 21
     states = shard.handlers[StatesAt](StatesAt(21)).states
     expected = {(t, one.sold, one.raised) for t, one in world.scenario.tokens.items()}
-    assert {(token, sold, raised) for token, _, sold, raised, _ in states} == expected
+    assert {(token, sold, raised) for token, _, sold, raised, *_ in states} == expected
 
 
 async def test_quote_before_take_is_shard_unavailable():
@@ -254,7 +254,7 @@ async def test_recovery_from_snapshot_reads_less_and_gives_the_same():
     assert 0 < world.events.read < len(world.events.rows) / 2
     states = second.handlers[StatesAt](StatesAt(31)).states
     truth = {(t, one.sold, one.raised, one.seq) for t, one in world.scenario.tokens.items()}
-    assert {(t, sold, raised, seq) for t, _, sold, raised, seq in states} == truth
+    assert {(t, sold, raised, seq) for t, _, sold, raised, seq, *_ in states} == truth
 
 
 @pytest.mark.parametrize("damage", ["bytes", "schema", "ahead"])
@@ -279,7 +279,7 @@ async def test_bad_snapshot_is_refused_and_the_older_or_history_used(damage):
     assert "snapshot_refused" in world.log.events()
     states = second.handlers[StatesAt](StatesAt(31)).states
     truth = {(t, one.sold, one.raised) for t, one in world.scenario.tokens.items()}
-    assert {(t, sold, raised) for t, _, sold, raised, _ in states} == truth
+    assert {(t, sold, raised) for t, _, sold, raised, *_ in states} == truth
 
 
 async def test_ticks_are_numbered_without_gap_and_a_lost_one_changes_the_generation():

@@ -155,7 +155,7 @@ def test_snapshot_and_replay_give_the_same_bytes_as_replay_from_zero():
     for block in blocks:
         for event in block.events:
             if hasattr(event, "seq") and event.at.block_number > whole.base:
-                restored.replay(event)
+                restored.replay(event, cursor=whole.position.number)
     restored.recovered(whole.position)
     tip = whole.position.number
     restored.dirty = set(whole.dirty)

@@ -4,6 +4,7 @@ from engine import candle
 from engine.history import rows_of, tokens_needed
 from engine.market import price_e18
 from engine.messages import Traded
+from engine.rows import MarketRow
 from tests.support.scenario import CONSTANT_PRODUCT, LAUNCHPAD, Scenario, address_of
 
 ETH = 10**18
@@ -40,7 +41,8 @@ def test_rows_of_later_block_open_at_the_close_before():
     scenario.buy(token, ETH // 10)
     block = scenario.seal()
     assert tokens_needed(block) == {token}
-    rows = rows_of(block, {token: CONSTANT_PRODUCT}, {token: 777}, venues=VENUES)
+    before = {token: MarketRow(token, "curve", 0, 0, 1, 777, 1)}
+    rows = rows_of(block, {token: CONSTANT_PRODUCT}, before, venues=VENUES)
     assert rows.candles[0].open == 777
 
 
@@ -49,11 +51,13 @@ def test_rows_of_sum_of_trades_equals_the_markets_reserves():
     tokens = [scenario.launch(name) for name in "abc"]
     curves = dict.fromkeys(tokens, CONSTANT_PRODUCT)
     flows = dict.fromkeys(tokens, 0)
+    states = {token: MarketRow(token, "curve", 0, 0, 1, 1, 1) for token in tokens}
     scenario.seal()
     for _ in range(20):
         scenario.trade_at_random(6)
         block = scenario.seal()
-        rows = rows_of(block, curves, dict.fromkeys(tokens, 1), venues=VENUES)
+        rows = rows_of(block, curves, states, venues=VENUES)
+        states |= {row.token: row for row in rows.markets}
         for event in block.events:
             if isinstance(event, Traded):
                 flows[event.token] += event.curve_eth if event.is_buy else -event.curve_eth

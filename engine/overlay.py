@@ -1,0 +1,42 @@
+"""What is preconfirmed of one market, and whether it came true.
+
+A preconfirmed event came true when a sealed block holds the same event of the same
+transaction. `seq` and `event_seq` are not compared: what another trader's vanished event
+does to the numbering does not undo this one.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Hashable, Sequence
+
+from engine.messages import MarketEvent
+
+_NUMBERING = frozenset({"at", "seq", "event_seq"})
+_COMPARED = {
+    kind: tuple(one.name for one in dataclasses.fields(kind) if one.name not in _NUMBERING)
+    for kind in MarketEvent.__args__
+}
+
+
+def key_of(event: MarketEvent) -> Hashable:
+    """Equal for a preconfirmed event and the sealed one that makes it true."""
+    values = tuple(getattr(event, name) for name in _COMPARED[type(event)])
+    return type(event).__name__, event.at.tx_hash, values
+
+
+def split(
+    overlay: Sequence[MarketEvent], sealed: Sequence[MarketEvent], block: int
+) -> tuple[list[MarketEvent], tuple[MarketEvent, ...]]:
+    """(what still waits, what will not come true) after `block` was sealed with `sealed`."""
+    came = Counter(key_of(event) for event in sealed)
+    waiting: list[MarketEvent] = []
+    retracted: list[MarketEvent] = []
+    for event in overlay:
+        key = key_of(event)
+        if came[key]:
+            came[key] -= 1
+        elif event.at.block_number <= block:
+            retracted.append(event)
+        else:
+            waiting.append(event)
+    return waiting, tuple(retracted)
