@@ -16,6 +16,13 @@ def units(amount: int, decimals: int = DECIMALS) -> str:
     return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
 
 
+def base_units(shown: str, decimals: int = DECIMALS) -> int:
+    """The other way round, of what `units` wrote: exact at any length."""
+    whole, _, part = shown.partition(".")
+    sign = -1 if whole.startswith("-") else 1
+    return sign * int(whole.lstrip("-") + part.ljust(decimals, "0"))
+
+
 def price(price_e18: int) -> str:
     """A stored price (floor of wei per whole token times 1e18) as ETH a token."""
     return units(price_e18, PRICE_DECIMALS)

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections import defaultdict
-from decimal import Decimal
 from typing import Any
 
 from socketio.exceptions import SocketIOError
@@ -19,6 +18,7 @@ ETH = 10**18
 BATCH = 40
 PAUSE_S = 0.5
 BURIED_LOOKS = 20
+REFUSALS = ("exceeds_sold", "zero_output", "market_graduating")
 
 
 class Checker:
@@ -43,10 +43,13 @@ class Checker:
         self._tally = tally
         self._random = random.Random(seed)
 
-    async def run(self, at_least: int | None) -> None:
-        """Check until `at_least` are checked and the trades are complete, or for ever."""
+    async def run(self, at_least: int | None, pool_at_least: int = 0) -> None:
+        """Check until `at_least` are checked, `pool_at_least` of them on pools, and the trades
+        are complete, or for ever.
+        """
         while True:
             enough = at_least is not None and self._tally.quotes_checked >= at_least
+            enough = enough and self._tally.pool_quotes_checked >= pool_at_least
             if enough and self._tally.complete:
                 return
             try:
@@ -64,7 +67,7 @@ class Checker:
                 by_block[int(answer["data"]["asOf"]["blockNumber"])].append(
                     (request, answer["data"])
                 )
-            elif answer["error"]["code"] not in ("exceeds_sold", "zero_output"):
+            elif answer["error"]["code"] not in REFUSALS:
                 self._tally.errors.append(f"quote: {answer['error']['code']}")
         for block, pairs in by_block.items():
             await self._compare(block, pairs)
@@ -82,7 +85,8 @@ class Checker:
         except (RpcError, TransientError) as error:
             self._tally.errors.append(f"contract: {error}")
             return
-        self._tally.quoted(len(pairs))
+        on_pools = sum(data["phase"] == "graduated" for _, data in pairs)
+        self._tally.quoted(len(pairs), on_pools=on_pools)
         for pair, truth in different:
             self._tally.quote_mismatches += 1
             self._tally.mismatches.append(f"{pair} {truth}")
@@ -127,7 +131,7 @@ def _lens_question(request: dict[str, Any], data: dict[str, Any]) -> lens.Questi
         token=bytes.fromhex(request["tokenAddress"][2:]),
         is_buy=request["type"] == "buy",
         exact_out=request["mode"] == "exactOut",
-        amount=_base(request["amount"]),
+        amount=text.base_units(request["amount"]),
         at_block=int(data["forBlock"]),
     )
 
@@ -136,12 +140,12 @@ def _amounts(request: dict[str, Any], data: dict[str, Any]) -> tuple[Any, ...]:
     buy = request["type"] == "buy"
     fees = data["fees"]
     return (
-        _base(data["amountOut"] if buy else data["amountIn"]),
-        _base(data["spent"] if buy else data["amountOut"]),
-        _base(fees["protocol"]),
-        _base(fees["creator"]),
-        _base(fees["launch"]),
-        _base(data["refund"]),
+        text.base_units(data["amountOut"] if buy else data["amountIn"]),
+        text.base_units(data["spent"] if buy else data["amountOut"]),
+        text.base_units(fees["protocol"]),
+        text.base_units(fees["creator"]),
+        text.base_units(fees["launch"]),
+        text.base_units(data["refund"]),
         data["clipped"],
     )
 
@@ -156,7 +160,3 @@ def _truth(truth: lens.TradeQuote) -> tuple[Any, ...]:
         truth.refund,
         truth.clipped,
     )
-
-
-def _base(amount: str) -> int:
-    return int(Decimal(amount).scaleb(18))

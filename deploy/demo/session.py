@@ -27,7 +27,7 @@ async def run(
     demo = Demo(
         api_url=running.file.api_url,
         chain=running.settings.rise,
-        plan=Plan(plan.trades, plan.tokens, plan.traders, plan.seed),
+        plan=Plan(plan.trades, plan.tokens, plan.traders, plan.seed, plan.graduate),
         say=say,
     )
     try:
@@ -38,7 +38,9 @@ async def run(
     for mismatch in demo.tally.mismatches:
         say(f"MISMATCH {mismatch}")
     ok = (
-        passed(demo.tally, kept) if plan.trades is not None and ended else not demo.tally.mismatches
+        passed(demo.tally, kept, graduate=plan.graduate)
+        if plan.trades is not None and ended
+        else not demo.tally.mismatches
     )
     if not ok:
         say(f"missing {kept.missing}, doubled {kept.doubled}, gaps {demo.tally.tick_gaps}")
@@ -53,6 +55,7 @@ def sentence(data: dict[str, Any], *, ok: bool) -> str:
         f"{data['trades']} trades on {data['tokens']} tokens, {data['quotes_checked']} quotes"
         f" checked, {data['quote_mismatches']} differ; {data['postgres_trades']} trades in"
         f" PostgreSQL, {data['mongo_users']} users in MongoDB."
+        + (f" {data['graduated']} tokens graduated." if data["graduated"] else "")
         + ("" if ok else " Something is missing or wrong.")
     )
 
@@ -96,6 +99,7 @@ async def _stored(demo: Demo, running: Session) -> Stored:
             documents.Documents(documents.database(mongo)),
             chain_id=running.settings.rise.chain_id,
             trade_hashes=demo.tally.trade_hashes,
+            foreign_hashes=demo.tally.foreign_hashes,
         )
     finally:
         await pool.close()

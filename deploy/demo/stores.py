@@ -20,9 +20,12 @@ WHERE t.chain_id = $1 AND t.type IN ('BUY', 'SELL') AND t.status = 'CONFIRMED'
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """`trades`: rows of buys and sells, first buys not counted; `missing`, `doubled`: of ours."""
+    """`trades`: rows of buys and sells, first buys and the `foreign` ones on the pools not
+    counted; `missing`, `doubled`: of ours.
+    """
 
     trades: int
+    foreign: int
     missing: int
     doubled: int
     users: int
@@ -34,9 +37,11 @@ async def stored(
     *,
     chain_id: int,
     trade_hashes: Sequence[str],
+    foreign_hashes: Sequence[str] = (),
 ) -> Stored:
     """Wait (15 s at most) until every trade is recorded, then count."""
-    wanted = {bytes.fromhex(tx_hash[2:]) for tx_hash in trade_hashes}
+    strangers = {bytes.fromhex(tx_hash[2:]) for tx_hash in foreign_hashes}
+    wanted = {bytes.fromhex(tx_hash[2:]) for tx_hash in trade_hashes} | strangers
     deadline = asyncio.get_running_loop().time() + WAIT_S
     while True:
         rows = [bytes(row["tx_hash"]) for row in await pool.fetch(_TRADES, chain_id)]
@@ -45,4 +50,6 @@ async def stored(
             break
         await asyncio.sleep(0.25)
     users = await documents.count_users()
-    return Stored(len(rows), missing, len(rows) - len(set(rows)), users)
+    foreign = sum(row in strangers for row in rows)
+    doubled = len(rows) - len(set(rows))
+    return Stored(len(rows) - foreign, foreign, missing, doubled, users)

@@ -25,16 +25,23 @@ class MarketLine:
 
 @dataclass
 class Tally:
-    """`trade_hashes` are mined buys and sells; first buys and reverts are not among them."""
+    """`trade_hashes` are mined buys and sells; first buys and reverts are not among them.
+    `foreign_hashes` are swaps straight on the pools, `graduations` tokens that got theirs.
+    """
 
     wanted_trades: int | None = None
     started: float = field(default_factory=time.monotonic)
     markets: dict[str, MarketLine] = field(default_factory=dict)
     trade_hashes: list[str] = field(default_factory=list)
+    foreign_hashes: list[str] = field(default_factory=list)
     traders: list[str] = field(default_factory=list)
     in_flight: int = 0
     reverts: int = 0
     quotes_checked: int = 0
+    pool_quotes_checked: int = 0
+    pool_trades: int = 0
+    graduations: int = 0
+    retracted: int = 0
     quote_mismatches: int = 0
     mismatches: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     ticks: int = 0
@@ -68,9 +75,17 @@ class Tally:
         """All wanted trades are mined."""
         return self.wanted_trades is not None and len(self.trade_hashes) >= self.wanted_trades
 
-    def quoted(self, count: int) -> None:
-        """`count` quotes were answered and compared with the contract."""
+    @property
+    def graduated(self) -> list[MarketLine]:
+        """Markets that trade on their pool."""
+        return [market for market in self.markets.values() if market.phase == "graduated"]
+
+    def quoted(self, count: int, *, on_pools: int = 0) -> None:
+        """`count` quotes were answered and compared with the contract, `on_pools` of them
+        for graduated tokens.
+        """
         self.quotes_checked += count
+        self.pool_quotes_checked += on_pools
         self._quote_times.append((time.monotonic(), count))
 
     def trades_per_s(self) -> float:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from decimal import Decimal
 
 from chain.rpc import JsonRpc, RpcError
 from deploy.demo.client import ApiError, Client
@@ -12,7 +11,7 @@ from engine.errors import TransientError
 
 ETH = 10**18
 PROGRESS_MAX_BPS = 6_000
-"""Above it only sells: no curve completes in the demo."""
+"""Above it only sells: traders complete no curve, `--graduate` does."""
 
 THINK_S_MAX = 1.0
 
@@ -71,7 +70,10 @@ class Trader:
             await self._trade()
 
     async def _trade(self) -> None:
-        token = self._random.choice(self._tokens)
+        markets = self._tally.markets
+        open_ = [token for token in self._tokens if markets[token].phase != "graduating"]
+        token = self._random.choice(open_ or self._tokens)
+        on_pool = markets[token].phase == "graduated"
         try:
             side, body = self._decide(token)
             answer = await self._client.post(f"/api/trading/{side}", tokenAddress=token, **body)
@@ -86,6 +88,7 @@ class Trader:
             return
         self._settle(token, side, state)
         self._tally.traded(str(state["txHash"]))
+        self._tally.pool_trades += on_pool
 
     async def _resync(self) -> None:
         try:
@@ -95,7 +98,7 @@ class Trader:
 
     def _decide(self, token: str) -> tuple[str, dict[str, str]]:
         market, held = self._tally.markets[token], self._holdings.get(token, 0)
-        full = market.progress_bps > PROGRESS_MAX_BPS
+        full = market.phase == "curve" and market.progress_bps > PROGRESS_MAX_BPS
         if held and (full or self._random.random() < 0.45):
             part = held if self._random.random() < 0.2 else self._random.randrange(1, held + 1)
             return "sell", {"tokenAmount": text.units(part), "slippage": "50"}
@@ -105,6 +108,6 @@ class Trader:
     def _settle(self, token: str, side: str, state: dict[str, object]) -> None:
         fill = state.get("fill")
         if isinstance(fill, dict):
-            moved = int(Decimal(str(fill["tokenAmount"])).scaleb(18))
+            moved = text.base_units(str(fill["tokenAmount"]))
             sign = 1 if side == "buy" else -1
             self._holdings[token] = self._holdings.get(token, 0) + sign * moved

@@ -51,7 +51,7 @@ def _markets(tally: Tally) -> Table:
             market.price[:DIGITS_SHOWN],
             market.market_cap[:DIGITS_SHOWN],
             str(market.trades),
-            _bar(share),
+            Text("pool open", style="green") if market.phase == "graduated" else _bar(share),
         )
     return table
 

@@ -27,6 +27,8 @@ class Watcher:
         self._socket = socketio.AsyncClient(logger=False, engineio_logger=False)
         self._socket.on("price", self._price)
         self._socket.on("transaction", self._transaction)
+        self._socket.on("graduation", self._graduation)
+        self._socket.on("retracted", self._retracted)
 
     async def start(self, tokens: list[str]) -> None:
         """Connect and subscribe. Raises RuntimeError when a subscription is refused."""
@@ -58,6 +60,18 @@ class Watcher:
         data = message["data"]
         if int(data["receivedNs"]):
             self._tally.log_to_tick_ms.append((time.time_ns() - int(data["receivedNs"])) / 1e6)
+        self._show(data)
+
+    async def _graduation(self, message: dict[str, Any]) -> None:
+        self._number(message)
+        self._tally.graduations += message["data"]["phase"] == "graduated"
+        self._show(message["data"])
+
+    async def _retracted(self, message: dict[str, Any]) -> None:
+        self._number(message)
+        self._tally.retracted += 1
+
+    def _show(self, data: dict[str, Any]) -> None:
         market = self._tally.markets.get(data["tokenAddress"])
         if market is not None:
             market.price, market.market_cap = data["price"], data["marketCap"]

@@ -6,9 +6,9 @@ import subprocess
 from tests.support.running import CLI, environment
 
 
-def test_demo_of_300_trades_is_exact_and_complete(tmp_path, data_folder):
+def test_demo_through_graduation_is_exact_and_complete(tmp_path, data_folder):
     done = subprocess.run(
-        [CLI, "demo", "--exit", "--json", "--trades", "300"],
+        [CLI, "demo", "--exit", "--json", "--trades", "300", "--graduate"],
         env=environment(data_folder),
         capture_output=True,
         timeout=240,
@@ -24,9 +24,13 @@ def test_demo_of_300_trades_is_exact_and_complete(tmp_path, data_folder):
     assert result["quote_mismatches"] == 0
     assert result["mongo_users"] > 0
     assert result["log_to_tick_ms"]["p50"] is not None
+    assert result["graduated"] == 2 and result["pool_trades"] > 0
+    assert result["pool_quotes_checked"] >= 200
+    assert result["foreign_swaps"] >= 6
     assert set(result) == {
         "tokens", "trades", "quotes_checked", "quote_mismatches", "postgres_trades",
         "mongo_users", "log_to_tick_ms", "seconds",
+        "graduated", "pool_quotes_checked", "pool_trades", "foreign_swaps",
     }  # fmt: skip
 
 

@@ -49,6 +49,7 @@ def test_units_are_exact(amount, decimals):
 
     with localcontext(prec=120):
         assert Decimal(text.units(amount, decimals)).scaleb(decimals) == amount
+        assert text.base_units(text.units(amount, decimals), decimals) == amount
     assert not text.units(amount, decimals).endswith(".")
 
 
