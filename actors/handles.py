@@ -29,6 +29,7 @@ ROLES = {
     "recorder": "deploy.roles.recorder",
     "gateway": "deploy.roles.gateway",
     "keeper": "deploy.roles.keeper",
+    "auditor": "deploy.roles.auditor",
 }
 
 

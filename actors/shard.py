@@ -23,12 +23,16 @@ from engine.control import (
     Drain,
     Feed,
     Follow,
+    Halt,
+    MarketHashes,
     MarketStates,
     MarketViews,
     QuoteReplies,
     Quotes,
     Release,
+    StateHashes,
     StatesAt,
+    StatesOf,
     StatusWanted,
     Take,
     Taken,
@@ -110,6 +114,9 @@ class TokenShard:
             Quotes: self._answer_quotes,
             Views: self._answer_views,
             StatesAt: self._states_at,
+            StatesOf: self._states_of,
+            StateHashes: self._state_hashes,
+            Halt: self._halt,
             StatusWanted: self._status,
             Drain: self._drain,
         }
@@ -293,17 +300,55 @@ class TokenShard:
     def _states_at(self, message: StatesAt) -> MarketStates:
         states = []
         halted: dict[bytes, str] = {}
-        for served in self._served.values():
-            group = served.group
+        for group in self._standing_over(message.block):
             halted |= group.halted
-            if not group.base <= message.block <= group.position.number:
-                text = f"Expected a block in {group.base}..{group.position.number}"
-                raise ConsistencyError("outside_window", f"{text}, was {message.block}")
             for timeline in group.timelines.values():
                 market = timeline.state_at(message.block)
                 if market is not None:
                     states.append(state_row(market))
         return MarketStates(message.block, tuple(states), tuple(halted.items()))
+
+    def _states_of(self, message: StatesOf) -> MarketStates:
+        states, block = [], message.block
+        for group in self._standing_over(block):
+            changed = group.changed_in_window(message.changed)
+            wanted = [token for token in message.tokens if token in group.timelines]
+            for token in dict.fromkeys([*wanted, *changed]):
+                timeline = group.timelines[token]
+                market = timeline.state_at(block)
+                if market is not None and timeline.halted is None:
+                    states.append(state_row(market))
+        return MarketStates(block, tuple(states), block_hash=self._hash_at(block))
+
+    def _state_hashes(self, message: StateHashes) -> MarketHashes:
+        block = message.block
+        found = [
+            (token, snapshot.hash_of(market))
+            for group in self._standing_over(block)
+            for token, timeline in group.timelines.items()
+            if (market := timeline.state_at(block)) is not None
+        ]
+        return MarketHashes(block, tuple(found), self._hash_at(block))
+
+    def _standing_over(self, block: int) -> list[Group]:
+        groups = [served.group for served in self._served.values()]
+        for group in groups:
+            if not group.base <= block <= group.position.number:
+                text = f"Expected a block in {group.base}..{group.position.number}"
+                raise ConsistencyError("outside_window", f"{text}, was {block}")
+        return groups
+
+    def _hash_at(self, block: int) -> bytes:
+        hashes = {served.group.hashes.get(block, b"") for served in self._served.values()}
+        return hashes.pop() if len(hashes) == 1 else b""
+
+    def _halt(self, message: Halt) -> bool:
+        served = self._owned.get(bucket_of(message.token))
+        halted = served is not None and served.group.halt(message.token, message.reason)
+        if halted:
+            token, reason = message.token.hex(), message.reason
+            self._log.error("market_halted", token=token, reason=reason)
+        return halted
 
     def _status(self, _: StatusWanted) -> dict[str, Any]:
         now = self._clock()

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 
-from chain.rpc import JsonRpc
+from chain.rpc import Rpc, RpcError
+from engine.errors import TransientError
+from engine.settings import Deployment
 
 _MARKETS = keccak(b"markets(address,address[])")[:4]
 _QUOTES = keccak(b"quotes(address,(address,bool,bool,uint256,uint256)[])")[:4]
@@ -24,6 +27,7 @@ _MARKET_2 = (
 )
 _QUOTE = "(uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,uint256,bool)"
 
+PHASES = {1: "curve", 2: "graduating", 3: "graduated", 4: "reopened"}
 TOKENS_MAX = 400
 """Markets in one call: below the gas that nodes allow a call."""
 
@@ -72,7 +76,7 @@ class TradeQuote:
 
 
 async def markets(
-    rpc: JsonRpc,
+    rpc: Rpc,
     lens: bytes,
     *,
     launchpad: bytes,
@@ -94,8 +98,37 @@ async def markets(
     return states
 
 
+async def state_rows(
+    rpc: Rpc,
+    launchpads: Sequence[Deployment],
+    *,
+    version: int,
+    tokens: Sequence[bytes],
+    block: int,
+) -> list[tuple[str, int, int, int, int, int]]:
+    """`markets` of the launchpad of a version as rows of `control.MarketStates` without the
+    token: phase, sold, raised, seq and the pair's reserves.
+
+    Raises TransientError: the node is away, or does not have the state of that block.
+    """
+    (pad,) = [one for one in launchpads if one.version == version]
+    try:
+        found = await markets(
+            rpc, pad.lens, launchpad=pad.address, tokens=tokens, block=block, version=version
+        )
+    except (RpcError, DecodingError, TypeError, ValueError) as error:
+        raise TransientError("stale_chain", f"Expected states of markets: {error!r}") from error
+    return [state_row(one) for one in found]
+
+
+def state_row(one: MarketState) -> tuple[str, int, int, int, int, int]:
+    """Of `control.MarketStates`, without the token; phase "none" for an unknown one."""
+    phase = PHASES.get(one.phase, "none")
+    return (phase, one.sold, one.raised, one.seq, one.reserve_token, one.reserve_weth)
+
+
 async def quotes(
-    rpc: JsonRpc, lens: bytes, *, launchpad: bytes, questions: Sequence[Question], block: int
+    rpc: Rpc, lens: bytes, *, launchpad: bytes, questions: Sequence[Question], block: int
 ) -> list[TradeQuote | None]:
     """Each quote on the state after `block`, of either version; None where it reverts."""
     rows = [(q.token, q.is_buy, q.exact_out, q.amount, q.at_block) for q in questions]
@@ -118,7 +151,7 @@ _MARKETS_OF: dict[int, tuple[str, Callable[[tuple[Any, ...]], MarketState]]] = {
 }
 
 
-async def _call(rpc: JsonRpc, to: bytes, *, data: bytes, block: int) -> bytes:
+async def _call(rpc: Rpc, to: bytes, *, data: bytes, block: int) -> bytes:
     call = {"to": "0x" + to.hex(), "data": "0x" + data.hex()}
     answer = await rpc.call("eth_call", [call, hex(block)])
     return bytes.fromhex(answer[2:])

@@ -32,12 +32,21 @@ def demo(
     tokens: Annotated[int, typer.Option(min=2, max=64)] = 8,
     traders: Annotated[int, typer.Option(min=1, max=200)] = 8,
     seed: int = 1,
+    graduate: Annotated[
+        bool, typer.Option(help="Take a token of each curve family through graduation.")
+    ] = False,
     keep: Annotated[bool, typer.Option(help="Use the data folder, and leave it.")] = False,
 ) -> None:
     """Bring everything up and watch real trades being made."""
     wanted = trades or (300 if exit_ else None)
     plan = commands.DemoPlan(
-        trades=wanted, tokens=tokens, traders=traders, seed=seed, keep=keep, view=not exit_
+        trades=wanted,
+        tokens=tokens,
+        traders=traders,
+        seed=seed,
+        keep=keep,
+        view=not exit_,
+        graduate=graduate,
     )
     _end(commands.demo(plan), json=json)
 
@@ -70,6 +79,18 @@ def status(*, json: Json = False) -> None:
 def verify(*, json: Json = False) -> None:
     """Compare every market in memory with the contract at one block; exit 1 on any difference."""
     _end(commands.verify(), json=json)
+
+
+@app.command()
+def replay(
+    *,
+    from_zero: Annotated[
+        bool, typer.Option("--from-zero", help="Read the chain from its first block.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Rebuild all state from the chain beside the running one and compare; exit 1 if it differs."""
+    _end(commands.replay(from_zero=from_zero), json=json)
 
 
 @app.command()

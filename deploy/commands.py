@@ -46,6 +46,7 @@ class DemoPlan:
     seed: int
     keep: bool
     view: bool
+    graduate: bool = False
 
 
 def up(*, json: bool) -> Outcome:
@@ -132,6 +133,32 @@ def verify() -> Outcome:
         }
         text = f"{verdict.markets} markets at block {verdict.block}: {verdict.mismatches} differ."
         return Outcome(ok=verdict.mismatches == 0, data=data, text=text)
+
+    return _attached(work)
+
+
+def replay(*, from_zero: bool) -> Outcome:
+    """All state and history rebuilt from the chain, held against what runs."""
+    if not from_zero:
+        raise StartError("Say `risecurve replay --from-zero`: it reads the whole chain again.")
+
+    async def work(run: session.Session) -> Outcome:
+        done = await run.replay(say)
+        data = {
+            "block": done.block,
+            "markets": done.markets,
+            "events": done.events,
+            "rows": done.rows,
+            "different": len(done.different),
+            "details": done.different[:20],
+        }
+        text = (
+            f"Block {done.block}: {done.events} events of the chain make {done.markets} markets"
+            f" and {done.rows} rows; {len(done.different)} differences."
+        )
+        return Outcome(
+            ok=not done.different, data=data, text="\n".join([text, *done.different[:20]])
+        )
 
     return _attached(work)
 

@@ -174,6 +174,8 @@ class Environment(BaseModel):
     ping_timeout_s: Seconds = 2.0
     drain_timeout_s: Seconds = 10.0
     snapshot_every_blocks: Count = 60
+    audit_looks_per_s: Annotated[float, Field(gt=0, le=100)] = 2.0
+    reconcile_pause_s: Seconds = 10.0
     kill_stopped: bool = True
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -6,18 +6,21 @@ ready, ports bound. A failing factory fails the start of the actor.
 
 import asyncio
 import os
+import random
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from actors.auditor import Auditor
 from actors.host import Context, Role
 from actors.keeper import Keeper
 from actors.listener import ChainListener
 from actors.markets import Markets
+from actors.reconciler import Reconciler
 from actors.recorder import Recorder
 from actors.shard import TokenShard
 from actors.supervisor import Supervisor
-from chain import transactions
+from chain import lens, transactions
 from chain.decode import TOPICS, Decoder
 from chain.failover import Endpoint, FailoverRpc
 from chain.sender import Node
@@ -56,6 +59,7 @@ def slots(settings: Settings) -> dict[str, str]:
         **shards,
         "gateway-0": "gateway",
         "keeper": "keeper",
+        "auditor": "auditor",
     }
 
 
@@ -189,6 +193,46 @@ async def keeper(context: Context) -> Role:
         log=log,
     )
     return Role(handlers=built.handlers, run=built.run, log=log)
+
+
+async def auditor(context: Context) -> Role:
+    """Compares memory and history with the chain: auditor and reconciler in one process."""
+    os.nice(RECORDER_NICE)
+    settings, log = context.settings, _log(context)
+    rise = settings.rise
+    node = _nodes(settings, log)
+    source = ChainSource(node, rise, warn=log.warning)
+    store = EventStore(await _pool(settings, size=2), rise.chain_id)
+    audits = Auditor(
+        chain=rise,
+        looks_per_s=settings.actors.audit_looks_per_s,
+        heads=source,
+        contracts=partial(lens.state_rows, node, rise.launchpads),
+        launches=store,
+        calls=context.calls,
+        log=log,
+    )
+    reconciles = Reconciler(
+        chain=rise,
+        pause_s=settings.actors.reconcile_pause_s,
+        source=source,
+        decoder_of=partial(Decoder, rise),
+        recorded=store,
+        log=log,
+        dice=random.Random(),
+    )
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(audits.run())
+            tasks.create_task(reconciles.run())
+
+    def status(message: StatusWanted) -> dict[str, Any]:
+        both = (audits.handlers[StatusWanted], reconciles.handlers[StatusWanted])
+        return {name: value for ask in both for name, value in ask(message).items()}
+
+    handlers = {**audits.handlers, StatusWanted: status}
+    return Role(handlers=handlers, run=run, log=log)
 
 
 async def gateway(context: Context) -> Role:

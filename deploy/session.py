@@ -13,6 +13,7 @@ from chain.rpc import JsonRpc
 from deploy import devnet, ray_environment, registry
 from deploy.environment import Environment
 from deploy.platform import Platform
+from deploy.replay import Replayed, replay
 from deploy.runfile import RunFile
 from deploy.settings import chain_settings, compose
 from deploy.verify import Verdict, verify
@@ -52,6 +53,16 @@ class Session:
         finally:
             await pool.close()
             await rpc.close()
+
+    async def replay(self, say: devnet.Say) -> Replayed:
+        """Everything rebuilt from the chain and compared with memory and history."""
+        return await replay(
+            calls=self.system.cluster,
+            directory=await self.system.directory(),
+            chain=self.settings.rise,
+            database_url=self.settings.stores.database_url,
+            say=say,
+        )
 
 
 @contextlib.contextmanager

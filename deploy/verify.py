@@ -15,7 +15,6 @@ from engine.control import Directory, MarketStates, StatesAt
 from engine.errors import RiseCurveError
 from engine.settings import ChainSettings
 
-PHASES = {1: "curve", 2: "graduating", 3: "graduated", 4: "reopened"}
 ATTEMPTS = 20
 PAUSE_S = 0.25
 
@@ -70,7 +69,7 @@ async def verify(
             rpc, pad.lens, launchpad=pad.address, tokens=mine, block=head, version=pad.version
         )
         for token, truth in zip(mine, truths, strict=True):
-            expected_state = _truth(truth)
+            expected_state = lens.state_row(truth)
             if found[token] != expected_state:
                 verdict.differ(f"0x{token.hex()}: memory {found[token]}, contract {expected_state}")
     return verdict
@@ -92,9 +91,3 @@ async def _states(calls: Calls, shards: Iterable[str], block: int) -> list[Marke
                 pages.append(page)
                 break
     return pages
-
-
-def _truth(truth: lens.MarketState) -> tuple[object, ...]:
-    phase = PHASES.get(truth.phase, "none")
-    reserves = (truth.reserve_token, truth.reserve_weth)
-    return (phase, truth.sold, truth.raised, truth.seq, *reserves)

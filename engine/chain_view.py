@@ -66,6 +66,10 @@ class Reorged:
 
 Verdict = Extended | Duplicate | Gap | Reorged
 
+ORPHANS_PER_DEPTH = 4
+"""Blocks that were taken back and are remembered: several reorganisations may come before a
+slow consumer hears of the first."""
+
 BELOW, INSIDE, AHEAD, FOREIGN = "below", "inside", "ahead", "foreign"
 
 
@@ -137,7 +141,7 @@ class ChainView:
         for block in voided:
             header = block.header
             self._orphans[header.hash] = FeedPosition(header.number - 1, header.parent_hash)
-        while len(self._orphans) > self._depth:
+        while len(self._orphans) > ORPHANS_PER_DEPTH * self._depth:
             self._orphans.popitem(last=False)
         self._tip = self._blocks[ancestor].header
         return voided
@@ -147,15 +151,19 @@ class ChainView:
     ) -> FeedPosition | None:
         """The last block of ours that leads to a position that is not ours any more, by what
         was taken back here or by the consumer's own `trail`; None: nobody knows.
+
+        It may be below the window by now: it was inside when what followed was taken back,
+        and nothing below the base is ever taken back.
         """
-        found: FeedPosition | None = position
-        for _ in range(self._depth + 1):
-            if found is None or self.standing(found) == INSIDE:
-                break
-            found = self._orphans.get(found.hash)
-        if found is not None and self.standing(found) == INSIDE:
+        found = self._orphans.get(position.hash)
+        while found is not None and found.hash in self._orphans and not self._holds(found):
+            found = self._orphans[found.hash]
+        if found is not None and (self._holds(found) or found.number < self._base):
             return found
         return next((one for one in trail if self.standing(one) == INSIDE), None)
+
+    def _holds(self, position: FeedPosition) -> bool:
+        return self.standing(position) == INSIDE
 
     def finalise(self, number: int) -> bool:
         """Move the marker, never down, never above the tip; whether it moved."""

@@ -144,6 +144,16 @@ class StatesAt:
 
 
 @dataclass(frozen=True, slots=True)
+class StatesOf:
+    """Shard: the sealed states of these markets after `block`, and of up to `changed` others
+    that changed inside the window. Halted ones, and those of other owners, are left out."""
+
+    block: int
+    tokens: tuple[bytes, ...]
+    changed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class MarketStates:
     """(token, phase, sold, raised, seq, reserve_token, reserve_weth) of each market that
     existed at `block`; the reserves are 0 before the graduation."""
@@ -151,11 +161,30 @@ class MarketStates:
     block: int
     states: tuple[tuple[bytes, str, int, int, int, int, int], ...]
     halted: tuple[tuple[bytes, str], ...] = ()
+    block_hash: bytes = b""
+    """Of `block` where the shard stands; empty where its groups do not agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateHashes:
+    """Shard: a hash of every market's whole state after `block`."""
+
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketHashes:
+    """(token, sha256 of its canonical bytes); `block_hash` as in `MarketStates`."""
+
+    block: int
+    hashes: tuple[tuple[bytes, bytes], ...]
+    block_hash: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Shard: serve this market no more, it was seen to differ from the contract."""
+    """Shard: serve this market no more, it was seen to differ from the contract. Answer:
+    whether it was served."""
 
     token: bytes
     reason: str

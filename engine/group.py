@@ -15,6 +15,7 @@ first events do not add up is `broken`: there is no value of it at all.
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from engine.buckets import bucket_of
 from engine.errors import ConsistencyError
@@ -107,6 +108,10 @@ class Group:
         """Markets that are not served, with the reason."""
         stopped = {t: line.halted for t in self.stopped if (line := self.timelines[t]).halted}
         return self.broken | stopped
+
+    def changed_in_window(self, limit: int) -> list[bytes]:
+        """Markets that changed inside the window, at most `limit` of them."""
+        return list(islice(self._in_window, limit))
 
     def buckets_in_window(self) -> set[int]:
         """Buckets with a market that changed inside the window."""

@@ -27,15 +27,19 @@ def key_of(event: MarketEvent) -> Hashable:
 def split(
     overlay: Sequence[MarketEvent], sealed: Sequence[MarketEvent], block: int
 ) -> tuple[list[MarketEvent], tuple[MarketEvent, ...]]:
-    """(what still waits, what will not come true) after `block` was sealed with `sealed`."""
+    """(what still waits, what will not come true) after `block` was sealed with `sealed`.
+
+    What was sealed otherwise will not come true either, in whichever block it was expected.
+    """
     came = Counter(key_of(event) for event in sealed)
+    places = {(event.at.tx_hash, event.at.position) for event in sealed}
     waiting: list[MarketEvent] = []
     retracted: list[MarketEvent] = []
     for event in overlay:
         key = key_of(event)
         if came[key]:
             came[key] -= 1
-        elif event.at.block_number <= block:
+        elif event.at.block_number <= block or (event.at.tx_hash, event.at.position) in places:
             retracted.append(event)
         else:
             waiting.append(event)

@@ -26,7 +26,11 @@ def answer(
     market: Market, request: QuoteRequest, *, as_of: AsOf, bucket: int
 ) -> QuoteReply | Refusal:
     """The quote, or a refusal with the code of the contract's error."""
-    for_block = _open_block(as_of) if request.for_block is None else request.for_block
+    open_block = _open_block(as_of)
+    for_block = open_block if request.for_block is None else request.for_block
+    if for_block < open_block:
+        text = f"forBlock: Expected {open_block} or later, was {for_block}"
+        return Refusal("invalid_request", text, bucket, as_of.version[0])
     schedule = schedule_of(market.fees, market.launch_block)
     try:
         quote = quote_on(market, request, rates=schedule.at(for_block))

@@ -73,6 +73,8 @@ class ActorSettings:
     ping_timeout_s: float = 2.0
     drain_timeout_s: float = 10.0
     snapshot_every_blocks: int = 60
+    audit_looks_per_s: float = 2.0
+    reconcile_pause_s: float = 10.0
     kill_stopped: bool = True
 
 

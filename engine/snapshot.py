@@ -1,5 +1,6 @@
 """A bucket's markets as bytes: what a snapshot holds, the same bytes for the same state."""
 
+import hashlib
 import json
 
 from engine import codec
@@ -25,6 +26,11 @@ def state_row(market: Market) -> tuple[bytes, str, int, int, int, int, int]:
     """A row of `control.MarketStates`: what the contract can be asked for."""
     pool = (market.pool.reserve_token, market.pool.reserve_weth) if market.pool else (0, 0)
     return (market.token, market.phase, market.sold, market.raised, market.seq, *pool)
+
+
+def hash_of(market: Market) -> bytes:
+    """SHA-256 of its canonical bytes: equal for the same state, however it came about."""
+    return hashlib.sha256(to_bytes([market])).digest()
 
 
 def to_bytes(markets: list[Market]) -> bytes:

@@ -52,8 +52,9 @@ class Timeline:
         return None
 
     def preview(self, events: Sequence[MarketEvent]) -> tuple[Effect, ...]:
-        """Put preconfirmed events on top. One that was there before changes nothing; one that
-        does not fit drops the overlay until the seal, and what was seen stays remembered.
+        """Put preconfirmed events on top. One that was there before, or that is sealed already,
+        changes nothing; one that does not fit drops the overlay until the seal, and what was
+        seen stays remembered.
         """
         known = {(event.at.tx_hash, event.at.log_index) for event in self.overlay}
         fresh = [e for e in events if (e.at.tx_hash, e.at.log_index) not in known]
@@ -62,12 +63,13 @@ class Timeline:
         if self.blind:
             return ()
         try:
-            market, effects = fold(self.quoted or self.sealed, fresh)
+            market, effects, applied = _fold_new(self.quoted or self.sealed, fresh)
         except ConsistencyError:
             self.changes += self.quoted is not None
             self.quoted, self.blind = None, True
             return ()
-        self.overlay.extend(fresh)
+        # Only these: what was never shown must not be taken back at the seal.
+        self.overlay.extend(applied)
         if not effects:
             return ()
         self.quoted = market
@@ -131,3 +133,17 @@ def fold(market: Market | None, events: Sequence[MarketEvent]) -> tuple[Market, 
     if market is None:
         raise ConsistencyError("unknown_market", "Expected at least one event")
     return market, tuple(effects)
+
+
+def _fold_new(
+    market: Market | None, events: Sequence[MarketEvent]
+) -> tuple[Market | None, tuple[Effect, ...], list[MarketEvent]]:
+    effects: list[Effect] = []
+    applied: list[MarketEvent] = []
+    for event in events:
+        before = market
+        market, came = apply(market, event)
+        effects.extend(came)
+        if market is not before:
+            applied.append(event)
+    return market, tuple(effects), applied

@@ -13,7 +13,7 @@ import asyncpg
 
 from engine.errors import ConsistencyError
 from engine.limits import MAX_REORG_DEPTH
-from engine.messages import CurveNumbers, FeedPosition, MarketEvent
+from engine.messages import ChainEvent, CurveNumbers, FeedPosition, MarketEvent
 from engine.rows import BlockRows, MarketRow, TransactionRecord
 from storage import postgres, queries, records, write
 from storage import rewind as rewinding
@@ -136,6 +136,35 @@ class EventStore:
             if len(rows) < chunk:
                 return
             last = (rows[-1]["block_number"], rows[-1]["tx_index"], rows[-1]["log_index"])
+
+    async def events_at(self, block: int) -> tuple[bytes | None, list[ChainEvent]]:
+        """(the block's hash where something of it is recorded, its market events and transfers,
+        as they were decoded).
+        """
+        rows = await self._fetch("events_at", block)
+        moved = await self._fetch("transfers_at", block)
+        found: list[ChainEvent] = [records.market_event(row, self._chain_id) for row in rows]
+        found += [records.transfer(row, self._chain_id) for row in moved]
+        hashes = [row["block_hash"] for row in (*rows, *moved)]
+        return (hashes[0] if hashes else None), found
+
+    async def known(
+        self, addresses: Sequence[bytes]
+    ) -> tuple[dict[bytes, int], dict[bytes, bytes]]:
+        """(token → version of its launchpad, pair → token) of those that have one of these
+        addresses.
+        """
+        rows = await self._fetch("known", list(addresses))
+        tokens = {row["token_address"]: row["version"] for row in rows}
+        return tokens, {row["pair"]: row["token_address"] for row in rows}
+
+    async def graduations(self, tokens: Sequence[bytes]) -> dict[bytes, tuple[int, int, int]]:
+        """Token → (block, transaction index, log index) of its graduation; else no key."""
+        rows = await self._fetch("graduations", list(tokens))
+        return {
+            row["token_address"]: (row["block_number"], row["tx_index"], row["log_index"])
+            for row in rows
+        }
 
     async def tokens(self) -> dict[bytes, int]:
         """Token → version of its launchpad, hidden ones too."""

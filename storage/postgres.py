@@ -32,8 +32,9 @@ _PASSING = ("08", "40", "53", "57", "25006", "25P03", "55P03")
 _GONE = ("closed", "closing", "released back to the pool")
 
 
-async def connect(url: str, *, size: int = 10, timeout_s: float = 5.0) -> "Pool":
+async def connect(url: str, *, size: int = 10, timeout_s: float = 5.0, schema: str = "") -> "Pool":
     """A pool of up to `size` connections; integers come back as `int`, also from NUMERIC.
+    With `schema` tables are looked for, and made, there first.
 
     Raises TransientError (store_unavailable) when the server cannot be reached.
     """
@@ -45,12 +46,12 @@ async def connect(url: str, *, size: int = 10, timeout_s: float = 5.0) -> "Pool"
             timeout=timeout_s,
             command_timeout=timeout_s,
             init=_set_codecs,
-            server_settings=_server_settings(timeout_s),
+            server_settings=_server_settings(timeout_s, schema),
         )
         return pool
 
 
-def _server_settings(timeout_s: float) -> dict[str, str]:
+def _server_settings(timeout_s: float, schema: str) -> dict[str, str]:
     limit_ms, idle_ms = str(int(timeout_s * 1000)), str(int(IDLE_IN_TRANSACTION_S * 1000))
     return {
         "application_name": "risecurve",
@@ -59,6 +60,7 @@ def _server_settings(timeout_s: float) -> dict[str, str]:
         "lock_timeout": limit_ms,
         "idle_in_transaction_session_timeout": idle_ms,
         "jit": "off",
+        **({"search_path": f"{schema}, public"} if schema else {}),
     }
 
 

@@ -8,6 +8,7 @@ from engine import codec
 from engine.messages import (
     Completed,
     CurveNumbers,
+    EventHeader,
     FeedPosition,
     FeeNumbers,
     Graduated,
@@ -17,6 +18,7 @@ from engine.messages import (
     Reopened,
     TokenCreated,
     Traded,
+    Transferred,
 )
 from engine.rows import CandleRow, HoldingRecord, MarketRow, TokenRecord, TransactionRecord
 
@@ -62,6 +64,23 @@ def market_event(row: "Record", chain_id: int) -> MarketEvent:
     }
     kind = _MARKET_EVENTS[row["kind"]]
     return codec.decode(kind, {**orjson.loads(row["payload"]), "at": at})
+
+
+def transfer(row: "Record", chain_id: int) -> Transferred:
+    """The event of a row of `transfers`; a token's own log is its emitter's."""
+    at = EventHeader(
+        chain_id=chain_id,
+        block_number=row["block_number"],
+        block_hash=row["block_hash"],
+        block_time=row["block_time"],
+        tx_hash=row["tx_hash"],
+        tx_index=row["tx_index"],
+        log_index=row["log_index"],
+        position=row["position"],
+        emitter=row["token_address"],
+        version=row["version"],
+    )
+    return Transferred(at, row["token_address"], row["sender"], row["recipient"], row["amount"])
 
 
 def curve(row: "Record") -> CurveNumbers:

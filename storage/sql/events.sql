@@ -37,6 +37,36 @@ WHERE chain_id = $1 AND bucket = ANY ($2::smallint[])
 ORDER BY block_number, tx_index, log_index
 LIMIT $7
 
+-- name: events_at
+-- Events about tokens of one block.
+SELECT
+    kind, tx_hash, position, version, block_number, block_hash, block_time, tx_index, log_index,
+    emitter, payload
+FROM events
+WHERE chain_id = $1 AND bucket IS NOT NULL AND block_number = $2
+ORDER BY tx_index, log_index
+
+-- name: graduations
+SELECT token_address, block_number, tx_index, log_index
+FROM events
+WHERE chain_id = $1 AND token_address = ANY ($2::bytea[]) AND kind = 'Graduated'
+
+-- name: known
+-- Tokens that have one of these addresses, or whose pair has.
+SELECT token_address, version, pair FROM tokens
+WHERE chain_id = $1 AND token_address = ANY ($2::bytea[])
+UNION
+SELECT token_address, version, pair FROM tokens
+WHERE chain_id = $1 AND pair = ANY ($2::bytea[])
+
+-- name: transfers_at
+SELECT
+    tx_hash, position, version, block_number, block_hash, block_time, tx_index, log_index,
+    token_address, sender, recipient, amount
+FROM transfers
+WHERE chain_id = $1 AND block_number = $2
+ORDER BY tx_index, log_index
+
 -- name: launches
 -- Every token with the version of its launchpad and the block it was launched in.
 SELECT token_address, version, block_number FROM tokens WHERE chain_id = $1

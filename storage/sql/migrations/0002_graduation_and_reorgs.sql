@@ -27,6 +27,9 @@ ALTER TABLE markets
 CREATE INDEX markets_graduating ON markets (chain_id, token_address)
     WHERE phase = 'graduating';
 
+-- Whose a log is, by its address.
+CREATE INDEX tokens_pair ON tokens (chain_id, pair);
+
 -- The recorded blocks that may still be taken back, and some more: a bounded window.
 CREATE TABLE blocks (
     chain_id BIGINT NOT NULL,

@@ -134,6 +134,7 @@ async def test_queries_of_the_doors_never_scan_a_whole_table(pool):
         "pending": (events["pending"], (10,)),
         "replay": (events["market_events"], ([1, 2, 3], 1900, 0, 0, 2000, 5000)),
         "event seqs": (events["event_seqs"], ()),
+        "known": (events["known"], ([one],)),
         "graduating": (events["graduating"], (100,)),
         "curves": (events["token_curves"], ([one],)),
     }

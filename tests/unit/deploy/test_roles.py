@@ -22,3 +22,8 @@ def test_slots_are_of_known_roles():
     found = roles.slots(Given())
     assert set(found.values()) <= ROLES.keys()
     assert sum(role == "shard" for role in found.values()) == 3
+
+
+def test_every_command_can_be_imported():
+    for name in ("cli", "commands", "session", "replay", "verify", "demo.session"):
+        assert importlib.import_module(f"deploy.{name}")

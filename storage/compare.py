@@ -1,0 +1,77 @@
+"""Two recorded histories in one database held against each other, table by table.
+
+A row is compared as text without what only this run of the system knows: clocks, receipts,
+submissions, what was consumed. So a history that was rebuilt from the chain has equal rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from storage import postgres
+
+if TYPE_CHECKING:
+    from storage.postgres import Pool
+
+TIMEOUT_S = 600.0
+SHOWN = 3
+
+_CLOCKS = "created_at,updated_at,visible_at,consumed_at"
+_OWN = "gas_fee,reason,receipt_due,submission,submitted,visibility"
+_ROW = f"(to_jsonb(one) - '{{{_CLOCKS},{_OWN}}}'::text[])::text"
+_HASH = f"('x' || substr(md5({_ROW}), 1, 15))::bit(60)::bigint::numeric"
+_SOME = (
+    "(balance, bought_tokens, sold_tokens, spent_wei, received_wei)"
+    " IS DISTINCT FROM (0, 0, 0, 0, 0)"
+)
+TABLES: dict[str, str] = {
+    "tokens": "TRUE",
+    "markets": "TRUE",
+    "events": "TRUE",
+    "transactions": "position >= 0",
+    "transfers": "TRUE",
+    "balances": _SOME,  # a row of nothing but zeros says as much as none
+    "price_history": "TRUE",
+    "outbox": "TRUE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Of one table: how many rows, and a sum over their hashes that no order changes."""
+
+    rows: int
+    sum: int
+
+
+async def digests(connection: Any, chain_id: int, *, schema: str) -> dict[str, Digest]:
+    """Of every table, as `connection` sees them."""
+    found = {}
+    for table, condition in TABLES.items():
+        row = await connection.fetchrow(
+            f"SELECT count(*) AS rows, coalesce(sum({_HASH}), 0) AS sum"  # noqa: S608
+            f" FROM {schema}.{table} AS one WHERE chain_id = $1 AND {condition}",
+            chain_id,
+            timeout=TIMEOUT_S,
+        )
+        found[table] = Digest(row["rows"], int(row["sum"]))
+    return found
+
+
+async def differing(
+    pool: "Pool", chain_id: int, *, table: str, schemas: Sequence[str]
+) -> list[str]:
+    """Some rows of `table` that only one of the two schemas has, with a sign of which."""
+    lines = []
+    for sign, first, second in (("-", *schemas), ("+", *reversed(schemas))):
+        async with postgres.transaction(pool) as connection:
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            rows = await connection.fetch(
+                f"SELECT {_ROW} AS line FROM {first}.{table} AS one"  # noqa: S608
+                f" WHERE chain_id = $1 AND {TABLES[table]} EXCEPT"
+                f" SELECT {_ROW} FROM {second}.{table} AS one WHERE chain_id = $1 LIMIT {SHOWN}",
+                chain_id,
+                timeout=TIMEOUT_S,
+            )
+        lines += [f"{sign} {row['line']}" for row in rows]
+    return lines
