@@ -8,7 +8,7 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
-.PHONY: help tools install install-dev demo up test unit integration lint clean
+.PHONY: help tools install install-dev demo up test unit integration lint chaos chaos-short clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,6 +36,7 @@ help:
 	@echo "make up       set up, then serve until Ctrl-C"
 	@echo "make test     set up, then all checks and all tests"
 	@echo "make install  set up alone; install-dev adds tests and linters"
+	@echo "make chaos    set up, then the fault suite (DURATION=900 SEED= OUT=chaos-report.json)"
 	@echo "make lint     format, lint, types, imports, tidiness"
 	@echo "make clean    remove what was installed here (no data)"
 
@@ -86,13 +87,22 @@ demo: install
 up: install
 	@$(BIN)/risecurve up
 
-test: lint unit integration
+test: lint unit integration chaos-short
 
 unit: install-dev
 	@$(BIN)/python -m pytest tests/unit
 
 integration: install-dev
 	@$(BIN)/python -m pytest tests --ignore=tests/unit --ignore=tests/test_tidy.py
+
+DURATION ?= 900
+OUT ?= chaos-report.json
+
+chaos: install-dev
+	@$(BIN)/python -m tests.chaos --duration $(DURATION) $(if $(SEED),--seed $(SEED)) --out $(OUT)
+
+chaos-short: install-dev
+	@$(BIN)/python -m tests.chaos --short --seed $(or $(SEED),1) --out $(OUT)
 
 lint: install-dev
 	@$(BIN)/python -m ruff format --check --quiet . || \

@@ -96,6 +96,11 @@ class RpcProxy:
         """The newest sealed block."""
         return self._tip
 
+    def check(self) -> None:
+        """Raise what ended the following of anvil: a fault of the proxy itself."""
+        if self._follower is not None and self._follower.done():
+            self._follower.result()
+
     def cut(self) -> None:
         """Reset every connection, HTTP ones too."""
         self.faults.counts["cuts"] += 1
@@ -160,8 +165,8 @@ class RpcProxy:
         while True:
             try:
                 await self._follow_once()
-            except (aiohttp.ClientError, OSError, TransientError):
-                await asyncio.sleep(0.1)  # anvil is away
+            except (aiohttp.ClientError, OSError, TransientError, RpcError):
+                await asyncio.sleep(0.1)  # anvil is away, or stopped in the middle
 
     async def _follow_once(self) -> None:
         url = urlsplit(self._target_url)._replace(scheme="ws").geturl()
@@ -181,7 +186,10 @@ class RpcProxy:
             parent = path[-1]["parentHash"]
             if self._hash(below) in (parent, None) and below <= self._tip:
                 break
-            path.append(await self._target.call("eth_getBlockByHash", [parent, False]))
+            found = await self._target.call("eth_getBlockByHash", [parent, False])
+            if found is None:
+                return  # reorganised while it is read: the next head begins anew
+            path.append(found)
         old_tip = self._tip
         self._orphan(int(path[-1]["number"], 16) - 1 if path else number)
         for left, header in zip(range(len(path) - 1, -1, -1), reversed(path), strict=True):
@@ -240,6 +248,8 @@ class RpcProxy:
             json = await self._target.call("eth_getBlockByNumber", [hex(number), True])
             if json is not None:
                 receipts = await self._target.call("eth_getBlockReceipts", [json["hash"]])
+                if receipts is None:
+                    return None
                 pairs = zip(json["transactions"], receipts, strict=True)
                 return next((pair for pair in pairs if pair[1]["logs"]), None)
             await asyncio.sleep(0.02)

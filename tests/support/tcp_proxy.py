@@ -1,4 +1,4 @@
-"""A TCP proxy that can cut its connections, or freeze: accept and never answer."""
+"""A TCP proxy that can cut its connections, be dead, or freeze: accept and never answer."""
 
 import asyncio
 from types import TracebackType
@@ -14,6 +14,10 @@ class TcpProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self.delay_s = 0.0
+        """Everything that passes is held back so long."""
+        self.dead = False
+        """Whoever connects is reset at once."""
         self.accepted = 0
 
     @property
@@ -58,6 +62,8 @@ class TcpProxy:
         assert task is not None
         self._tasks.add(task)
         try:
+            if self.dead:
+                return
             await self._flowing.wait()
             there, out = await asyncio.open_connection("127.0.0.1", self._target_port)
             async with asyncio.TaskGroup() as pipes:
@@ -74,6 +80,8 @@ class TcpProxy:
         try:
             while data := await reader.read(65_536):
                 await self._flowing.wait()
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
                 writer.write(data)
                 await writer.drain()
         finally:

@@ -75,7 +75,9 @@ def answers(corpus: list[Case], tradeable: Contract) -> list[Outcome]:
 
 
 def test_contract_generated_trades_equal_the_twin(
-    corpus: list[Case], answers: list[Outcome]
+    corpus: list[Case],
+    answers: list[Outcome],
+    record_property: Callable[[str, object], None],
 ) -> None:
     assert len(corpus) >= 10_000
     differing = [
@@ -83,6 +85,8 @@ def test_contract_generated_trades_equal_the_twin(
         for case, answer in zip(corpus, answers, strict=True)
         if answer != twin(case)
     ]
+    record_property("trials", len(corpus))
+    record_property("mismatches", len(differing))
     assert not differing, f"{len(differing)} differ; first: {differing[0]}"
 
 
@@ -169,10 +173,13 @@ def test_differential_planted_bug_is_found(
     owner: Any,
     name: str,
     bug: Callable[..., Any],
+    record_property: Callable[[str, object], None],
 ) -> None:
     monkeypatch.setattr(owner, name, bug)
     pairs = zip(corpus, answers, strict=True)
+    record_property("planted", 1)
     assert any(answer != twin(case) for case, answer in pairs)
+    record_property("caught", 1)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ real node and taken back. The same checks must find two planted tokens whose bar
 """
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ def test_graduation_after_any_donation_opens_at_the_last_price_or_above(
             stage.pad.call("graduate", token, sender=stranger)
 
 
-def test_graduation_figures_of_the_whole_matrix(opened: list[tuple[int, int]]) -> None:
+def test_graduation_figures_of_the_whole_matrix(
+    opened: list[tuple[int, int]], record_property: Callable[[str, object], None]
+) -> None:
     if not opened:
         pytest.skip("runs after the matrix")
     plain = [above for donated, above in opened if donated == 0]
@@ -104,6 +107,9 @@ def test_graduation_figures_of_the_whole_matrix(opened: list[tuple[int, int]]) -
         f"{sum(above < 0 for _, above in opened)}, without donation {len(plain)} at most "
         f"{max(plain)} parts in 1e9 above"
     )
+    record_property("trials", len(opened))
+    record_property("below_the_last_price", sum(above < 0 for _, above in opened))
+    record_property("parts_in_1e9_above_without_donation", max(plain))
     assert all(above >= 0 for _, above in opened)
     assert max(plain) * 10_000 <= BPS_MAX * 10**9
 
@@ -191,12 +197,17 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     ],
 )
 def test_planted_weaker_bar_is_found(
-    stage: Stage, planted: dict[str, dict[str, Any]], name: str, found: set[str]
+    stage: Stage,
+    planted: dict[str, dict[str, Any]],
+    name: str,
+    found: set[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     with stage.chain.undone():
         _replace_token(stage.chain, stage, planted[name])
         ways, mirror = _ways(stage, SALT_TOP, sold_out=True)
         breaches, _ = ways.breaches()
+        record_property("planted", int(bool(found)))
         assert bool(breaches) == bool(found) and found <= set(breaches)
         if name == "TransferOnly":
             # And liquidity planted so is seen by what the matrix checks.
@@ -205,6 +216,7 @@ def test_planted_weaker_bar_is_found(
                 _check_untouched(stage, mirror.token)
             with pytest.raises(AssertionError):
                 PoolMirror.graduate(stage, mirror, sender=ways.holder)
+        record_property("caught", int(bool(found)))
 
 
 def _replace_token(chain: Chain, stage: Stage, artifact: dict[str, Any]) -> None:

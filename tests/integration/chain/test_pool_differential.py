@@ -66,7 +66,9 @@ def answers(
 
 
 def test_pool_generated_trades_equal_the_twin(
-    corpus: list[PoolCase], answers: list[Outcome]
+    corpus: list[PoolCase],
+    answers: list[Outcome],
+    record_property: Callable[[str, object], None],
 ) -> None:
     assert len(corpus) >= 7_000
     differing = [
@@ -74,6 +76,8 @@ def test_pool_generated_trades_equal_the_twin(
         for case, answer in zip(corpus, answers, strict=True)
         if answer != twin(case)
     ]
+    record_property("trials", len(corpus))
+    record_property("mismatches", len(differing))
     assert not differing, f"{len(differing)} differ; first: {differing[0]}"
 
 
@@ -126,15 +130,21 @@ def test_pool_differential_planted_bug_is_found(
     owner: Any,
     name: str,
     bug: Callable[..., Any],
+    record_property: Callable[[str, object], None],
 ) -> None:
     monkeypatch.setattr(owner, name, bug)
+    record_property("planted", 1)
     assert any(answer != twin(case) for case, answer in zip(corpus, answers, strict=True))
+    record_property("caught", 1)
 
 
 @pytest.mark.parametrize("token_first", [True, False])
 @pytest.mark.parametrize("fees", [(0, 0), (70, 30)])
 def test_pool_view_on_any_reserves_equals_the_twin(
-    stage: Stage, token_first: bool, fees: tuple[int, int]
+    stage: Stage,
+    token_first: bool,
+    fees: tuple[int, int],
+    record_property: Callable[[str, object], None],
 ) -> None:
     market = _graduated(stage, token_first, fees)
     rng = random.Random(f"{token_first}{fees}")
@@ -156,6 +166,7 @@ def test_pool_view_on_any_reserves_equals_the_twin(
                 assert not answer["ok"] and named(answer["result"]).name == name, case
             else:
                 assert answer["ok"] and decode([QUOTE], answer["result"])[0] == words, case
+    record_property("trials", sum(seen.values()))
     assert sum(seen.values()) == 1_200 and seen[""] > 400, seen
     assert min(seen[e] for e in ("ZeroOutput", "AmountTooLarge", "ExceedsSold")) > 20, seen
 

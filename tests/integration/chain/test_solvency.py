@@ -126,13 +126,17 @@ class Machine:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_random_calls_leave_the_launchpad_solvent(stage: Stage, seed: int) -> None:
+def test_random_calls_leave_the_launchpad_solvent(
+    stage: Stage, seed: int, record_property: Callable[[str, object], None]
+) -> None:
     with stage.chain.undone():
         machine = Machine(stage, seed)
         for _ in range(CALLS):
             machine.step()
         phases = {stage.pad.call("market", m.token)["phase"] for m in machine.markets}
         print(f"\n{CALLS} calls, {machine.outcomes['reverted']} reverted: {machine.outcomes}")
+        record_property("trials", CALLS)
+        record_property("reverted", machine.outcomes["reverted"])
         assert machine.outcomes["reverted"] < CALLS * 6 // 10
         assert 3 in phases and machine.outcomes["_sell"] > 30 and machine.outcomes["_admin"] > 20
 

@@ -1,0 +1,211 @@
+"""`python -m tests.chaos`: the fault suite, and its report.
+
+Every part runs its least number of trials, however short the time is; what is left of it is
+shared out among the parts that have a rate of trials. The report says how long each took.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy import datadir
+from deploy.embedded import Embedded
+from tests.chaos import (
+    contracts,
+    histories,
+    lies,
+    processes,
+    recovery,
+    sockets,
+    stores,
+    strain,
+    world,
+)
+from tests.chaos.report import Report, Row, say
+from tests.support.servers import RISE, Anvil
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything."""
+
+    cuts: int
+    reorgs: int
+    kills: int
+    lie_s: float
+    contradiction_s: float
+    freezes: int
+    stops: int
+    overload_s: float
+    shard_kills: int
+    simulation_s: float
+    outages: int
+    outage_s: float
+
+    @classmethod
+    def of(cls, duration_s: float, *, short: bool) -> "Plan":
+        if short:
+            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 40.0, 3, 2.0)
+        longer = max(duration_s / 900, 1.0)
+        return cls(
+            cuts=int(sockets.CUTS_MIN * longer),
+            reorgs=int(histories.REORGS_MIN * longer),
+            # An hour is four times as long, and ten times as many kills are promised of it.
+            kills=max(
+                processes.KILLS_MIN, int(300 * (duration_s - 900) / 2700) if longer > 1 else 0
+            ),
+            lie_s=2.0 * longer,
+            contradiction_s=8.0 * longer,
+            freezes=int(2 * longer),
+            stops=int(2 * longer),
+            overload_s=10.0,
+            shard_kills=recovery.KILLS_MIN,
+            simulation_s=0.2 * duration_s,
+            outages=len(stores.CASES),
+            outage_s=3.0,
+        )
+
+
+ON_ONE_SYSTEM = (
+    "reorgs",
+    "cuts",
+    "lies",
+    "contradictions",
+    "overload",
+    "frozen",
+    "kills",
+    "one writer",
+)
+Part = Callable[[], Awaitable[Row | list[Row]]]
+
+
+async def on_one_system(report: Report, plan: Plan, anvil: Anvil, folder: Path) -> None:
+    """The parts that need a system behind a proxy."""
+    rng = random.Random(report.seed)
+    async with world.opened(anvil, folder, seed=report.seed, through=True) as one:
+        parts: dict[str, Part] = {
+            "reorgs": lambda: histories.reorgs(one, rng, plan.reorgs),
+            "cuts": lambda: sockets.cuts(one, rng, plan.cuts),
+            "lies": lambda: lies.lies(one, plan.lie_s),
+            "contradictions": lambda: lies.contradictions(one, plan.contradiction_s),
+            "overload": lambda: strain.overload(one, plan.overload_s),
+            "frozen": lambda: lies.frozen(one, rng, plan.freezes),
+            "kills": lambda: processes.kills(one, rng, plan.kills, limit_s=report.quotes_back_s),
+            "one writer": lambda: processes.one_writer(one, plan.stops),
+        }
+        churn = strain.Churn(one)
+        churn.start()
+        for name, part in parts.items():
+            if not report.wants(name):
+                continue
+            with report.part(name):
+                rows = await part()
+                report.add(*(rows if isinstance(rows, list) else [rows]))
+        await churn.stop()
+        if not report.short:  # a slope needs minutes
+            report.add(strain.leaks(one, churn))
+
+
+def recover(report: Report, plan: Plan) -> None:
+    """The part that needs a long history, on a system of its own."""
+    if not report.wants("recovery"):
+        return
+    size, rng = recovery.Size(), random.Random(report.seed)
+    with (
+        datadir.temporary() as folder,
+        Embedded(folder / "node", durable=False) as embedded,
+        report.part("recovery"),
+    ):
+        work = recovery.run(embedded, folder, rng, kills=plan.shard_kills, size=size)
+        report.add(*asyncio.run(work))
+
+
+def simulate(report: Report, plan: Plan) -> None:
+    """The same roles as plain classes on a deterministic loop, over a real Postgres."""
+    with (
+        datadir.temporary() as folder,
+        Embedded(folder, durable=False) as embedded,
+        report.part("simulation"),
+    ):
+        from tests.simulation import run
+
+        url = embedded.start_postgres()
+        report.add_values(
+            *run.rows(plan.simulation_s, report.seed, url, short=report.short, say=say)
+        )
+
+
+def lose_stores(report: Report, plan: Plan) -> None:
+    """Postgres, MongoDB and Redis away, on a system of its own."""
+    if not report.wants("stores"):
+        return
+
+    async def work(anvil: Anvil, folder: Path, urls: dict[str, str]) -> None:
+        async with stores.opened(anvil, folder, urls, seed=report.seed) as (one, proxies):
+            rng = random.Random(report.seed)
+            rows = stores.outages(one, proxies, rng, cases=plan.outages, hold_s=plan.outage_s)
+            report.add(*await rows)
+
+    with (
+        datadir.temporary() as folder,
+        Embedded(folder / "node", durable=False) as embedded,
+        report.part("stores"),
+    ):
+        asyncio.run(work(started(embedded), folder, stores.started(embedded)))
+
+
+def started(embedded: Embedded) -> Anvil:
+    """A chain that finalises late enough for every reorg."""
+    rpc_url, ws_url = embedded.start_anvil(
+        RISE, block_time=world.BLOCK_S, slots_in_an_epoch=32, keep_state=False
+    )
+    return Anvil(rpc_url, ws_url, RISE, embedded.pid(f"anvil-{RISE}"))
+
+
+def check_contracts(report: Report) -> None:
+    """The suites that hold the contracts against their twins."""
+    if not report.wants("contracts"):
+        return
+    with datadir.temporary() as folder, report.part("contracts"):
+        report.add(*asyncio.run(contracts.rows(folder)))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
+    parser.add_argument("--duration", type=float, default=900.0, help="seconds, about")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--out", type=Path, default=Path("chaos-report.json"))
+    parser.add_argument("--only", default="", help="parts by name, separated by commas")
+    parser.add_argument("--short", action="store_true", help="a part of each, under 4 minutes")
+    asked = parser.parse_args()
+    plan = Plan.of(asked.duration, short=asked.short)
+    report = Report(seed=asked.seed, duration_s=asked.duration, short=asked.short, only=asked.only)
+    say(f"seed {asked.seed}, {plan}")
+    with datadir.temporary() as folder, Embedded(folder / "node", durable=False) as embedded:
+        anvil = started(embedded)
+        if any(map(report.wants, ON_ONE_SYSTEM)):
+            with report.part("system"):
+                asyncio.run(on_one_system(report, plan, anvil, folder))
+    lose_stores(report, plan)
+    if report.wants("simulation"):
+        simulate(report, plan)
+    if report.short:
+        report.elsewhere += [
+            "contract suites: the integration tests run them",
+            "recovery of a shard with many markets, two nodes, memory slopes: the long form",
+        ]
+    else:
+        recover(report, plan)
+        check_contracts(report)
+    ok = report.write(asked.out)
+    say(f"{'all is well' if ok else 'NOT WELL'}: {asked.out}")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
