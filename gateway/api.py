@@ -20,6 +20,7 @@ from gateway import middleware, routes
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import Login, access_tokens
 from gateway.context import CONTEXT, Context
+from gateway.kept import Kept
 from gateway.launches import Launches
 from gateway.metrics import Metrics
 from gateway.ports import (
@@ -34,9 +35,13 @@ from gateway.ports import (
     VerifyMessage,
 )
 from gateway.realtime import Realtime
+from gateway.rest import system
 from gateway.submission import Submission
 
 SHUTDOWN_S = 3.0
+CONNECTS_WAITING = 1_024
+"""Of a storm of connects; what the kernel allows may be less."""
+
 KEEP_ALIVE_S = 75.0
 
 
@@ -115,7 +120,9 @@ class ApiGateway:
             auto_decompress=False,
         )
         await runner.setup()
-        site = web.TCPSite(runner, self._settings.host, self._settings.api_port)
+        site = web.TCPSite(
+            runner, self._settings.host, self._settings.api_port, backlog=CONNECTS_WAITING
+        )
         try:
             await site.start()
         except OSError as error:
@@ -156,6 +163,10 @@ class ApiGateway:
             ],
         )
         app[CONTEXT] = self._context
+        app[system.READY] = Kept(
+            partial(system.readiness, self._context), seconds=system.READY_KEPT_S
+        )
+        app[system.ROLES] = Kept(self._context.markets.status, seconds=system.ROLES_KEPT_S)
         app[middleware.TABLE] = routes.install(app)
         self._realtime.install(app)
         return app

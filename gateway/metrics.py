@@ -1,5 +1,8 @@
 """Counters of one gateway, in a registry of its own: Ray fills the process's default one."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -49,6 +52,22 @@ class Metrics:
     def quote(self, door: str, outcome: str) -> None:
         """One quote was answered with `ok` or a code."""
         self._quotes.labels(door, outcome).inc()
+
+    def roles(self, statuses: Mapping[str, Any]) -> bytes:
+        """Every number of the roles' statuses as a gauge, by slot and name; a role that does not
+        answer is down.
+        """
+        registry = CollectorRegistry()
+        up = Gauge("risecurve_role_up", "The role answers", ["slot"], registry=registry)
+        values = Gauge(
+            "risecurve_role", "Counters and lags of roles", ["slot", "name"], registry=registry
+        )
+        for slot, status in statuses.items():
+            up.labels(slot).set(status is not None)
+            for name, value in (status or {}).items():
+                if isinstance(value, int | float):
+                    values.labels(slot, name).set(value)
+        return generate_latest(registry)
 
     def text(self) -> bytes:
         """The exposition format."""

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from engine.errors import RiseCurveError
 from engine.limits import (
     BODY_BYTES_MAX,
     CANDLES_MAX,
@@ -22,8 +23,14 @@ from engine.text import address
 from gateway.admission import Budget
 from gateway.context import Context, context_of
 from gateway.errors import json_response, success, timestamp
+from gateway.kept import Kept
 
 CHECK_TIMEOUT_S = 2.0
+READY_KEPT_S = 0.5
+ROLES_KEPT_S = 1.0
+READY: "web.AppKey[Kept[tuple[bool, dict[str, Any]]]]" = web.AppKey("ready", Kept)
+ROLES: "web.AppKey[Kept[dict[str, Any]]]" = web.AppKey("roles", Kept)
+"""What strangers may ask for without end costs the roles and stores one question a moment."""
 LANGUAGES = ("en",)
 
 
@@ -37,7 +44,13 @@ async def readyz(request: web.Request) -> web.Response:
 
     Any store or the node may be away while quotes go on: then the door stays in the balancer.
     """
-    context = context_of(request)
+    serving, data = await request.app[READY].get()
+    body = {"success": serving, "data": data, "timestamp": timestamp()}
+    return json_response(body, 200 if serving else 503)
+
+
+async def readiness(context: Context) -> tuple[bool, dict[str, Any]]:
+    """(whether any shard answers, `data` of the answer)."""
     checks: dict[str, Awaitable[Any]] = {
         "postgres": context.reads.ping(),
         "mongodb": context.documents.ping(),
@@ -50,17 +63,17 @@ async def readyz(request: web.Request) -> web.Response:
     serving, dependencies = roles[0], roles[1] | dict(zip(checks, results, strict=True))
     whole = all(result["ok"] for result in dependencies.values())
     status = "unready" if not serving else "ok" if whole else "degraded"
-    body = {
-        "success": serving,
-        "data": {"status": status, "dependencies": dependencies},
-        "timestamp": timestamp(),
-    }
-    return json_response(body, 200 if serving else 503)
+    return serving, {"status": status, "dependencies": dependencies}
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus' text format."""
-    text = context_of(request).metrics.text()
+    """Prometheus' text format: this gateway's, and the counters of every role."""
+    try:
+        roles = await asyncio.wait_for(request.app[ROLES].get(), CHECK_TIMEOUT_S)
+    except (TimeoutError, RiseCurveError):
+        roles = {}
+    own = context_of(request).metrics
+    text = own.text() + own.roles(roles)
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -8,12 +8,16 @@ import pytest
 
 from engine import text
 from engine.errors import RiseCurveError
+from gateway.kept import Kept
 from gateway.routes import API, SYSTEM
 from tests.support.chain_settings import LAUNCHPAD
 from tests.support.gateway import Door, open_door
 
 
-async def test_health_ready_and_degraded_name_each_dependency(door: Door) -> None:
+async def test_health_ready_and_degraded_name_each_dependency(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Kept, "_old", True)  # what is kept for a moment is tested by itself
     assert (await door.get("/healthz"))[0] == 200
     status, answer = await door.get("/readyz")
     names = {"markets", "recorder", "postgres", "mongodb", "redis", "rise"}
@@ -42,6 +46,8 @@ async def test_metrics_count_requests_and_quotes(door: Door) -> None:
         exposed = await response.text()
     assert 'risecurve_quotes_total{door="rest",outcome="ok"} 1.0' in exposed
     assert 'route="/trading/quote",status="200"' in exposed
+    assert 'risecurve_role_up{slot="shard-0"} 1.0' in exposed
+    assert 'risecurve_role{name="buckets",slot="shard-0"} 1024.0' in exposed
 
 
 async def test_config_names_chains_contracts_and_limits(door: Door) -> None:
