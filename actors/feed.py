@@ -8,14 +8,15 @@ its own task. The cases of a position, in order:
   3. FOREIGN, another hash than ours at its number: it stands on a block that was taken back.
      `Reorg` to the last block of ours that leads there; halt where nobody knows it;
   4. a block at or below it was read wrongly: `Reorg` to before that block;
-  5. BELOW the window: blocks are read again from the chain, those without events left out;
+  5. BELOW the window: is it the chain's at all? If not, `Reorg` by its trail, as in 3. Else
+     blocks are read again from the chain, those without events left out;
   6. INSIDE: every block after it, empty ones too, and, to shards, what is preconfirmed above
      the tip.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -74,6 +75,9 @@ class Supply(Protocol):
     @property
     def tip_at_ns(self) -> int:
         """When the tip was sealed here, wall clock."""
+
+    async def newest_of(self, positions: Sequence[FeedPosition]) -> FeedPosition | None:
+        """The first of these that stands on the node's chain; None: not one of them."""
 
     def history(self, position: FeedPosition, upto: int) -> AsyncIterator[list[Block]]:
         """Blocks with events after `position` up to `upto`, in chunks that end in a block."""
@@ -251,6 +255,13 @@ class Consumer:
         self, view: ChainView, position: FeedPosition, *, start: int, standing: str
     ) -> FeedBatch | None:
         if standing == BELOW:
+            if self._history is None and position.number >= 0:
+                found = await self._supply.newest_of((position, *self._trail_below(position)))
+                if found is None:
+                    text = f"Expected a block of this chain, was {position}"
+                    raise ConsistencyError("unknown_position", text)
+                if found != position:
+                    return self._reorg(view, position, found)
             self._blocks = await self._past(view)
         elif self._buckets is not None and not self._supply.fresh:
             # To a shard a batch that reaches the head is a beat: none from an old head.
@@ -259,6 +270,9 @@ class Consumer:
             self._history = None
             self._blocks = view.after(start, FEED_BATCH_MAX - 1)
         return self._made(view, position)
+
+    def _trail_below(self, position: FeedPosition) -> list[FeedPosition]:
+        return [one for one in self._trail if 0 <= one.number < position.number]
 
     def _standing(self, view: ChainView, position: FeedPosition) -> tuple[int, str]:
         if position.number >= 0:
@@ -282,6 +296,8 @@ class Consumer:
     def _reorg(self, view: ChainView, position: FeedPosition, ancestor: FeedPosition) -> FeedBatch:
         self._log.info("consumer_goes_back", consumer=self.name, block=ancestor.number)
         self._blocks, self._history, self._seqs = (), None, None
+        if ancestor.number < self._chain.first_block and self._buckets is None:
+            ancestor = NOWHERE  # nothing of ours is there, and nobody has recorded it
         self._expected = ancestor
         reorg = Reorg(self._chain.chain_id, ancestor.number, ancestor.hash)
         return FeedBatch(self._chain.chain_id, position, (reorg,), view.tip.number)

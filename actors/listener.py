@@ -15,7 +15,7 @@ fresh. While the node gives nothing new, no beat is sent either.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from actors.chain_ports import Decoder, Frame, L, Source, StreamFactory
@@ -73,6 +73,7 @@ class ChainListener(Generic[L]):
             decoder=decoder,
             log=log,
             sealed=self._on_sealed,
+            rewound=self._forget_open,
             revised=self._on_revised,
             clock=clock,
             wall_ns=wall_ns,
@@ -198,12 +199,18 @@ class ChainListener(Generic[L]):
         """See `feed.Supply`."""
         return self._sealer.tip_at_ns
 
+    async def newest_of(self, positions: Sequence[FeedPosition]) -> FeedPosition | None:
+        """See `feed.Supply`."""
+        for at in range(0, len(positions), READ_BATCH):
+            part = positions[at : at + READ_BATCH]
+            headers = await self._source.headers_at([one.number for one in part])
+            for one, header in zip(part, headers, strict=True):
+                if header.hash == one.hash:
+                    return one
+        return None
+
     async def history(self, position: FeedPosition, upto: int) -> AsyncIterator[list[Block]]:
         """See `feed.Supply`. The last block of each range is sent, empty or not, as a marker."""
-        if position.number >= 0:
-            header = await self._source.header(position.number)
-            if header is not None and header.hash != position.hash:
-                raise ConsistencyError("unknown_position", f"Expected {header}, was {position}")
         first = max(position.number + 1, self._chain.first_block)
         for start in range(first, upto + 1, BACKFILL_RANGE):
             last = min(start + BACKFILL_RANGE - 1, upto)
@@ -255,8 +262,7 @@ class ChainListener(Generic[L]):
                 raise
             self._counts["connections"] += 1
             # What was open may have been missed meanwhile: the seal tells.
-            self._open.clear()
-            self._preview = self._new_preview()
+            self._forget_open()
             await self._catch_up()
             self._connected = True
             self._log.info("listener_connected", recovered=self._troubled)
@@ -345,6 +351,10 @@ class ChainListener(Generic[L]):
         self._preview.sealed(header.number)
         self._sealed.set()
         self._wake(self._ready.is_set())
+
+    def _forget_open(self) -> None:
+        self._open.clear()
+        self._preview = self._new_preview()
 
     def _on_revised(self, ancestor: FeedPosition) -> None:
         for consumer, _ in self._consumers.values():

@@ -137,14 +137,17 @@ class Publisher:
             # The price first: it is what somebody waits for.
             price = ticks.price_data(change.market, change.as_of, change.received_ns)
             data.append(("price", price))
+        # Before what came in its place: a transaction that is sealed otherwise than it was
+        # preconfirmed has the same identity, and the last word on it must be the true one.
+        for shown in change.retracted:
+            data.append(("retracted", ticks.retracted_data(shown, change.as_of)))
+        if change.market is not None:
             for effect in change.effects:
                 event = ticks.event_of(effect)
                 if event is not None:
                     data.append(("transaction", ticks.transaction_data(event, change.events_as_of)))
                 elif isinstance(effect, SoldOut | PoolOpened | SalesResumed):
                     data.append(("graduation", price))
-        for shown in change.retracted:
-            data.append(("retracted", ticks.retracted_data(shown, change.as_of)))
         topic, generation = text.topic_of_token(change.token), self.generation(change.bucket)
         return [
             Tick(topic, name, group.next_seq(change.token), generation, fields)

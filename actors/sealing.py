@@ -38,8 +38,9 @@ class _Contradicted(Exception):
 
 
 class Sealer(Generic[L]):
-    """`sealed` is told after each block, `revised(ancestor)` when blocks above `ancestor`
-    were sealed wrongly. Every method may raise TransientError; nothing is half done then."""
+    """`sealed` is told after each block, `rewound` when a reorg took some back, and
+    `revised(ancestor)` when blocks above `ancestor` were sealed wrongly. Every method may raise
+    TransientError; nothing is half done then."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Sealer(Generic[L]):
         decoder: Decoder[L],
         log: Log,
         sealed: Callable[[BlockHeader], None],
+        rewound: Callable[[], None],
         revised: Callable[[FeedPosition], None],
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
@@ -58,6 +60,7 @@ class Sealer(Generic[L]):
         self._decoder = decoder
         self._log = log
         self._sealed = sealed
+        self._rewound = rewound
         self._revised = revised
         self._clock = clock
         self._wall_ns = wall_ns
@@ -213,6 +216,7 @@ class Sealer(Generic[L]):
         self.counts["reorgs"] += 1
         self.counts["reorg_depth_max"] = max(self.counts["reorg_depth_max"], depth)
         self._log.warning("chain_reorganised", ancestor=ancestor, depth=depth)
+        self._rewound()
 
     async def _seal(self, header: BlockHeader, logs: list[L], pushed: L | None) -> None:
         if header.hash in self._distrusted:

@@ -106,8 +106,19 @@ class Supervisor:
                 self._instances[instance.slot] = instance
             else:
                 await self._launcher.kill(instance)
-        for pong in await self._ping_all():
+        pongs = await self._ping_all()
+        for pong in pongs:
             self._note(pong)
+        # An earlier supervisor may have died after a `Take`, before it told anybody.
+        self._version = self._next_version()
+        await self._tell_all()
+        superseded = {
+            pong.name
+            for pong in pongs
+            for bucket, incarnation in pong.buckets
+            if incarnation < self._owners[bucket].incarnation
+        }
+        await self._release(superseded, tuple(self._owners.values()))
 
     async def _round(self) -> None:
         moving = self._moves is not None and not self._moves.done()

@@ -8,7 +8,7 @@ Every failure is a TransientError("stale_chain"): a later try may succeed.
 
 A block that by its bloom may hold one of our topics is *proven*: its receipts must make the
 header's receipts root. So no log of ours is lost, whatever a node leaves out. Any other, and
-every block where receipts cannot be proven (no such method, a receipt of an unknown kind;
+every block where receipts cannot be proven (a header without the root, an unknown kind;
 said once), is taken in one of four cases, looked at in this order:
   1. whole: indices without a hole, and the bloom of the logs is the header's;
   2. the header came without a bloom, or with an empty one that its logs deny: it is read by
@@ -238,7 +238,7 @@ class ChainSource:
 
     async def _proven(self, header: BlockHeader) -> list[RawLog] | None:
         root, bloom = self._roots.get(header.hash), self._blooms.get(header.hash)
-        if self.unproven or self._no_block_receipts or not root:
+        if self.unproven or not root:
             return None
         if not bloom or not any_of(bloom, _TOPICS):
             return None

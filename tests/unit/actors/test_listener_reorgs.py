@@ -8,6 +8,7 @@ import pytest
 
 from engine.messages import Block, FeedPosition, TokenCreated, Traded
 from tests.support.listener_world import Follower, World, until
+from tests.support.scenario import Scenario
 
 
 def fork(world: World, depth: int, blocks: int, *, salt: str = "fork") -> list[Block]:
@@ -198,3 +199,75 @@ async def test_new_consumer_gets_what_is_open_too(world: World) -> None:
     (event,) = shard.previews[0].events
     created = next(one for one in block.events if isinstance(one, TokenCreated))
     assert replace(event, at=created.at) == created
+
+
+# ------------------------------------------------------------------ slow consumers
+
+
+async def test_reorg_whose_ancestor_left_the_window_still_reaches_a_slow_consumer() -> None:
+    world, follower = World(depth=8), Follower()
+    world.listener.subscribe("recorder", follower, None)
+    try:
+        await world.start(blocks=14)
+        await until(lambda: follower.position == world.tip)
+        follower.gate.clear()
+        world.chain.replace(7, fork(world, 7, 9))
+        await until(lambda: world.listener.status()["tip"] == 16)
+        for _ in range(3):
+            world.seal()
+        await until(lambda: world.listener.status()["base"] > 7)
+        follower.gate.set()
+        await until(lambda: follower.position == world.tip)
+        assert follower.events == world.events
+    finally:
+        await world.listener.stop()
+
+
+async def test_consumer_far_below_on_an_orphan_goes_back_by_its_trail() -> None:
+    world = World(depth=4)
+    for _ in range(8):
+        world.seal(push="none")
+    headers = [block.header for block in world.chain.blocks]
+    world.chain.replace(3, fork(world, 3, 20), push=False)
+    at = FeedPosition(headers[8].number, headers[8].hash)
+    trail = tuple(FeedPosition(h.number, h.hash) for h in reversed(headers[2:8]))
+    follower, lost = Follower(at), Follower(at)
+    world.listener.subscribe("recorder", follower, None, position=at, trail=trail)
+    world.listener.subscribe("lost", lost, None, position=at)
+    try:
+        await world.start()
+        await until(lambda: follower.position == world.tip)
+        assert follower.reorgs == [5]
+        wanted = [event for event in world.events if event.at.block_number > 5]
+        assert follower.events == wanted
+        await until(lambda: world.listener.status()["consumers"]["lost"]["halted"] is not None)
+        assert not lost.batches
+    finally:
+        await world.listener.stop()
+
+
+async def test_reorg_of_all_that_was_recorded_leaves_nothing(world: World) -> None:
+    follower = Follower()
+    world.listener.subscribe("recorder", follower, None)
+    await world.start(blocks=3)
+    await until(lambda: follower.position == world.tip)
+    other = Scenario(salt="other")
+    other.launch("another")
+    world.chain.replace(3, [other.seal() for _ in range(5)])
+    await until(lambda: follower.position == world.tip)
+    assert follower.events == world.events and follower.reorgs == [-1]
+
+
+async def test_reorg_forgets_what_was_open_on_the_chain_that_is_gone(world: World) -> None:
+    shard = Follower()
+    world.listener.subscribe("shard", shard, frozenset(range(1024)))
+    await world.start(blocks=6)
+    await until(lambda: shard.position == world.tip)
+    world.scenario.buy(world.token, 10**14)
+    world.chain.preview(world.scenario.seal())
+    await until(lambda: len(shard.previews) > 0)
+    before = len(shard.previews)
+    world.chain.replace(3, fork(world, 3, 3))  # ends below what is open
+    await until(lambda: shard.position == world.tip)
+    await asyncio.sleep(0.1)
+    assert len(shard.previews) == before

@@ -159,6 +159,26 @@ async def test_new_supervisor_adopts_what_is_there():
         assert len(world.owners()) == 2
 
 
+async def test_new_supervisor_tells_of_a_move_that_the_one_before_did_not_live_to_tell():
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        first, second = [world.launcher.roles[i.name] for i in world.living("shard")]
+        gateway = world.launcher.roles[world.living("gateway")[0].name]
+    share = Take(frozenset(second.held))
+    await first.take(share)
+    second.held.clear()
+    # Back again, and then the supervisor died: the doors still ask the first shard.
+    await second.take(share)
+    before = gateway.directory.version
+    world.supervisor = world.build()
+    async with running(world):
+        await world.until(lambda: gateway.directory.version > before)
+        told = {one.bucket: one for one in gateway.directory.owners}
+        assert all(told[b] == BucketOwner(b, second.name, i) for b, i in second.held.items())
+        assert ("release", first.name) in world.order
+
+
 async def test_drain_goes_from_the_doors_inwards():
     world = World()
     async with running(world):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from engine import overlay
 from engine.buckets import bucket_of
 from engine.messages import (
     Block,
@@ -154,3 +155,32 @@ def test_preview_of_a_sealed_block_changes_nothing():
 def _header(target, scenario):
     number = target.position.number
     return Block(replace(scenario._header(), number=number, hash=target.position.hash), ()).header
+
+
+def test_preconfirmed_event_that_is_sealed_already_is_not_taken_back_later():
+    scenario, token, target = world()
+    scenario.buy(token, ETH // 10)
+    block = scenario.seal()
+    target.apply(batch(target.position, block))
+    # Told once more, for the block after: of the fork that a reorg left, say.
+    late = open_view(block)
+    events = tuple(
+        replace(one, at=replace(one.at, block_number=block.header.number + 1))
+        for one in late.events
+    )
+    told = replace(late, block_number=block.header.number + 1, events=events)
+    assert target.apply(batch(target.position, told))[0] == []
+    changes, _ = target.apply(batch(target.position, scenario.seal()))
+    assert changes == []
+
+
+def test_preconfirmed_trade_that_is_sealed_otherwise_in_an_earlier_block_is_retracted_at_once():
+    scenario, token, _ = world()
+    scenario.buy(token, ETH // 10)
+    (event,) = [one for one in open_view(scenario.seal()).events if isinstance(one, Traded)]
+    block = event.at.block_number
+    ahead = replace(event, at=replace(event.at, block_number=block + 1))
+    assert overlay.split([ahead], [event], block) == ([], ())
+    assert overlay.split([ahead], [replace(event, tokens=1)], block) == ([], (ahead,))
+    other = replace(event, tokens=1, at=replace(event.at, position=event.at.position + 1))
+    assert overlay.split([ahead], [other], block) == ([ahead], ())

@@ -14,6 +14,7 @@ from tests.support.scenario import CONSTANT_PRODUCT, LINEAR, Scenario
 
 ETH = 10**18
 AS_OF = AsOf(10, bytes(32), 0, "sealed", (1, 1))
+AT_BIRTH = replace(AS_OF, block_number=0)
 
 
 def market_after(scenario: Scenario, token: bytes) -> Market:
@@ -124,7 +125,7 @@ def test_quote_bound_holds_for_the_quoted_trade(value, slippage, linear, ahead):
     token = scenario.launch("one", LINEAR if linear else CONSTANT_PRODUCT)
     market = market_after(scenario, token)
     request = QuoteRequest(token, True, False, value, slippage, for_block=1 + ahead)
-    reply = quoting.answer(market, request, as_of=AS_OF, bucket=3)
+    reply = quoting.answer(market, request, as_of=AT_BIRTH, bucket=3)
     assert not isinstance(reply, Refusal)
     assert reply.amount_in == reply.eth + reply.refund == value
     assert reply.bound <= reply.amount_out
@@ -134,7 +135,7 @@ def test_quote_bound_holds_for_the_quoted_trade(value, slippage, linear, ahead):
     back = quoting.answer(
         market,
         replace(request, exact_out=True, amount=reply.tokens),
-        as_of=AS_OF,
+        as_of=AT_BIRTH,
         bucket=3,
     )
     assert not isinstance(back, Refusal)
@@ -148,12 +149,29 @@ def test_quote_exact_until_names_the_last_block_with_this_fee():
     market = market_after(scenario, token)
     for block in range(1, 40):
         request = QuoteRequest(token, True, False, ETH, for_block=block)
-        now = quoting.answer(market, request, as_of=AS_OF, bucket=0)
+        now = quoting.answer(market, request, as_of=AT_BIRTH, bucket=0)
         until = now.exact_until_block
         if until is None:
             assert block >= 31
             continue
-        same = quoting.answer(market, replace(request, for_block=until), as_of=AS_OF, bucket=0)
-        later = quoting.answer(market, replace(request, for_block=until + 1), as_of=AS_OF, bucket=0)
+        same = quoting.answer(market, replace(request, for_block=until), as_of=AT_BIRTH, bucket=0)
+        later = quoting.answer(
+            market, replace(request, for_block=until + 1), as_of=AT_BIRTH, bucket=0
+        )
         assert same.amount_out == now.amount_out
         assert later.amount_out > now.amount_out
+
+
+def test_quote_for_a_block_that_is_sealed_is_refused_and_the_open_one_is_the_default():
+    scenario = Scenario()
+    token = scenario.launch("one")
+    market = market_after(scenario, token)
+    request = QuoteRequest(token, True, False, ETH, for_block=AS_OF.block_number)
+    refused = quoting.answer(market, request, as_of=AS_OF, bucket=0)
+    assert isinstance(refused, Refusal) and refused.code == "invalid_request"
+    given = replace(request, for_block=AS_OF.block_number + 1)
+    default = replace(request, for_block=None)
+    answers = [quoting.answer(market, one, as_of=AS_OF, bucket=0) for one in (given, default)]
+    assert answers[0] == answers[1] and answers[0].for_block == AS_OF.block_number + 1
+    open_ = replace(AS_OF, status="preconfirmed")
+    assert quoting.answer(market, request, as_of=open_, bucket=0).for_block == AS_OF.block_number
