@@ -39,7 +39,7 @@ def rows(
     """A row a promise. Each kind gets its share of `budget_s`, and goes on until it has its
     least number of trials; `seed` chooses the courses.
     """
-    asyncio.run(_migrate(postgres_url))
+    asyncio.run(migrate(postgres_url))
     least = LEAST_SHORT if short else LEAST
     bugs = _planted(postgres_url, seed, short=short)
     made = []
@@ -106,7 +106,8 @@ def _row(kind: str, outcomes: list[Outcome], bugs: tuple[int, int, list[str]]) -
     }
 
 
-async def _migrate(url: str) -> None:
+async def migrate(url: str) -> None:
+    """Bring the database of this URL up to date."""
     pool = await postgres.connect(url)
     await postgres.migrate(pool)
     await pool.close()
@@ -120,7 +121,7 @@ def main() -> int:
     given = parser.parse_args()
     with datadir.temporary() as folder, Embedded(folder, durable=False) as servers:
         url = servers.start_postgres()
-        asyncio.run(_migrate(url))
+        asyncio.run(migrate(url))
         outcome = simulate(given.seed, kind=given.kind, url=url, mode=given.mode)
     print(outcome.figures, *outcome.failures, sep="\n")
     return 1 if outcome.failures else 0

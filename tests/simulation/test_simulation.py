@@ -3,32 +3,10 @@
 import pytest
 
 from tests.simulation.planted import PLANTED, caught
-from tests.simulation.run import _migrate
 from tests.simulation.runs import LIES, simulate
 
 pytestmark = pytest.mark.timeout(120)
 SEEDS = {"reorg": range(5), "deep": range(2), "shreds": range(2), "kills": range(4)}
-
-
-@pytest.fixture(scope="module")
-def url(postgres_server_url: str) -> str:
-    import asyncio
-    from concurrent.futures import ThreadPoolExecutor
-    from urllib.parse import urlsplit
-
-    import asyncpg
-
-    made = urlsplit(postgres_server_url)._replace(path="/simulation").geturl()
-
-    async def make() -> None:
-        connection = await asyncpg.connect(postgres_server_url)
-        await connection.execute("CREATE DATABASE simulation")
-        await connection.close()
-        await _migrate(made)
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, make()).result(timeout=60)
-    return made
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,8 @@ from storage.events import EventStore
 from tests.simulation import wire
 from tests.simulation.loop import outside, run
 from tests.simulation.processes import Fuse, Port
-from tests.simulation.test_simulation import url
 from tests.simulation.world import World
 
-__all__ = ["url"]
 pytestmark = pytest.mark.timeout(60)
 Course = Callable[[World], Awaitable[None]]
 
