@@ -50,7 +50,7 @@ class Plan:
     @classmethod
     def of(cls, duration_s: float, *, short: bool) -> "Plan":
         if short:
-            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 40.0, 3, 2.0)
+            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0)
         longer = max(duration_s / 900, 1.0)
         return cls(
             cuts=int(sockets.CUTS_MIN * longer),
