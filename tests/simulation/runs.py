@@ -16,7 +16,7 @@ from storage.snapshots import SnapshotStore
 from tests.simulation import checks
 from tests.simulation.loop import outside, run
 from tests.simulation.node import AT_HASH, EVERYWHERE, PUSHED, RANGES, RECEIPTS, Faults
-from tests.simulation.world import DEPTH, Log, World
+from tests.simulation.world import DEPTH, SETTLE_S, Log, World
 from tests.support.dumps import dump
 
 LIES: dict[str, Faults] = {
@@ -55,11 +55,16 @@ class Outcome:
 Course = Callable[[World, Outcome], Awaitable[None]]
 
 
-def simulate(seed: int, *, kind: str, url: str, mode: str = "") -> Outcome:
-    """Run it. The same seed takes the same course, but for the order of the store's answers."""
+def simulate(
+    seed: int, *, kind: str, url: str, mode: str = "", patience_s: float = SETTLE_S
+) -> Outcome:
+    """Run it. The same seed takes the same course, but for the order of the store's answers.
+    `patience_s` of virtual time is what everybody has to stand on the tip at the end.
+    """
     outcome = Outcome(kind, seed, mode)
     dice = random.Random(f"{kind} {seed} {mode}")
-    world = World(url, next(_CHAINS), dice, shreds=dice.random() < 0.6)
+    shreds = dice.random() < 0.6
+    world = World(url, next(_CHAINS), dice, shreds=shreds, patience_s=patience_s)
     courses: dict[str, Course] = {
         "reorg": _reorgs,
         "deep": _too_deep,

@@ -116,6 +116,7 @@ class World:
     chain_id: int
     random: random.Random
     shreds: bool = True
+    patience_s: float = SETTLE_S
     log: Log = field(default_factory=Log)
     ticks: TickStore = field(default_factory=TickStore)
     visible: set[str] = field(default_factory=set)
@@ -172,8 +173,8 @@ class World:
             self.pool.terminate()
         await asyncio.sleep(0)
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = SETTLE_S) -> bool:
-        deadline = self.now() + timeout_s
+    async def until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        deadline = self.now() + (self.patience_s if timeout_s is None else timeout_s)
         while not condition():
             if self.now() > deadline:
                 return False
