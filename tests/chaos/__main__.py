@@ -7,6 +7,7 @@ shared out among the parts that have a rate of trials. The report says how long 
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -83,6 +84,9 @@ ON_ONE_SYSTEM = (
 )
 Part = Callable[[], Awaitable[Row | list[Row]]]
 
+PART_S_MAX = 600.0
+"""A part that takes longer is broken, and the next one begins; in a longer run, its length."""
+
 
 async def on_one_system(report: Report, plan: Plan, anvil: Anvil, folder: Path) -> None:
     """The parts that need a system behind a proxy."""
@@ -104,7 +108,7 @@ async def on_one_system(report: Report, plan: Plan, anvil: Anvil, folder: Path) 
             if not report.wants(name):
                 continue
             with report.part(name):
-                rows = await part()
+                rows = await asyncio.wait_for(part(), max(PART_S_MAX, report.duration_s))
                 report.add(*(rows if isinstance(rows, list) else [rows]))
         await churn.stop()
         if not report.short:  # a slope needs minutes
@@ -186,6 +190,16 @@ def main() -> int:
     plan = Plan.of(asked.duration, short=asked.short)
     report = Report(seed=asked.seed, duration_s=asked.duration, short=asked.short, only=asked.only)
     say(f"seed {asked.seed}, {plan}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a report is written
+    try:
+        _run(report, plan)
+    finally:
+        ok = report.write(asked.out)
+        say(f"{'all is well' if ok else 'NOT WELL'}: {asked.out}")
+    return 0 if ok else 1
+
+
+def _run(report: Report, plan: Plan) -> None:
     with datadir.temporary() as folder, Embedded(folder / "node", durable=False) as embedded:
         anvil = started(embedded)
         if any(map(report.wants, ON_ONE_SYSTEM)):
@@ -202,9 +216,6 @@ def main() -> int:
     else:
         recover(report, plan)
         check_contracts(report)
-    ok = report.write(asked.out)
-    say(f"{'all is well' if ok else 'NOT WELL'}: {asked.out}")
-    return 0 if ok else 1
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ async def kills(
 async def _plant_silence(world: World, row: Row) -> None:
     # Shards that nobody replaces: the measure of silence must say so.
     world.load.forget_silence()
-    with stopped(world.pid_of("shard-0"), world.pid_of("shard-1"), world.pid_of("supervisor")):
+    with stopped(*[await world.pid(one) for one in ("shard-0", "shard-1", "supervisor")]):
         await asyncio.sleep(RECOVERY_S_MAX + 1.0)
         caught = world.load.longest_silence_s() > RECOVERY_S_MAX
     row.plant("shards that stay away", caught=caught)
@@ -76,7 +76,7 @@ async def one_writer(world: World, count: int) -> Row:
     await world.begin()
     for number in range(count):
         slot = f"shard-{number % 2}"
-        pid = world.pid_of(slot)
+        pid = await world.pid(slot)
         taken = len(world.log_lines("buckets_moved"))
         with stopped(pid):
 

@@ -177,7 +177,7 @@ async def _kills(one: Running, tokens: list[str], rng: random.Random, count: int
     for number in range(count):
         await asyncio.sleep(rng.uniform(0.2, 1.5))
         one.load.forget_silence()
-        pid = one.pid_of("shard-0")
+        pid = await one.pid("shard-0")
         os.kill(pid, signal.SIGKILL)
         await one.replaced("shard-0", pid)
         await one.calm_again()
@@ -199,7 +199,7 @@ async def _kills(one: Running, tokens: list[str], rng: random.Random, count: int
     await one.verify(row, markets=len(tokens))
     # And the measure sees a shard that stays away.
     one.load.forget_silence()
-    with stopped(one.pid_of("shard-0"), one.pid_of("supervisor")):
+    with stopped(await one.pid("shard-0"), await one.pid("supervisor")):
         await asyncio.sleep(RECOVERY_S_MAX + 1.0)
         row.plant("a shard that stays away", caught=one.load.longest_silence_s() > RECOVERY_S_MAX)
     await one.calm_again()

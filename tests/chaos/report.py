@@ -93,6 +93,10 @@ class Report:
             self.broken.append(f"{name}: {error!r}"[:2000])
             say(f"BROKEN {name}: {error!r}")
             traceback.print_exc()
+        except BaseException as error:
+            # The run ends here: what was not run is not shown to hold.
+            self.broken.append(f"{name}: ended by {error!r}, and nothing after it was run")
+            raise
         finally:
             self.seconds[name] = round(time.monotonic() - began, 1)
 

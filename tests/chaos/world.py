@@ -100,9 +100,23 @@ class Running:
         if code or verdict.get("mismatches") or verdict["markets"] != wanted:
             row.fail(f"verify: {verdict}")
 
+    async def pid(self, slot: str) -> int:
+        """`pid_of`, once it can be told: a process that begins has not said yet what it is."""
+        found: list[int] = []
+
+        async def told() -> bool:
+            try:
+                found.append(self.pid_of(slot))
+            except (ValueError, psutil.Error):
+                return False
+            return True
+
+        await until(told, BACK_S_MAX, f"{slot} is a process")
+        return found[0]
+
     async def kill(self, slot: str) -> None:
         """kill -9, and wait until somebody else fills its place."""
-        pid = self.pid_of(slot)
+        pid = await self.pid(slot)
         os.kill(pid, signal.SIGKILL)
         await self.replaced(slot, pid)
 

@@ -55,6 +55,13 @@ def test_report_part_that_breaks_is_not_well_and_the_next_goes_on() -> None:
     assert "the harness itself" in made.broken[0]
 
 
+def test_report_run_that_is_ended_says_so_and_is_not_well() -> None:
+    made = report(row())
+    with pytest.raises(SystemExit), made.part("the longest"):
+        raise SystemExit(143)
+    assert not made.document()["ok"] and "the longest: ended by" in made.broken[0]
+
+
 def test_report_without_rows_is_not_well() -> None:
     assert not report().document()["ok"]
 
