@@ -3,7 +3,7 @@
 Nothing is queued for a consumer: each batch is read from the window at the consumer's own
 position, or, below the window, from the chain. A slow or dead consumer costs nothing but
 its own task. The cases of a position, in order:
-  1. unknown yet: an empty batch asks for it;
+  1. unknown, at first and when a batch was not answered: an empty one asks for it;
   2. AHEAD of the tip: a node may lag, so wait a while; then it is like the next case;
   3. FOREIGN, another hash than ours at its number: it stands on a block that was taken back.
      `Reorg` to the last block of ours that leads there; halt where nobody knows it;
@@ -105,6 +105,7 @@ class Consumer:
         self.halted: str | None = None
         self._halted_at = 0.0
         self._certain = True
+        self._strayed = False
         self.failing_since: float | None = None
         self._send = send
         self._buckets = buckets
@@ -206,6 +207,10 @@ class Consumer:
         self._history = None
         self._open_sent = -1
         self._certain = False
+        if not isinstance(error, TransientError) or error.code != "overloaded":
+            # No answer: what was sent may be held for a process that only stands still, and
+            # be applied later. A question is as good as the batch, and costs next to nothing.
+            self.position = None
         if now - self.failing_since < FORGET_AFTER_S:
             return True
         self.halted = f"gone: {error!r}"
@@ -365,7 +370,8 @@ class Consumer:
             raise TransientError("shard_unavailable", f"Expected a position, was {answer!r}")
         self._certain = True
         if self.position is None:
-            self.position = answer
+            self.position, self._history, self._seqs = answer, None, None
+            self._final_sent = self._open_sent = -1
             return
         if answer == self._expected:
             self._accepted(answer)
@@ -374,9 +380,14 @@ class Consumer:
         else:
             self.position, self._history, self._seqs = answer, None, None
             self._final_sent = self._open_sent = -1
+            strayed, self._strayed = self._strayed, True
+            if strayed:
+                text = f"Expected {self._expected}, was {answer}, again"
+                raise TransientError("overloaded", text)
 
     def _accepted(self, answer: FeedPosition) -> None:
         went_back = self.position is not None and answer.number < self.position.number
+        self._strayed = self._strayed and went_back
         self.position = answer
         self._final_sent = max(self._final_sent, self._final)
         self._open_sent = -1 if went_back else self._open_next

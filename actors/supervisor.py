@@ -112,19 +112,14 @@ class Supervisor:
         # An earlier supervisor may have died after a `Take`, before it told anybody.
         self._version = self._next_version()
         await self._tell_all()
-        superseded = {
-            pong.name
-            for pong in pongs
-            for bucket, incarnation in pong.buckets
-            if incarnation < self._owners[bucket].incarnation
-        }
-        await self._release(superseded, tuple(self._owners.values()))
+        await self._release_superseded(pongs)
 
     async def _round(self) -> None:
         moving = self._moves is not None and not self._moves.done()
         pongs = await self._ping_all()
         if not moving:
             self._forget_unclaimed(pongs)
+            await self._settle_claims(pongs)
         for slot, role in self._slots.items():
             if slot not in self._instances and slot not in self._launching:
                 task = asyncio.create_task(self._fill(slot, role))
@@ -189,6 +184,25 @@ class Supervisor:
             del self._owners[bucket]
         if unclaimed:
             self._log.warning("buckets_unclaimed", buckets=len(unclaimed))
+
+    async def _settle_claims(self, pongs: Sequence[Pong]) -> None:
+        # The reply to a `Take` was lost: it owns them, or did until another one took them.
+        before = dict(self._owners)
+        for pong in pongs:
+            self._note(pong)
+        if self._owners != before:
+            self._version = self._next_version()
+        await self._release_superseded(pongs)
+
+    async def _release_superseded(self, pongs: Sequence[Pong]) -> None:
+        superseded = {
+            pong.name
+            for pong in pongs
+            for bucket, incarnation in pong.buckets
+            if incarnation < self._owners[bucket].incarnation
+        }
+        if superseded:
+            await self._release(superseded, tuple(self._owners.values()))
 
     def _note(self, pong: Pong) -> None:
         for bucket, incarnation in pong.buckets:

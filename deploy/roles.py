@@ -265,6 +265,7 @@ async def gateway(context: Context) -> Role:
 
     async def route(directory: Directory) -> None:
         markets.route(directory)
+        built.route(directory)
 
     handlers: dict[type, Callable[[Any], Any]] = {
         Directory: route,

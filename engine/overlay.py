@@ -1,8 +1,9 @@
 """What is preconfirmed of one market, and whether it came true.
 
 A preconfirmed event came true when a sealed block holds the same event of the same
-transaction. `seq` and `event_seq` are not compared: what another trader's vanished event
-does to the numbering does not undo this one.
+transaction, at the same place in it: by transaction and place subscribers know it. `seq` and
+`event_seq` are not compared: what another trader's vanished event does to the numbering does
+not undo this one.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ _COMPARED = {
 def key_of(event: MarketEvent) -> Hashable:
     """Equal for a preconfirmed event and the sealed one that makes it true."""
     values = tuple(getattr(event, name) for name in _COMPARED[type(event)])
-    return type(event).__name__, event.at.tx_hash, values
+    return type(event).__name__, event.at.tx_hash, event.at.position, values
 
 
 def split(

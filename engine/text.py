@@ -43,6 +43,12 @@ def topic_of_token(token: bytes) -> str:
     return f"token:0x{token.hex()}"
 
 
+def token_of_topic(topic: str) -> bytes | None:
+    """The token of its realtime topic; None: it is the topic of something else."""
+    kind, _, token = topic.partition(":0x")
+    return bytes.fromhex(token) if kind == "token" else None
+
+
 def hex_of(raw: bytes) -> str:
     """0x and lower-case hex."""
     return "0x" + raw.hex()

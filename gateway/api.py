@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from chain import signatures
+from engine.control import Directory
 from engine.errors import RiseCurveError
 from engine.limits import BODY_BYTES_MAX
 from engine.settings import ChainSettings, GatewaySettings
@@ -141,6 +142,10 @@ class ApiGateway:
     async def ready(self) -> None:
         """Returns once the port is bound."""
         await self._started.wait()
+
+    def route(self, directory: Directory) -> None:
+        """Who owns which bucket now; the markets were told before."""
+        self._realtime.route(directory)
 
     async def stop(self) -> None:
         """Refuse what is new, let what is under way finish for a few seconds, end sockets."""

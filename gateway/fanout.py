@@ -4,18 +4,22 @@ The cases of a message, in the order of the code:
   1. its bucket has been heard with a higher incarnation: an old owner, refused;
   2. same generation and a `seq` that was heard already: a repeat, dropped;
   3. else it is remembered as the topic's last and put on each reader's queue.
+A bucket's new owner may have nothing to say of a quiet token, though the old one died before
+it took something back: `owned` says `gap` to the readers, who ask for a snapshot.
 Putting never waits: a reader whose queue is full is the reader's own trouble.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
 
+from engine.buckets import bucket_of
 from engine.limits import TOPICS_REMEMBERED_MAX
+from engine.text import token_of_topic
 from gateway.metrics import Metrics
 from gateway.ports import Log, Ticks
 
@@ -34,6 +38,7 @@ class Last:
 
     generation: str
     seq: int
+    incarnation: int = field(default=-1, compare=False)
 
 
 class Fanout:
@@ -56,6 +61,7 @@ class Fanout:
         self._readers: dict[str, dict[Reader, None]] = {}
         self._last: OrderedDict[str, Last] = OrderedDict()
         self._incarnations: dict[int, int] = {}
+        self._owners: dict[int, int] = {}
 
     def join(self, topic: str, reader: Reader) -> None:
         """From now on `reader` gets every message of `topic`."""
@@ -95,7 +101,7 @@ class Fanout:
             tick = orjson.loads(message)
             topic, event = tick["topic"], tick["event"]
             bucket, incarnation = int(tick["bucket"]), int(tick["incarnation"])
-            last = Last(str(tick["generation"]), int(tick["seq"]))
+            last = Last(str(tick["generation"]), int(tick["seq"]), incarnation)
         except (ValueError, KeyError, TypeError) as error:
             self._log.warning("tick_unreadable", error=repr(error))
             return
@@ -111,6 +117,26 @@ class Fanout:
         for reader in list(readers):
             reader.push(packet)
         self._metrics.pushed.inc(len(readers))
+
+    def owned(self, owners: Iterable[tuple[int, int]]) -> None:
+        """(bucket, incarnation) as they are now. Whoever reads a topic of a bucket that has a
+        new owner, and has not heard of it yet, is told so.
+        """
+        risen = {b: i for b, i in owners if i > self._owners.get(b, 0)}
+        known = {bucket for bucket in risen if bucket in self._owners}
+        self._owners |= risen
+        if not known:
+            return
+        for topic, readers in self._readers.items():
+            token, last = token_of_topic(topic), self._last.get(topic)
+            bucket = bucket_of(token) if token else None
+            if bucket not in known or (last and last.incarnation >= risen[bucket]):
+                continue
+            payload: dict[str, Any] = {"topic": topic, "seq": None, "generation": None, "data": {}}
+            packet = self._encode("gap", orjson.dumps(payload))
+            for reader in list(readers):
+                reader.push(packet)
+            self._metrics.pushed.inc(len(readers))
 
     def _accept(self, bucket: int, incarnation: int) -> bool:
         if bucket < 0:

@@ -2,7 +2,8 @@
 
 An acknowledgement is the REST envelope. A subscription registers first and takes the snapshot
 then, so nothing falls between: what comes twice is recognised by `seq` and `asOf.version`.
-Pushed messages are `{topic, seq, generation, data}` under the event's name.
+Pushed messages are `{topic, seq, generation, data}` under the event's name; `gap` has no number
+and asks to subscribe again, for the snapshot.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import socketio
 from aiohttp import web
 
 from engine import text
+from engine.control import Directory
 from engine.errors import CallerError, TransientError
 from engine.limits import (
     SOCKET_CALLS_MAX,
@@ -108,6 +110,10 @@ class Realtime:
             asyncio.create_task(self.fanout.run()),
             asyncio.create_task(self._sweep()),
         ]
+
+    def route(self, directory: Directory) -> None:
+        """Who owns which bucket now."""
+        self.fanout.owned((one.bucket, one.incarnation) for one in directory.owners)
 
     async def stop(self) -> None:
         """End the tasks and every connection."""

@@ -4,8 +4,10 @@ from collections import defaultdict
 
 from chain.decode import Decoder, raw_log
 from engine import history
+from engine.buckets import bucket_of
 from engine.messages import Block, BlockHeader, CurveNumbers, FeedPosition
 from engine.rows import BlockRows, MarketRow
+from engine.text import token_of_topic
 from storage.events import EventStore
 from tests.model.ledger import Ledger
 from tests.simulation import wire
@@ -150,6 +152,18 @@ def _ticks(world: World) -> list[str]:
         elif tick.event == "retracted":
             shown[tick.topic].pop(identity, None)
             taken[tick.topic].add(identity)
+    for topic in _told_of_a_new_owner(world, current):
+        shown[topic].clear()  # the doors say `gap`, and a snapshot is asked for
+        taken[topic].clear()
+    return broken + _untrue(world, shown, taken)
+
+
+def _untrue(
+    world: World,
+    shown: dict[str, dict[tuple[str, int], int]],
+    taken: dict[str, set[tuple[str, int]]],
+) -> list[str]:
+    broken = []
     true = {(wire.hexed(tx_hash), place) for tx_hash, place in world.chain.told()}
     for topic, ones in shown.items():
         untrue = set(ones) - true
@@ -159,6 +173,18 @@ def _ticks(world: World) -> list[str]:
         if ones & true:
             broken.append(f"retracted: {topic[:14]} took back {sorted(ones & true)[:2]}")
     return broken
+
+
+def _told_of_a_new_owner(world: World, current: dict[str, str]) -> list[str]:
+    # See `gateway.fanout.Fanout.owned`: of a bucket whose owner has said nothing yet.
+    assert world.supervisor is not None
+    owners = {one.bucket: one.incarnation for one in world.supervisor.directory.owners}
+    tokens = {topic: token_of_topic(topic) for topic in current}
+    return [
+        topic
+        for topic, token in tokens.items()
+        if token and int(current[topic].split("-")[0]) < owners[bucket_of(token)]
+    ]
 
 
 async def _money(world: World) -> list[str]:

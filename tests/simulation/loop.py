@@ -7,11 +7,15 @@ which answers of the store arrive beside each other; everything else follows the
 
 import asyncio
 import selectors
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 REAL_WAIT_S = 0.05
+WALL_S_MAX = 120.0
+"""Of real time: a run that goes round and round while its clock stands still has failed."""
+
 START_S = 1_000.0
 
 
@@ -20,8 +24,12 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
         super().__init__()
         self.now = START_S
         self.outside = 0
+        self._deadline = time.monotonic() + WALL_S_MAX
 
     def select(self, timeout: float | None = None) -> Any:
+        if time.monotonic() > self._deadline:
+            self._deadline = float("inf")  # once: what is cleaned up after it may take its time
+            raise TimeoutError(f"Expected a run within {WALL_S_MAX} s of real time")
         if timeout is not None and timeout <= 0:
             return super().select(0)
         if self.outside > 0:

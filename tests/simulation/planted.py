@@ -17,7 +17,7 @@ from storage import snapshots as snapshot_store
 from storage.events import EventStore
 from tests.simulation.runs import Outcome, simulate
 
-SEEDS = 6
+SEEDS = 16
 PATIENCE_S = 30.0
 """What is right settles in a few seconds; what is broken would be waited for in vain."""
 

@@ -42,6 +42,7 @@ class Watcher:
             self._socket.on(name, self._number)
         self._socket.on("transaction", self._transaction)
         self._socket.on("retracted", self._retracted)
+        self._socket.on("gap", self._gap)
         self._socket.on("connect", self._connected)
 
     async def start(self) -> None:
@@ -71,9 +72,17 @@ class Watcher:
         for task in self._tasks:
             task.cancel()
         for token in self._tokens:
-            task = asyncio.create_task(self._subscribe(token))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._ask(token)
+
+    async def _gap(self, message: dict[str, Any]) -> None:
+        self.breaks += 1
+        self.subscribed -= 1
+        self._ask(message["topic"].removeprefix("token:"))
+
+    def _ask(self, token: str) -> None:
+        task = asyncio.create_task(self._subscribe(token))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _subscribe(self, token: str) -> None:
         topic = {"topic": f"token:{token}"}

@@ -7,7 +7,9 @@ import pytest
 from actors import feed
 from engine.buckets import bucket_of
 from engine.messages import (
+    FeedBatch,
     FeedPosition,
+    Reorg,
     Transferred,
 )
 from tests.support.listener_world import (
@@ -44,6 +46,52 @@ async def test_consumer_gone_is_forgotten_and_may_come_back(world: World) -> Non
     follower.failures = 0
     world.listener.subscribe("shard", follower, None)
     await until(lambda: follower.position == world.tip)
+
+
+async def test_consumer_that_does_not_answer_is_only_asked_until_it_does(world: World) -> None:
+    # What is sent to a process that stands still is held for it: a batch each time would pile up.
+    sent: list[FeedBatch] = []
+    follower = Follower()
+
+    async def note(batch: FeedBatch) -> FeedPosition:
+        sent.append(batch)
+        return await follower(batch)
+
+    world.listener.subscribe("shard", note, None)
+    await world.start(blocks=2)
+    await until(lambda: follower.position == world.tip)
+    follower.failures = 4
+    sent.clear()
+    world.seal()
+    await until(lambda: follower.position == world.tip)
+    assert [len(batch.messages) > 0 for batch in sent[:6]] == [True, *[False] * 4, True]
+    assert follower.numbers == [1, 2, 3]
+
+
+async def test_consumer_that_strays_again_and_again_is_not_fed_without_a_pause(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "BACKOFF_S_MIN", 0.05)
+    # It says it went back to the ancestor, and then that it stands where it was.
+    follower, sent = Follower(), 0
+    world.listener.subscribe("recorder", follower, None)
+    await world.start(blocks=3)
+    await until(lambda: follower.position == world.tip)
+    stuck = FeedPosition(2, b"\x07" * 32)
+    header = world.chain.blocks[1].header
+    trail = (FeedPosition(header.number, header.hash),)
+
+    async def astray(batch: FeedBatch) -> FeedPosition:
+        nonlocal sent
+        sent += 1
+        (message,) = batch.messages[:1] or (None,)
+        if isinstance(message, Reorg):
+            return FeedPosition(message.ancestor_number, message.ancestor_hash)
+        return stuck
+
+    world.listener.subscribe("astray", astray, None, position=stuck, trail=trail)
+    await asyncio.sleep(0.5)
+    assert 4 < sent < 60
 
 
 async def test_consumer_elsewhere_is_served_from_where_it_says(world: World) -> None:

@@ -80,6 +80,19 @@ def test_preconfirmed_trade_with_other_amounts_at_the_seal_is_retracted():
     assert target.timelines[token].current.sold == other.tokens[token].sold
 
 
+def test_preconfirmed_trade_at_another_place_of_its_transaction_is_retracted():
+    # Subscribers know a trade by its transaction and place: the one that was shown is no more.
+    scenario, token, target = world()
+    scenario.buy(token, ETH // 10)
+    block = scenario.seal()
+    shown = open_view(block)
+    moved = [replace(e, at=replace(e.at, position=e.at.position + 2)) for e in shown.events]
+    target.apply(batch(target.position, replace(shown, events=tuple(moved))))
+    (change,), _ = target.apply(batch(target.position, block))
+    assert [one.position for one in change.retracted] == [moved[0].at.position]
+    assert target.timelines[token].tip.sold == scenario.tokens[token].sold
+
+
 def test_preconfirmed_event_with_a_hole_before_it_drops_the_overlay_until_the_seal():
     scenario, token, target = world()
     for _ in range(3):

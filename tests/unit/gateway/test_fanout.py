@@ -4,6 +4,8 @@ from typing import Any
 
 import orjson
 
+from engine.buckets import bucket_of
+from engine.text import topic_of_token
 from gateway.fanout import Fanout, Last
 from gateway.metrics import Metrics
 from tests.support.fakes import FakeSink, FakeTicks
@@ -111,3 +113,24 @@ def test_message_that_cannot_be_read_is_left_out() -> None:
         made.hear(message)
     made.hear(tick(1))
     assert len(encoded) == 1
+
+
+def test_new_owner_that_has_said_nothing_is_a_gap_to_the_readers_of_its_tokens() -> None:
+    made, encoded = fanout()
+    quiet, lively, other = (bytes([number]) * 20 for number in (1, 2, 3))
+    readers = {token: Kept() for token in (quiet, lively, other)}
+    for token, reader in readers.items():
+        made.join(topic_of_token(token), reader)
+    shared = Kept()
+    made.join("trades", shared)
+    made.owned([(bucket_of(token), 1) for token in (quiet, lively, other)])
+    assert not encoded  # the first that is heard: nobody was shown anything before
+    made.hear(tick(1, topic=topic_of_token(lively), bucket=bucket_of(lively), incarnation=2))
+    encoded.clear()
+    made.owned([(bucket_of(quiet), 2), (bucket_of(lively), 2), (bucket_of(other), 1)])
+    topic = topic_of_token(quiet)
+    assert encoded == [("gap", {"topic": topic, "seq": None, "generation": None, "data": {}})]
+    assert readers[quiet].packets == encoded
+    made.owned([(bucket_of(quiet), 2)])
+    made.owned([(bucket_of(quiet), 1)])  # late
+    assert len(encoded) == 1 and not readers[other].packets and not shared.packets
