@@ -200,13 +200,11 @@ def _done(pad: Launchpad, tx_hash: bytes, deeds: tuple[Deed, ...]) -> Tx | None:
     before = pad.copy()
     try:
         for name, arguments in deeds:
+            if (name == "create") == (arguments[0] in pad.markets):
+                raise Refused("it is there, or is not there")
             if name == "give_and_sync":
                 pad.give_weth(*arguments)
                 pad.sync(arguments[0])
-            elif name == "create" and arguments[0] in pad.markets:
-                raise Refused("it is there")
-            elif name != "create" and arguments[0] not in pad.markets:
-                raise Refused("it is not there")
             else:
                 getattr(pad, name)(*arguments)
     except Refused:

@@ -116,7 +116,7 @@ def _believes_the_node() -> Iterator[None]:
 
 
 def _believes_snapshots() -> Any:
-    return mock.patch.object(snapshot_store, "_checksum", lambda chain_id, one: b"")
+    return mock.patch.object(snapshot_store, "_checksum", lambda chain_id, one: bytes(32))
 
 
 def _sees_no_reorg() -> Any:

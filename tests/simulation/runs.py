@@ -233,6 +233,8 @@ async def _recovery(world: World, outcome: Outcome) -> None:
             "SELECT count(*) FROM snapshots WHERE chain_id = $1", world.chain_id
         )
         outcome.figures["snapshots"] = stored
+        if not stored:
+            outcome.failures.append("no snapshot was kept: nothing is shown")
         good = await world.pool.fetch("SELECT * FROM snapshots WHERE chain_id = $1", world.chain_id)
         for name, spoil in SPOILT.items():
             await _put_back(world, good)
