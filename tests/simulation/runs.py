@@ -235,18 +235,22 @@ async def _recovery(world: World, outcome: Outcome) -> None:
         outcome.figures["snapshots"] = stored
         if not stored:
             outcome.failures.append("no snapshot was kept: nothing is shown")
-        good = await world.pool.fetch("SELECT * FROM snapshots WHERE chain_id = $1", world.chain_id)
-        for name, spoil in SPOILT.items():
-            await _put_back(world, good)
-            changed = await world.pool.execute(spoil, world.chain_id)
-            count = int(changed.rsplit(" ", 1)[1])
-            spoilt, refused = await _recovered(world)
-            outcome.trials += count
-            outcome.figures[f"bad snapshots, {name}"] = count
-            if spoilt != zero:
-                outcome.failures.append(f"bad snapshots, {name}: the bytes differ")
-            if refused < count:
-                outcome.failures.append(f"bad snapshots, {name}: {refused} of {count} detected")
+        await _spoil(world, outcome, zero)
+
+
+async def _spoil(world: World, outcome: Outcome, zero: bytes) -> None:
+    good = await world.pool.fetch("SELECT * FROM snapshots WHERE chain_id = $1", world.chain_id)
+    for name, spoil in SPOILT.items():
+        await _put_back(world, good)
+        changed = await world.pool.execute(spoil, world.chain_id)
+        count = int(changed.rsplit(" ", 1)[1])
+        spoilt, refused = await _recovered(world)
+        outcome.trials += count
+        outcome.figures[f"bad snapshots, {name}"] = count
+        if spoilt != zero:
+            outcome.failures.append(f"bad snapshots, {name}: the bytes differ")
+        if refused < count:
+            outcome.failures.append(f"bad snapshots, {name}: {refused} of {count} detected")
 
 
 SPOILT = {
