@@ -1,33 +1,32 @@
-"""Who signed a message: EIP-191 by a key, or ERC-1271 by a smart account.
+"""Who signed a message: a key (EIP-191), or a smart account, also one that is not there yet.
 
-In this order (wrapped forms, ERC-6492 and ERC-8010, come before all of it in a later part):
-  1. code `0xef0100…` (EIP-7702): ERC-1271, then the key, for the account still has one;
-  2. other code: ERC-1271 only;
-  3. no code: the key.
+In this order:
+  1. the suffix of ERC-6492: the account's code says so, if need be after its factory's call;
+  2. the suffix of ERC-8010: the code that the account's key has delegated to says so, if need
+     be after its initialisation; the authorisation is checked here, and must still be good;
+  3. code `0xef0100…` (EIP-7702): ERC-1271, then the key, for the account still has one;
+  4. other code: ERC-1271 only;
+  5. no code: the key.
 """
 
-from typing import Protocol
-
-from eth_abi.abi import encode
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 
+from chain import rlp
+from chain.rpc import RpcError
+from chain.strangers import Accounts
 from chain.transactions import HALF_N, recover
-from engine.errors import CallerError, TransientError
+from engine.errors import TransientError
 
-NODE_TIMEOUT_S = 2.0
 SIGNATURE_BYTES_MAX = 8 * 1024
-"""A passkey account's signature is about 1 KB."""
+"""A passkey account's signature is about 1 KB, its factory's call as much again."""
 
-_MAGIC = bytes.fromhex("1626ba7e")
+ERC_6492_SUFFIX = bytes.fromhex("6492" * 16)
+ERC_8010_SUFFIX = bytes.fromhex("8010" * 16)
 _DELEGATED = bytes.fromhex("ef0100")
-
-
-class AccountReader(Protocol):
-    """Of `chain.sender.Node`, what is needed here."""
-
-    async def code(self, address: bytes, *, timeout_s: float | None = None) -> bytes: ...
-
-    async def call(self, *, to: bytes, data: bytes, timeout_s: float | None = None) -> bytes: ...
+_AUTHORISATION = b"\x05"  # EIP-7702's MAGIC
+_CONTEXT_8010 = ["(uint256,address,uint256,uint8,uint256,uint256)", "address", "bytes"]
 
 
 def message_digest(message: str) -> bytes:
@@ -37,9 +36,9 @@ def message_digest(message: str) -> bytes:
 
 
 async def verify_message(
-    *, address: bytes, message: str, signature: bytes, node: AccountReader | None
+    *, address: bytes, message: str, signature: bytes, accounts: Accounts | None
 ) -> bool:
-    """Whether `address` signed `message`. Without a node only keys can be checked.
+    """Whether `address` signed `message`. Without `accounts` only keys can be checked.
 
     Raises TransientError when the answer needs the node and the node is away: an account
     with a key that matches does not need it, since no contract has a known key.
@@ -47,19 +46,92 @@ async def verify_message(
     if len(signature) > SIGNATURE_BYTES_MAX:
         return False
     digest = message_digest(message)
-    if node is None:
+    if accounts is None:
         return _signed_by_key(address, digest, signature)
     try:
-        code = await node.code(address, timeout_s=NODE_TIMEOUT_S)
-        if not code:
-            return _signed_by_key(address, digest, signature)
-        if await _accepted_by_contract(node, account=address, digest=digest, signature=signature):
-            return True
-        return code.startswith(_DELEGATED) and _signed_by_key(address, digest, signature)
+        return await _verified(accounts, account=address, digest=digest, signature=signature)
+    except RpcError as error:
+        raise TransientError("stale_chain", f"The node refused: {error}") from error
     except TransientError:
         if _signed_by_key(address, digest, signature):
             return True
         raise
+
+
+async def _verified(accounts: Accounts, *, account: bytes, digest: bytes, signature: bytes) -> bool:
+    if signature.endswith(ERC_6492_SUFFIX):
+        return await _by_factory(accounts, account=account, digest=digest, wrapped=signature)
+    if signature.endswith(ERC_8010_SUFFIX):
+        return await _by_delegation(accounts, account=account, digest=digest, wrapped=signature)
+    code = await accounts.code(account)
+    if not code:
+        return _signed_by_key(account, digest, signature)
+    if await accounts.accepts(account=account, digest=digest, signature=signature):
+        return True
+    return code.startswith(_DELEGATED) and _signed_by_key(account, digest, signature)
+
+
+async def _by_factory(accounts: Accounts, *, account: bytes, digest: bytes, wrapped: bytes) -> bool:
+    # (address factory, bytes its call, bytes signature) and the suffix.
+    try:
+        body = wrapped[: -len(ERC_6492_SUFFIX)]
+        factory, call, signature = decode(["address", "bytes", "bytes"], body)
+    except (DecodingError, ValueError, OverflowError):
+        return False
+    return await accounts.accepts(
+        account=account,
+        digest=digest,
+        signature=signature,
+        prepare=(bytes.fromhex(factory[2:]), call),
+    )
+
+
+async def _by_delegation(
+    accounts: Accounts, *, account: bytes, digest: bytes, wrapped: bytes
+) -> bool:
+    # signature, context (authorisation, initialiser, its call), context's length, suffix.
+    try:
+        body = wrapped[: -len(ERC_8010_SUFFIX)]
+        length = int.from_bytes(body[-32:])
+        if not 0 < length <= len(body) - 32:
+            return False
+        start = len(body) - 32 - length
+        authorisation, to, call = decode(_CONTEXT_8010, body[start : start + length])
+    except (DecodingError, ValueError, OverflowError):
+        return False
+    chain_id, delegate, nonce, parity, r, s = authorisation
+    delegate = bytes.fromhex(delegate[2:])
+    signed = [rlp.of_int(chain_id), delegate, rlp.of_int(nonce)]
+    try:
+        signer = recover(keccak(_AUTHORISATION + rlp.encode(signed)), r=r, s=s, parity=parity)
+    except ValueError:
+        return False
+    if signer != account or chain_id not in (0, accounts.chain_id):
+        return False
+    code = await accounts.code(account)
+    delegated = _DELEGATED + delegate
+    if code != delegated and (
+        not _may_delegate(code) or nonce not in await _next_nonces(accounts, account)
+    ):
+        # Spent, or revoked by a later one: who knows this delegate's keys by now is anyone.
+        return False
+    return await accounts.accepts(
+        account=account,
+        digest=digest,
+        signature=body[:start],
+        prepare=(bytes.fromhex(to[2:]), call) if call else None,
+        code=None if code == delegated else delegated,
+    )
+
+
+def _may_delegate(code: bytes) -> bool:
+    return not code or code.startswith(_DELEGATED)
+
+
+async def _next_nonces(accounts: Accounts, account: bytes) -> tuple[int, int]:
+    # The account's own transaction counts itself before its authorisations are looked at.
+    nonce = await accounts.nonce(account)
+    return nonce, nonce + 1
 
 
 def _signed_by_key(address: bytes, digest: bytes, signature: bytes) -> bool:
@@ -72,15 +144,3 @@ def _signed_by_key(address: bytes, digest: bytes, signature: bytes) -> bool:
         return recover(digest, r=r, s=s, parity=signature[64] - 27) == address
     except ValueError:
         return False
-
-
-async def _accepted_by_contract(
-    node: AccountReader, *, account: bytes, digest: bytes, signature: bytes
-) -> bool:
-    data = _MAGIC + encode(["bytes32", "bytes"], [digest, signature])
-    try:
-        answer = await node.call(to=account, data=data, timeout_s=NODE_TIMEOUT_S)
-    except CallerError:
-        return False
-    # bytes4 in a word: the rest must be zero, else it is some other function's answer.
-    return answer == _MAGIC.ljust(32, b"\0")

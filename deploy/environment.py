@@ -29,6 +29,7 @@ SECRETS = frozenset(
         "sepolia_ws",
         "private_key",
         "jwt_secret",
+        "jwt_secrets_old",
         "infura_project_id",
     }
 )
@@ -101,6 +102,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 WholeSeconds = Annotated[int, Field(ge=1, le=366 * 86_400)]
 Names = BeforeValidator(_list)
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Names]
+Addresses = Annotated[tuple[Address, ...], Names]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Names]
 
 
@@ -156,9 +158,13 @@ class Environment(BaseModel):
     cors_origins: Origins = ()
     trusted_proxies: Networks = ()
     jwt_secret: str = Field("", repr=False)
+    jwt_secrets_old: Annotated[tuple[str, ...], Names] = Field((), repr=False)
     jwt_issuer: str = "risecurve"
     jwt_audience: str = "risecurve-api"
     access_token_s: WholeSeconds = 900
+    session_s: WholeSeconds = 30 * 86_400
+    refresh_grace_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+    admin_addresses: Addresses = ()
     nonce_s: WholeSeconds = 300
     writes_per_window: Count = 100
     write_window_s: WholeSeconds = 900

@@ -26,6 +26,7 @@ from chain.failover import Endpoint, FailoverRpc
 from chain.sender import Node
 from chain.signatures import verify_message
 from chain.source import ChainSource
+from chain.strangers import Strangers
 from chain.stream import LiveStreams
 from deploy import logs
 from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
@@ -34,12 +35,15 @@ from engine.settings import Settings
 from gateway.api import ApiGateway
 from storage import documents as documents_store
 from storage import postgres, valkey
+from storage.audit import Audit
 from storage.buckets import BucketStore
 from storage.documents import Documents
 from storage.events import EventStore
 from storage.nonces import Nonces
+from storage.people import People
 from storage.rates import RateLimits
 from storage.reads import Reads
+from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
 from storage.ticks import Ticks
 
@@ -242,11 +246,13 @@ async def gateway(context: Context) -> Role:
     mongo = documents_store.connect(
         settings.stores.mongodb_url, timeout_s=settings.stores.timeout_s
     )
-    documents = Documents(documents_store.database(mongo))
-    await documents.prepare()
-    redis = _redis(settings)
+    database, redis = documents_store.database(mongo), _redis(settings)
+    documents, people = Documents(database), People(database)
+    sessions = Sessions(database, redis)
+    await asyncio.gather(documents.prepare(), people.prepare(), sessions.prepare())
     markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
-    node = Node(_nodes(settings, log), settings.rise)
+    rpc = _nodes(settings, log)
+    node, strangers = Node(rpc, settings.rise), Strangers(rpc, settings.rise.chain_id)
     built = ApiGateway(
         settings=settings.gateway,
         chain=settings.rise,
@@ -254,11 +260,14 @@ async def gateway(context: Context) -> Role:
         markets=markets,
         reads=Reads(pool, settings.rise.chain_id),
         documents=documents,
+        people=people,
+        sessions=sessions,
+        audit=Audit(database),
         nonces=Nonces(redis),
         rates=RateLimits(redis),
         ticks=_ticks(settings),
         node=node,
-        verify_message=partial(verify_message, node=node),
+        verify_message=partial(verify_message, accounts=strangers),
         log=log,
     )
     await built.start()

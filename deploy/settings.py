@@ -231,7 +231,9 @@ def _public_url(environment: Environment) -> str:
 def secret_values(environment: Environment) -> list[str]:
     """What logs must never show, for `logs.hide`."""
     named = [getattr(environment, name) for name in ("private_key", "jwt_secret")]
-    passwords = [urlsplit(getattr(environment, name)).password for name in SECRETS]
+    named += environment.jwt_secrets_old
+    texts = [getattr(environment, name) for name in SECRETS - {"jwt_secrets_old"}]
+    passwords = [urlsplit(one).password for one in texts]
     return [one for one in [*named, *passwords, environment.infura_project_id] if one]
 
 
@@ -276,6 +278,8 @@ def _production_faults(values: Mapping[str, str]) -> Sequence[str]:
         if name not in values
     ]
     weakness = jwt_weakness(values.get("jwt_secret", ""))
+    old = [one.strip() for one in values.get("jwt_secrets_old", "").split(",") if one.strip()]
+    weakness = weakness or next(filter(None, map(jwt_weakness, old)), "")
     if weakness:
         faults.append(f"JWT_SECRET: expected a strong secret in production, it {weakness}")
     if _is_devnet_key(values.get("private_key", "")):

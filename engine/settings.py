@@ -89,9 +89,13 @@ class GatewaySettings:
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     jwt_secret: str = field(repr=False)
+    jwt_secrets_old: tuple[str, ...] = field(default=(), repr=False)
     jwt_issuer: str = "risecurve"
     jwt_audience: str = "risecurve-api"
     access_token_s: int = 900
+    session_s: int = 30 * 86_400
+    refresh_grace_s: float = 10.0
+    admin_addresses: tuple[bytes, ...] = ()
     nonce_s: int = 300
     writes_per_window: int = 100
     write_window_s: int = 900

@@ -12,26 +12,29 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from chain import signatures
 from engine.control import Directory
 from engine.errors import RiseCurveError
 from engine.limits import BODY_BYTES_MAX
 from engine.settings import ChainSettings, GatewaySettings
 from gateway import middleware, routes
 from gateway.admission import ClientAddresses, InFlight, Limiter
-from gateway.auth import Login, access_tokens
+from gateway.auth import access_tokens
 from gateway.context import CONTEXT, Context
 from gateway.kept import Kept
 from gateway.launches import Launches
+from gateway.login import Login
 from gateway.metrics import Metrics
 from gateway.ports import (
+    Audit,
     Documents,
     Log,
     Markets,
     Node,
     Nonces,
+    People,
     RateLimits,
     Reads,
+    Sessions,
     Ticks,
     VerifyMessage,
 )
@@ -57,13 +60,16 @@ class ApiGateway:
         markets: Markets,
         reads: Reads,
         documents: Documents,
+        people: People,
+        sessions: Sessions,
+        audit: Audit,
         nonces: Nonces,
         rates: RateLimits,
         ticks: Ticks,
         node: Node,
         sepolia: ChainSettings | None,
+        verify_message: VerifyMessage,
         log: Log,
-        verify_message: VerifyMessage | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         tokens = access_tokens(settings, clock)
@@ -78,6 +84,9 @@ class ApiGateway:
             markets=markets,
             reads=reads,
             documents=documents,
+            people=people,
+            sessions=sessions,
+            audit=audit,
             limiter=Limiter(rates, log),
             node=node,
             log=log,
@@ -85,9 +94,11 @@ class ApiGateway:
                 settings=settings,
                 chain=chain,
                 nonces=nonces,
-                documents=documents,
+                people=people,
+                sessions=sessions,
                 tokens=tokens,
-                verify_message=verify_message or partial(signatures.verify_message, node=node),
+                verify_message=verify_message,
+                log=log,
                 clock=clock,
             ),
             tokens=tokens,

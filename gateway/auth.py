@@ -1,27 +1,23 @@
-"""Login and access tokens: who is asking, and how we know.
+"""Access tokens: who is asking, and how we know.
 
-Login is Sign-In with Ethereum: everything that costs nothing is checked first, then the
-nonce is consumed (once, atomically: one nonce is one attempt), then the signature. The access
-token is a JWT of 15 minutes, HS256 and nothing else, with the key's id in its header.
+A JWT of 15 minutes, HS256 and nothing else, with the key's id in its header. Old keys still
+read what they signed, so that a key is changed without logging anybody out.
 """
 
 import hashlib
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import jwt
 
 from engine import text
 from engine.errors import CallerError
-from engine.settings import ChainSettings, GatewaySettings
+from engine.settings import GatewaySettings
 from gateway import siwe
 from gateway.addresses import parse_address
-from gateway.ports import Documents, Nonces, VerifyMessage
 
 ALGORITHM = "HS256"
 TOKEN_CHARACTERS_MAX = 2_048
@@ -61,8 +57,10 @@ class AccessTokens:
         self._lifetime_s = lifetime_s
         self._clock = clock
 
-    def issue(self, *, address: bytes, chain_id: int, role: str, sid: str) -> str:
-        """A signed token for `lifetime_s` seconds."""
+    def issue(
+        self, *, address: bytes, chain_id: int, role: str, sid: str, lifetime_s: int | None = None
+    ) -> str:
+        """A signed token for `lifetime_s` seconds; by default as long as they may live."""
         now = int(self._clock())
         claims = {
             "sub": text.address(address),
@@ -72,7 +70,7 @@ class AccessTokens:
             "iss": self._issuer,
             "aud": self._audience,
             "iat": now,
-            "exp": now + self._lifetime_s,
+            "exp": now + (lifetime_s or self._lifetime_s),
         }
         return jwt.encode(claims, self._keys[self._kid], ALGORITHM, headers={"kid": self._kid})
 
@@ -118,11 +116,13 @@ class AccessTokens:
 def access_tokens(
     settings: GatewaySettings, clock: Callable[[], float] = time.time
 ) -> AccessTokens:
-    """Of the one configured secret. Its key id is derived, so that a new secret is a new id."""
-    kid = hashlib.sha256(b"risecurve kid" + settings.jwt_secret.encode()).hexdigest()[:8]
+    """Of the configured secrets, the newest signs. A key's id is derived from its secret, so
+    that a new secret is a new id.
+    """
+    secrets = (settings.jwt_secret, *settings.jwt_secrets_old)
     return AccessTokens(
-        {kid: settings.jwt_secret},
-        kid=kid,
+        {_kid(secret): secret for secret in secrets},
+        kid=_kid(settings.jwt_secret),
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         lifetime_s=settings.access_token_s,
@@ -130,76 +130,8 @@ def access_tokens(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A login that succeeded."""
-
-    token: str
-    expires_in_s: int
-    user: dict[str, Any]
-
-
-class Login:
-    """Nonces out, signed messages in."""
-
-    def __init__(
-        self,
-        *,
-        settings: GatewaySettings,
-        chain: ChainSettings,
-        nonces: Nonces,
-        documents: Documents,
-        tokens: AccessTokens,
-        verify_message: VerifyMessage,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._settings = settings
-        self._chain = chain
-        self._nonces = nonces
-        self._documents = documents
-        self._tokens = tokens
-        self._verify_message = verify_message
-        self._clock = clock
-
-    async def nonce(self) -> str:
-        """A fresh one, good for `nonce_s` seconds and one login."""
-        nonce = secrets.token_hex(16)
-        await self._nonces.issue(nonce, self._settings.nonce_s)
-        return nonce
-
-    async def connect(self, *, address: bytes, message: str, signature: bytes) -> Session:
-        """Check a signed message and open a session; the first one makes the user document.
-
-        Raises CallerError: unauthorized, wrong_chain, invalid_request, invalid_address.
-        """
-        read = siwe.parse(message)
-        if read.address != address:
-            raise CallerError("unauthorized", "message: Expected the address of walletAddress")
-        now = self._clock()
-        siwe.check(
-            read,
-            public_url=self._settings.public_url,
-            chain_id=self._chain.chain_id,
-            now=datetime.fromtimestamp(now, UTC),
-            lifetime_s=self._settings.nonce_s,
-        )
-        if not await self._nonces.consume(read.nonce):
-            raise CallerError("unauthorized", "message: Expected a nonce of ours, not used before")
-        if not await self._verify_message(address=address, message=message, signature=signature):
-            raise CallerError("unauthorized", "signature: Expected a signature of walletAddress")
-        return await self._open(address, now)
-
-    async def _open(self, address: bytes, now: float) -> Session:
-        user = await self._documents.connect_user(address, now)
-        sid, lifetime_s = secrets.token_hex(16), self._settings.access_token_s
-        await self._documents.open_session(sid, address=address, now=now, expires=now + lifetime_s)
-        token = self._tokens.issue(
-            address=address,
-            chain_id=self._chain.chain_id,
-            role=str(user.get("role", "user")),
-            sid=sid,
-        )
-        return Session(token, lifetime_s, user)
+def _kid(secret: str) -> str:
+    return hashlib.sha256(b"risecurve kid" + secret.encode()).hexdigest()[:8]
 
 
 def bearer(header: str | None) -> str:

@@ -8,10 +8,11 @@ from aiohttp import web
 
 from engine.settings import ChainSettings, GatewaySettings
 from gateway.admission import ClientAddresses, InFlight, Limiter
-from gateway.auth import AccessTokens, Identity, Login
+from gateway.auth import AccessTokens, Identity
 from gateway.launches import Launches
+from gateway.login import Login
 from gateway.metrics import Metrics
-from gateway.ports import Documents, Log, Markets, Node, Reads
+from gateway.ports import Audit, Documents, Log, Markets, Node, People, Reads, Sessions
 from gateway.submission import Submission
 
 
@@ -25,6 +26,9 @@ class Context:
     markets: Markets
     reads: Reads
     documents: Documents
+    people: People
+    sessions: Sessions
+    audit: Audit
     limiter: Limiter
     node: Node
     log: Log

@@ -13,9 +13,11 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from engine.errors import CallerError
 from engine.settings import GatewaySettings
 from gateway.admission import Budget, refuse
-from gateway.auth import bearer
+from gateway.auth import Identity, bearer
+from gateway.clients import REQUEST_NAME, client_address
 from gateway.context import IDENTITY, context_of
 from gateway.errors import public, response_of
 from gateway.routes import Access, Route, Spent, Table
@@ -25,7 +27,7 @@ CORRELATION_ID = "X-Correlation-Id"
 SOCKET_PATH = "/socket.io/"
 
 TABLE: web.AppKey[Table] = web.AppKey("table", Table)
-_CORS_METHODS = "GET, POST, OPTIONS"
+_CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _CORS_REQUEST_HEADERS = f"Authorization, Content-Type, {REQUEST_ID}, {CORRELATION_ID}"
 _CORS_SHOWN = (
     f"{REQUEST_ID}, {CORRELATION_ID}, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
@@ -48,6 +50,7 @@ async def identify(request: web.Request, handler: Next) -> web.StreamResponse:
     correlation_id = _given(request, CORRELATION_ID) or request_id
     began = time.perf_counter()
     request[HEADERS] = {}
+    request[REQUEST_NAME] = request_id
     with structlog.contextvars.bound_contextvars(
         request_id=request_id, correlation_id=correlation_id
     ):
@@ -125,14 +128,31 @@ async def admit(request: web.Request, handler: Next) -> web.StreamResponse:
 
 
 async def _spend(request: web.Request, route: Route | None) -> None:
+    if route is None or route.access is Access.OPEN:
+        await _take(request, route.budget if route else Spent.READ, client_address(request))
+        return
+    try:
+        identity = await _identity(request, route.access)
+    except CallerError:
+        # A token that is no good costs the one who guesses.
+        await _take(request, Spent.READ, client_address(request))
+        raise
+    request[IDENTITY] = identity
+    await _take(request, route.budget, "0x" + identity.address.hex())
+
+
+async def _identity(request: web.Request, wanted: Access) -> Identity:
     context = context_of(request)
-    who = client_address(request)
-    if route is not None and route.access is Access.USER:
-        identity = context.tokens.read(bearer(request.headers.get("Authorization")))
-        request[IDENTITY] = identity
-        who = "0x" + identity.address.hex()
-    budget = budget_of(route.budget if route else Spent.READ, context.settings)
-    allowance = await context.limiter.take(budget, who)
+    identity = context.tokens.read(bearer(request.headers.get("Authorization")))
+    await context.login.check(identity)
+    if not wanted.admits(identity.role):
+        raise CallerError("forbidden", f"Expected the role {wanted.value}, was {identity.role}")
+    return identity
+
+
+async def _take(request: web.Request, spent: Spent, who: str) -> None:
+    context = context_of(request)
+    allowance = await context.limiter.take(budget_of(spent, context.settings), who)
     request[HEADERS].update(allowance.headers)
     if not allowance.allowed:
         raise refuse(allowance)
@@ -143,13 +163,6 @@ def budget_of(spent: Spent, settings: GatewaySettings) -> Budget:
     if spent in (Spent.WRITE, Spent.USER_WRITE):
         return Budget(spent.value, settings.writes_per_window, settings.write_window_s)
     return Budget(spent.value, settings.reads_per_minute, 60)
-
-
-def client_address(request: web.Request) -> str:
-    """The client's IP as the trusted proxies tell it."""
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    forwarded = request.headers.getall("X-Forwarded-For", [])
-    return context_of(request).clients.of(peer[0] if peer else None, forwarded)
 
 
 def _given(request: web.Request, name: str) -> str | None:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from engine.limits import BODY_BYTES_MAX, PAGE_LIMIT_DEFAULT
-from gateway import siwe
+from gateway import refresh, siwe
 from gateway.fields import (
     Address,
     Amount,
@@ -41,6 +41,48 @@ class ConnectRequest(Strict):
     wallet_address: Address
     signature: hex_of(SIGNATURE_BYTES_MAX)  # type: ignore[valid-type]
     message: Annotated[Text, Field(max_length=siwe.MESSAGE_CHARACTERS_MAX)]
+
+
+class RefreshRequest(Strict):
+    """A refresh token as `connect` or `refresh` gave it."""
+
+    refresh_token: Annotated[Text, Field(max_length=refresh.CHARACTERS_MAX)]
+
+
+class LogoutRequest(Strict):
+    """`everywhere` ends all sessions of the wallet."""
+
+    everywhere: bool = False
+
+
+class ProfileChange(Strict):
+    """What everybody sees; null takes a field away."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=50)] | None = None
+    avatar_url: Link | None = None
+    bio: Annotated[Text, Field(max_length=500)] | None = None
+    locale: Literal["en", "id", "zh", "es"] | None = None
+
+
+class SettingsChange(Strict):
+    """How one wants to be served; null takes a field away. `slippage` in percent."""
+
+    currency: Literal["ETH", "USD"] | None = None
+    slippage: Annotated[float, Field(ge=0, le=50)] | None = None
+    theme: Literal["system", "light", "dark"] | None = None
+
+
+class UserChange(Strict):
+    """A merge patch (RFC 7396) of the two parts that are one's own."""
+
+    profile: ProfileChange | None = None
+    settings: SettingsChange | None = None
+
+
+class RoleRequest(Strict):
+    """The role to have from now on."""
+
+    role: Literal["user", "moderator", "admin"]
 
 
 class CreateRequest(Strict):
@@ -138,6 +180,13 @@ class HistoryQuery(Query):
     page: Page = 1
     limit: Limit = PAGE_LIMIT_DEFAULT
     cursor: Cursor | None = None
+
+
+class AuditQuery(Query):
+    """`cursor` of an earlier page goes on from there."""
+
+    limit: Limit = PAGE_LIMIT_DEFAULT
+    cursor: Annotated[Text, Field(pattern="^[0-9a-f]{24}$")] | None = None
 
 
 class SubscribeRequest(Strict):

@@ -67,17 +67,86 @@ class Reads(Protocol):
 
 
 class Documents(Protocol):
-    """`storage.documents`: people, sessions and token documents."""
+    """`storage.documents`: token documents."""
 
-    async def connect_user(self, address: bytes, now: float) -> dict[str, Any]: ...
-    async def open_session(
-        self, sid: str, *, address: bytes, now: float, expires: float
-    ) -> None: ...
     async def store_metadata(
         self, hash: bytes, document: Mapping[str, Any], *, creator: bytes, now: float
     ) -> None: ...
     async def metadata(self, hashes: Sequence[bytes]) -> dict[str, dict[str, Any]]: ...
     async def ping(self) -> None: ...
+
+
+class People(Protocol):
+    """`storage.people`: a document a wallet."""
+
+    async def connect(self, address: bytes, now: float) -> dict[str, Any]: ...
+    async def seen(self, address: bytes, now: float) -> dict[str, Any]: ...
+    async def find(self, address: bytes) -> dict[str, Any] | None: ...
+    async def change(
+        self, address: bytes, fields: Mapping[str, Any], now: float
+    ) -> dict[str, Any] | None: ...
+
+
+class StoredSession(Protocol):
+    """Of `storage.sessions.StoredSession`; times are unix seconds."""
+
+    @property
+    def sid(self) -> str: ...
+    @property
+    def address(self) -> bytes: ...
+    @property
+    def family(self) -> bytes: ...
+    @property
+    def created_at(self) -> float: ...
+    @property
+    def used_at(self) -> float: ...
+    @property
+    def expires_at(self) -> float: ...
+    @property
+    def ended_at(self) -> float | None: ...
+    @property
+    def client(self) -> str: ...
+
+
+class Sessions(Protocol):
+    """`storage.sessions`: logins, and who was logged out."""
+
+    async def open(
+        self,
+        sid: str,
+        *,
+        address: bytes,
+        family: bytes,
+        refresh_hash: bytes,
+        now: float,
+        expires: float,
+        client: str = "",
+    ) -> None: ...
+    async def find(self, sid: str) -> StoredSession | None: ...
+    async def rotate(
+        self, sid: str, *, old: bytes, new: bytes, now: float, grace_s: float
+    ) -> bool: ...
+    async def of(self, address: bytes, now: float) -> Sequence[StoredSession]: ...
+    async def end(
+        self, sids: Sequence[str], *, address: bytes, now: float, remember_s: int
+    ) -> list[str]: ...
+    async def ended(self, sid: str) -> bool: ...
+
+
+class Audit(Protocol):
+    """`storage.audit`: what administrators did."""
+
+    async def write(
+        self,
+        *,
+        actor: bytes,
+        action: str,
+        target: str,
+        change: Mapping[str, Any],
+        request: Mapping[str, str],
+        now: float,
+    ) -> None: ...
+    async def entries(self, *, limit: int, before: str | None = None) -> list[dict[str, Any]]: ...
 
 
 class Nonces(Protocol):
@@ -149,6 +218,6 @@ class Node(Protocol):
 
 
 class VerifyMessage(Protocol):
-    """`chain.signatures.verify_message` with its node bound."""
+    """`chain.signatures.verify_message` with its accounts bound."""
 
     async def __call__(self, *, address: bytes, message: str, signature: bytes) -> bool: ...

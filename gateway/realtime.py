@@ -28,10 +28,11 @@ from engine.messages import MarketView, Refusal
 from gateway import quotes, view
 from gateway.addresses import parse_address
 from gateway.admission import Budget, refuse
+from gateway.clients import client_address
 from gateway.context import Context
 from gateway.errors import INTERNAL, failure, public, raise_refusal, response_of, success
 from gateway.fanout import Fanout
-from gateway.middleware import SOCKET_PATH, client_address
+from gateway.middleware import SOCKET_PATH
 from gateway.models import QuoteBody, SubscribeRequest, UnsubscribeRequest
 from gateway.ports import Ticks
 from gateway.sockets import TextPacket, encode_event, evict, guard

@@ -126,22 +126,92 @@ class NonceData(Strict):
     expires_at: str
 
 
-class UserData(Strict):
-    """Who logged in."""
+class ProfileData(Strict):
+    """What a user says of himself."""
+
+    name: str | None
+    avatar_url: str | None
+    bio: str | None
+    locale: str | None
+
+
+class SettingsData(Strict):
+    """`slippage` in percent."""
+
+    currency: Literal["ETH", "USD"] | None
+    slippage: float | None
+    theme: Literal["system", "light", "dark"] | None
+
+
+class PublicUserData(Strict):
+    """A user as strangers see him."""
 
     wallet_address: AddressText
-    role: str
+    profile: ProfileData
     created_at: str | None
+
+
+class UserData(PublicUserData):
+    """A user as he sees himself."""
+
+    role: Literal["user", "moderator", "admin"]
+    settings: SettingsData
     updated_at: str | None
+    last_seen: str | None
 
 
 class ConnectData(Strict):
-    """`expiresIn` in seconds."""
+    """Of connect and refresh. Lifetimes in seconds."""
 
     token: str
     token_type: Literal["Bearer"]
     expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
     user: UserData
+
+
+class EndedData(Strict):
+    """How many sessions were ended."""
+
+    ended: int
+
+
+class SessionData(Strict):
+    """An open session; `client` is what its browser called itself."""
+
+    sid: str
+    current: bool
+    client: str
+    created_at: str
+    last_used_at: str
+    expires_at: str
+
+
+class SessionsData(Strict):
+    """Newest first, at most 100."""
+
+    items: list[SessionData]
+
+
+class AuditEntryData(Strict):
+    """What an administrator did."""
+
+    id: str
+    at: str
+    actor: AddressText
+    action: str
+    target: str
+    change: dict[str, Any]
+    request_id: str | None
+
+
+class AuditData(Strict):
+    """`cursor` begins the next page; null on the last."""
+
+    items: list[AuditEntryData]
+    limit: int
+    cursor: str | None
 
 
 class VerifyData(Strict):

@@ -1,6 +1,7 @@
 """Every REST route in one table; `/api/v1/…` is the same as `/api/…`.
 
-`access`: open, or user (a valid Bearer token). `budget`: what a request is counted as.
+`access`: open, or the role that a valid Bearer token must have. `budget`: what a request is
+counted as.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from enum import Enum
 
 from aiohttp import web
 
-from gateway.rest import auth, system, tokens, trading
+from gateway.rest import admin, auth, system, tokens, trading, users
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -21,6 +22,13 @@ class Access(Enum):
 
     OPEN = "open"
     USER = "user"
+    MODERATOR = "moderator"
+    ADMIN = "admin"
+
+    def admits(self, role: str) -> bool:
+        """Whether somebody of this role may: a higher one may what a lower one may."""
+        ranks = [one.value for one in Access]
+        return role in ranks and ranks.index(role) >= ranks.index(self.value)
 
 
 class Spent(Enum):
@@ -29,6 +37,7 @@ class Spent(Enum):
     NOTHING = "nothing"
     READ = "read"  # an IP
     WRITE = "write"  # an IP: anonymous writes and login
+    REFRESH = "refresh"  # an IP: sessions that go on, apart from logins
     USER_READ = "user_read"  # a wallet: nothing is changed
     USER_WRITE = "user_write"  # a wallet
 
@@ -47,7 +56,14 @@ class Route:
 API: tuple[Route, ...] = (
     Route("POST", "/auth/nonce", auth.nonce, budget=Spent.WRITE),
     Route("POST", "/auth/connect", auth.connect, budget=Spent.WRITE),
+    Route("POST", "/auth/refresh", auth.refresh, budget=Spent.REFRESH),
     Route("POST", "/auth/verify", auth.verify, Access.USER, Spent.USER_READ),
+    Route("POST", "/auth/logout", auth.logout, Access.USER, Spent.USER_READ),
+    Route("GET", "/auth/sessions", auth.sessions, Access.USER, Spent.USER_READ),
+    Route("DELETE", "/auth/sessions/{sid}", auth.end_session, Access.USER, Spent.USER_READ),
+    Route("GET", "/users/me", users.me, Access.USER, Spent.USER_READ),
+    Route("PATCH", "/users/me", users.change_me, Access.USER, Spent.USER_WRITE),
+    Route("GET", "/users/{address}", users.one),
     Route("POST", "/tokens/create", tokens.create, Access.USER, Spent.USER_WRITE),
     Route("GET", "/tokens", tokens.list_tokens),
     Route("GET", "/tokens/{address}", tokens.one),
@@ -60,6 +76,9 @@ API: tuple[Route, ...] = (
     Route("GET", "/trading/tx/{hash}", trading.transaction),
     Route("GET", "/trading/portfolio/{address}", trading.portfolio),
     Route("GET", "/config", system.config),
+    Route("PUT", "/admin/users/{address}/role", admin.set_role, Access.ADMIN, Spent.USER_WRITE),
+    Route("POST", "/admin/users/{address}/logout", admin.log_out, Access.ADMIN, Spent.USER_WRITE),
+    Route("GET", "/admin/audit", admin.audit, Access.ADMIN, Spent.USER_READ),
 )
 
 SYSTEM: tuple[Route, ...] = (

@@ -13,6 +13,7 @@ from deploy.demo.view import render
 from deploy.devnet import Say
 from deploy.session import Session
 from storage import documents, postgres
+from storage.people import People
 
 if TYPE_CHECKING:
     from deploy.commands import DemoPlan
@@ -96,7 +97,7 @@ async def _stored(demo: Demo, running: Session) -> Stored:
     try:
         return await stored(
             pool,
-            documents.Documents(documents.database(mongo)),
+            People(documents.database(mongo)),
             chain_id=running.settings.rise.chain_id,
             trade_hashes=demo.tally.trade_hashes,
             foreign_hashes=demo.tally.foreign_hashes,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from storage.documents import Documents
+from storage.people import People
 
 WAIT_S = 15.0
 
@@ -33,7 +33,7 @@ class Stored:
 
 async def stored(
     pool: "asyncpg.Pool[asyncpg.Record]",
-    documents: Documents,
+    people: People,
     *,
     chain_id: int,
     trade_hashes: Sequence[str],
@@ -49,7 +49,7 @@ async def stored(
         if not missing or asyncio.get_running_loop().time() > deadline:
             break
         await asyncio.sleep(0.25)
-    users = await documents.count_users()
+    users = await people.count()
     foreign = sum(row in strangers for row in rows)
     doubled = len(rows) - len(set(rows))
     return Stored(len(rows) - foreign, foreign, missing, doubled, users)

@@ -1,15 +1,19 @@
-"""POST /api/auth/{nonce, connect, verify}: Sign-In with Ethereum."""
+"""/api/auth: Sign-In with Ethereum, and the sessions that it opens."""
 
-from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from engine.errors import CallerError
 from engine.text import address
+from gateway import people
 from gateway.bodies import read_body
 from gateway.context import context_of, identity_of
 from gateway.errors import json_response, success
-from gateway.models import ConnectRequest, Empty
+from gateway.login import Session
+from gateway.models import ConnectRequest, Empty, LogoutRequest, RefreshRequest
+from gateway.people import iso
 
 
 async def nonce(request: web.Request) -> web.Response:
@@ -18,7 +22,6 @@ async def nonce(request: web.Request) -> web.Response:
     context = context_of(request)
     settings = context.settings
     value = await context.login.nonce()
-    expires = datetime.fromtimestamp(context.clock(), UTC) + timedelta(seconds=settings.nonce_s)
     return json_response(
         success(
             {
@@ -27,7 +30,7 @@ async def nonce(request: web.Request) -> web.Response:
                 "uri": settings.public_url,
                 "version": "1",
                 "chainId": context.chain.chain_id,
-                "expiresAt": expires.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "expiresAt": iso(context.clock() + settings.nonce_s),
             }
         )
     )
@@ -36,32 +39,26 @@ async def nonce(request: web.Request) -> web.Response:
 async def connect(request: web.Request) -> web.Response:
     """A signed message for an access token; the first login makes the user."""
     body = await read_body(request, ConnectRequest)
-    context = context_of(request)
-    session = await context.login.connect(
-        address=body.wallet_address, message=body.message, signature=body.signature
+    session = await context_of(request).login.connect(
+        address=body.wallet_address,
+        message=body.message,
+        signature=body.signature,
+        client=request.headers.get("User-Agent", ""),
     )
-    return json_response(
-        success(
-            {
-                "token": session.token,
-                "tokenType": "Bearer",
-                "expiresIn": session.expires_in_s,
-                "user": {
-                    "walletAddress": address(body.wallet_address),
-                    "role": session.user.get("role", "user"),
-                    "createdAt": _iso(session.user.get("createdAt")),
-                    "updatedAt": _iso(session.user.get("updatedAt")),
-                },
-            }
-        )
-    )
+    return json_response(success(_session(request, session)))
+
+
+async def refresh(request: web.Request) -> web.Response:
+    """A refresh token for new tokens; one that was used before ends its session."""
+    body = await read_body(request, RefreshRequest)
+    session = await context_of(request).login.renew(body.refresh_token)
+    return json_response(success(_session(request, session)))
 
 
 async def verify(request: web.Request) -> web.Response:
     """Whether the Bearer token is good, and for whom."""
     await read_body(request, Empty)
     identity = identity_of(request)
-    expires = datetime.fromtimestamp(identity.expires_at, UTC)
     return json_response(
         success(
             {
@@ -70,13 +67,57 @@ async def verify(request: web.Request) -> web.Response:
                 "chainId": identity.chain_id,
                 "role": identity.role,
                 "sid": identity.sid,
-                "expiresAt": _iso(expires),
+                "expiresAt": iso(identity.expires_at),
             }
         )
     )
 
 
-def _iso(time: object) -> str | None:
-    if not isinstance(time, datetime):
-        return None
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+async def logout(request: web.Request) -> web.Response:
+    """End this session; or all of the wallet, which tells how many."""
+    body = await read_body(request, LogoutRequest)
+    context, identity = context_of(request), identity_of(request)
+    sids = {identity.sid}
+    if body.everywhere:
+        now = context.clock()
+        sids |= {one.sid for one in await context.sessions.of(identity.address, now)}
+    ended = await context.login.end(sorted(sids), address=identity.address)
+    return json_response(success({"ended": len(ended)}))
+
+
+async def sessions(request: web.Request) -> web.Response:
+    """The wallet's open sessions, newest first."""
+    context, identity = context_of(request), identity_of(request)
+    found = await context.sessions.of(identity.address, context.clock())
+    items = [
+        {
+            "sid": one.sid,
+            "current": one.sid == identity.sid,
+            "client": one.client,
+            "createdAt": iso(one.created_at),
+            "lastUsedAt": iso(one.used_at),
+            "expiresAt": iso(one.expires_at),
+        }
+        for one in found
+    ]
+    return json_response(success({"items": items}))
+
+
+async def end_session(request: web.Request) -> web.Response:
+    """End one of the wallet's sessions. Repeatable."""
+    context, identity = context_of(request), identity_of(request)
+    ended = await context.login.end([request.match_info["sid"]], address=identity.address)
+    if not ended:
+        raise CallerError("not_found", "Expected a session of this wallet")
+    return json_response(success({"ended": len(ended)}))
+
+
+def _session(request: web.Request, session: Session) -> dict[str, Any]:
+    return {
+        "token": session.access_token,
+        "tokenType": "Bearer",
+        "expiresIn": session.access_s,
+        "refreshToken": session.refresh_token,
+        "refreshExpiresIn": session.refresh_s,
+        "user": people.own(session.user, context_of(request)),
+    }

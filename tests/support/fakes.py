@@ -153,17 +153,7 @@ class FakeReads(Breakable):
 
 @dataclass
 class FakeDocuments(Breakable):
-    users: dict[bytes, dict[str, Any]] = field(default_factory=dict)
-    sessions: dict[str, dict[str, Any]] = field(default_factory=dict)
     stored: dict[bytes, dict[str, Any]] = field(default_factory=dict)
-
-    async def connect_user(self, address: bytes, now: float) -> dict[str, Any]:
-        self.check()
-        return self.users.setdefault(address, {"walletAddress": address.hex(), "role": "user"})
-
-    async def open_session(self, sid: str, address: bytes, now: float, expires: float) -> None:
-        self.check()
-        self.sessions[sid] = {"address": address, "expires": expires}
 
     async def store_metadata(
         self, hash: bytes, document: Mapping[str, Any], creator: bytes, now: float
@@ -177,6 +167,36 @@ class FakeDocuments(Breakable):
 
     async def ping(self) -> None:
         self.check()
+
+
+@dataclass
+class FakePeople(Breakable):
+    users: dict[bytes, dict[str, Any]] = field(default_factory=dict)
+
+    async def connect(self, address: bytes, now: float) -> dict[str, Any]:
+        self.check()
+        fresh = {"walletAddress": "0x" + address.hex(), "role": "user"}
+        return self.users.setdefault(address, fresh)
+
+    async def seen(self, address: bytes, now: float) -> dict[str, Any]:
+        return await self.connect(address, now)
+
+    async def find(self, address: bytes) -> dict[str, Any] | None:
+        self.check()
+        return self.users.get(address)
+
+
+@dataclass
+class FakeSessions(Breakable):
+    opened: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    async def open(self, sid: str, **fields: Any) -> None:
+        self.check()
+        self.opened[sid] = fields
+
+    async def ended(self, sid: str) -> bool:
+        self.check()
+        return False
 
 
 @dataclass

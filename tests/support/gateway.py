@@ -1,7 +1,7 @@
 """A real gateway over fake ports on a loopback port, and a wallet that talks to it."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,8 +22,10 @@ from tests.support.fakes import (
     FakeMarkets,
     FakeNode,
     FakeNonces,
+    FakePeople,
     FakeRates,
     FakeReads,
+    FakeSessions,
     FakeSink,
     FakeTicks,
     token_record,
@@ -58,8 +60,11 @@ class Door:
     tokens: list[bytes]
     reads: FakeReads
     documents: FakeDocuments
-    nonces: FakeNonces
-    rates: FakeRates
+    people: Any
+    sessions: Any
+    audit: Any
+    nonces: Any
+    rates: Any
     ticks: FakeTicks
     node: FakeNode
     log: FakeSink
@@ -81,11 +86,15 @@ class Door:
 
     async def login(self, account: LocalAccount | None = None) -> dict[str, str]:
         """Headers of a logged-in wallet."""
+        return headers_of(await self.session_of(account))
+
+    async def session_of(self, account: LocalAccount | None = None) -> dict[str, Any]:
+        """`data` of a login."""
         account = account or self.account
         _, body = await self.post("/api/auth/nonce")
         status, body = await self.connect(account, siwe_message(account, body["data"]["nonce"]))
         assert status == 200, body
-        return {"Authorization": f"Bearer {body['data']['token']}"}
+        return dict(body["data"])
 
     async def connect(
         self, account: LocalAccount, message: str, signature: str | None = None
@@ -99,6 +108,11 @@ class Door:
                 "signature": signature or signed,
             },
         )
+
+
+def headers_of(session: dict[str, Any]) -> dict[str, str]:
+    """What a client with this session sends."""
+    return {"Authorization": f"Bearer {session['token']}"}
 
 
 def siwe_message(account: LocalAccount, nonce: str, **fields: Any) -> str:
@@ -129,8 +143,13 @@ def stamp(moment: datetime) -> str:
 
 
 @asynccontextmanager
-async def open_door(**fields: Any) -> AsyncIterator[Door]:
-    """A gateway with two markets, each with a trade in it."""
+async def open_door(
+    *,
+    stores: dict[str, Any] | None = None,
+    clock: Callable[[], float] = time.time,
+    **fields: Any,
+) -> AsyncIterator[Door]:
+    """A gateway with two markets, each with a trade in it. `stores` replace fakes."""
     scenario, markets, reads, node = Scenario(), FakeMarkets(), FakeReads(), FakeNode()
     tokens = [scenario.launch("tide"), scenario.launch("crane", LINEAR)]
     markets.take(scenario)
@@ -143,11 +162,14 @@ async def open_door(**fields: Any) -> AsyncIterator[Door]:
     }
     ports = {
         "documents": FakeDocuments(),
+        "people": FakePeople(),
+        "sessions": FakeSessions(),
+        "audit": None,
         "nonces": FakeNonces(),
         "rates": FakeRates(),
         "ticks": FakeTicks(),
         "log": FakeSink(),
-    }
+    } | (stores or {})
     gateway = ApiGateway(
         settings=settings(**fields),
         chain=chain_settings.settings(),
@@ -155,7 +177,8 @@ async def open_door(**fields: Any) -> AsyncIterator[Door]:
         markets=markets,
         reads=reads,
         node=node,
-        verify_message=partial(verify_message, node=None),
+        verify_message=partial(verify_message, accounts=None),
+        clock=clock,
         **ports,  # type: ignore[arg-type]
     )
     await gateway.start()

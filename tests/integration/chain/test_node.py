@@ -6,14 +6,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 import websockets
-from eth_account import Account
-from eth_account.messages import encode_defunct
 from websockets.asyncio.server import ServerConnection, serve
 
 from chain import transactions
 from chain.decode import TOPICS
 from chain.rpc import JsonRpc
-from chain.signatures import verify_message
 from chain.stream import LiveStream
 from engine.errors import CallerError, TransientError
 from tests.support.servers import Anvil
@@ -103,33 +100,6 @@ async def test_node_revert_reason_names_the_contracts_error(make_anvil: MakeAnvi
         receipt = await traders.node.send_raw_sync(await wallet.sign(data, value=10**15), 5.0)
         assert receipt is not None and receipt.status == 0
         assert "SlippageExceeded" in await traders.node.revert_reason(receipt.tx_hash)
-
-
-async def test_verify_message_on_a_node_plain_contract_and_delegated(
-    make_anvil: MakeAnvil,
-) -> None:
-    async with trading(make_anvil(block_time=None)) as traders:
-        key, other = traders.anvil.keys()[1:3]
-        address = bytes.fromhex(Account.from_key(key).address[2:])
-
-        async def verify(signer: bytes) -> bool:
-            signed = Account.sign_message(encode_defunct(text="hello"), signer)
-            return await verify_message(
-                address=address, message="hello", signature=bytes(signed.signature),
-                node=traders.node,
-            )  # fmt: skip
-
-        assert await verify(key) and not await verify(other)
-        # A contract that answers every call with the magic value of ERC-1271.
-        yes = "0x631626ba7e60e01b5f5260205ff3"
-        traders.anvil.rpc("anvil_setCode", "0x" + address.hex(), yes)
-        assert await verify(other)
-        traders.anvil.rpc("anvil_setCode", "0x" + address.hex(), "0x5f5ffd")
-        assert not await verify(key)
-        delegate = "0x" + "77" * 20
-        traders.anvil.rpc("anvil_setCode", delegate, "0x5f5ffd")
-        traders.anvil.rpc("anvil_setCode", "0x" + address.hex(), "0xef0100" + delegate[2:])
-        assert await verify(key) and not await verify(other)
 
 
 async def test_rpc_dead_node_is_transient() -> None:

@@ -30,8 +30,8 @@ async def test_connect_opens_a_session_and_verify_confirms_it(door: Door) -> Non
     data = answer["data"]
     assert (status, data["valid"], data["role"]) == (200, True, "user")
     assert (data["walletAddress"], data["chainId"]) == (door.account.address, 11155931)
-    assert data["sid"] in door.documents.sessions
-    assert bytes.fromhex(door.account.address[2:]) in door.documents.users
+    assert data["sid"] in door.sessions.opened
+    assert bytes.fromhex(door.account.address[2:]) in door.people.users
 
 
 async def test_connect_with_a_used_nonce_is_unauthorized(door: Door) -> None:
@@ -45,7 +45,7 @@ async def test_connect_fifty_times_at_once_opens_one_session(door: Door) -> None
     message = siwe_message(door.account, await nonce_of(door))
     answers = await asyncio.gather(*(door.connect(door.account, message) for _ in range(50)))
     assert sorted(status for status, _ in answers) == [200] + [401] * 49
-    assert len(door.documents.sessions) == 1
+    assert len(door.sessions.opened) == 1
 
 
 async def test_connect_with_a_nonce_of_nobody_is_unauthorized(door: Door) -> None:
@@ -80,7 +80,7 @@ async def test_connect_refuses_a_message_not_meant_for_us(door: Door, case: str)
     message = siwe_message(door.account, await nonce_of(door), **fields)
     status, answer = await door.connect(door.account, message)
     assert (status, answer["error"]["code"]) == (expected, code)
-    assert door.documents.sessions == {}
+    assert door.sessions.opened == {}
     assert len(door.nonces.open) == 1, "Expected a refusal before the nonce is spent"
 
 
@@ -109,9 +109,9 @@ async def test_login_without_a_store_is_unavailable_and_heals(door: Door) -> Non
     status, answer = await door.post("/api/auth/nonce")
     assert (status, answer["error"]["code"]) == (503, "store_unavailable")
     door.nonces.down = False
-    door.documents.down = True
+    door.people.down = True
     message = siwe_message(door.account, await nonce_of(door))
     status, answer = await door.connect(door.account, message)
     assert (status, answer["error"]["code"]) == (503, "store_unavailable")
-    door.documents.down = False
+    door.people.down = False
     await door.login()

@@ -63,7 +63,15 @@ async def test_quote_modes_and_sides_name_their_bound(door: Door) -> None:
 
 
 async def test_quote_touches_no_store_and_no_node(door: Door) -> None:
-    for port in (door.reads, door.documents, door.nonces, door.rates, door.node):
+    for port in (
+        door.reads,
+        door.documents,
+        door.people,
+        door.sessions,
+        door.nonces,
+        door.rates,
+        door.node,
+    ):
         port.down = True
     status, answer = await door.post("/api/trading/quote", body_of(door))
     assert (status, answer["success"]) == (200, True)

@@ -13,7 +13,9 @@ from storage import documents, postgres, valkey
 from storage.buckets import BucketStore
 from storage.documents import Documents
 from storage.events import EventStore
+from storage.people import People
 from storage.reads import Reads
+from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
 from tests.support.scenario import CHAIN_ID
 
@@ -80,9 +82,29 @@ def snapshots(pool: asyncpg.Pool) -> SnapshotStore:
 
 
 @pytest.fixture
-async def people(mongodb_url: str) -> AsyncIterator[Documents]:
+async def people(mongodb_url: str) -> AsyncIterator[People]:
+    client = documents.connect(mongodb_url)
+    store = People(documents.database(client))
+    await store.prepare()
+    yield store
+    await client.close()
+
+
+@pytest.fixture
+async def token_documents(mongodb_url: str) -> AsyncIterator[Documents]:
     client = documents.connect(mongodb_url)
     store = Documents(documents.database(client))
+    await store.prepare()
+    yield store
+    await client.close()
+
+
+@pytest.fixture
+async def sessions(
+    mongodb_url: str, redis: valkey.Redis, namespace: str
+) -> AsyncIterator[Sessions]:
+    client = documents.connect(mongodb_url)
+    store = Sessions(documents.database(client), redis, namespace=namespace)
     await store.prepare()
     yield store
     await client.close()

@@ -12,6 +12,7 @@ from engine.messages import FeedPosition, Tick
 from storage import documents, postgres, valkey
 from storage.documents import Documents
 from storage.events import EventStore
+from storage.people import People
 from storage.rates import RateLimits
 from storage.ticks import Ticks
 from tests.support.history import Historian, position_of
@@ -97,13 +98,14 @@ async def test_valkey_away_then_back_goes_on_listening(own):
 
 async def test_mongod_away_then_back_knows_its_users(own):
     client = documents.connect(own.start_mongod(), timeout_s=1)
-    people = Documents(documents.database(client))
-    await people.connect_user(bytes(20), 1)
+    people = People(documents.database(client))
+    token_documents = Documents(documents.database(client))
+    await people.connect(bytes(20), 1)
     port = port_of(own, "mongod")
     own.stop("mongod")
-    await unavailable(lambda: people.connect_user(bytes(20), 2))
-    await unavailable(people.ping)
+    await unavailable(lambda: people.connect(bytes(20), 2))
+    await unavailable(token_documents.ping)
     own.start_mongod(port=port)
-    user = await healed(lambda: people.user(bytes(20)))
+    user = await healed(lambda: people.find(bytes(20)))
     assert user is not None and user["logins"] == 1
     await client.close()

@@ -1,0 +1,15 @@
+"""Where a request comes from, and what it is called in the logs."""
+
+from aiohttp import web
+
+from gateway.context import context_of
+
+REQUEST_NAME: web.RequestKey[str] = web.RequestKey("request_name", str)
+"""The request's id, as the caller is told it."""
+
+
+def client_address(request: web.Request) -> str:
+    """The client's IP as the trusted proxies tell it."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    forwarded = request.headers.getall("X-Forwarded-For", [])
+    return context_of(request).clients.of(peer[0] if peer else None, forwarded)
