@@ -68,7 +68,7 @@ class SettingsChange(Strict):
     """How one wants to be served; null takes a field away. `slippage` in percent."""
 
     currency: Literal["ETH", "USD"] | None = None
-    slippage: Annotated[float, Field(ge=0, le=50)] | None = None
+    slippage: Slippage | None = None
     theme: Literal["system", "light", "dark"] | None = None
 
 

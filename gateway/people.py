@@ -14,13 +14,20 @@ SETTINGS = ("currency", "slippage", "theme")
 def own(user: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """A user document as its owner sees it."""
     wallet = bytes.fromhex(user["walletAddress"][2:])
-    chosen = user.get("settings") or {}
+    chosen = dict(user.get("settings") or {})
+    bps = chosen.get(stored("slippage"))
+    chosen["slippage"] = None if bps is None else bps / 100
     return public(user) | {
         "role": context.login.role(dict(user), wallet),
         "settings": {name: chosen.get(name) for name in SETTINGS},
         "updatedAt": iso(user.get("updatedAt")),
         "lastSeen": iso(user.get("lastSeen")),
     }
+
+
+def stored(name: str) -> str:
+    """The document's name of a field: where they differ its unit does."""
+    return "slippageBps" if name == "slippage" else name
 
 
 def public(user: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,13 +49,13 @@ class RefreshToken:
 
 def first(sid: str, family: bytes) -> RefreshToken:
     """A new session's."""
-    return _made(sid, 0, secrets.token_bytes(SECRET_BYTES), family)
+    return _made(sid, 0, secret=secrets.token_bytes(SECRET_BYTES), family=family)
 
 
 def successor(token: RefreshToken, family: bytes) -> RefreshToken:
     """The one that `token` is exchanged for."""
     secret = hmac.new(family, b"next " + token.body.encode(), hashlib.sha256).digest()
-    return _made(token.sid, token.generation + 1, secret, family)
+    return _made(token.sid, token.generation + 1, secret=secret, family=family)
 
 
 def read(text: str) -> RefreshToken | None:
@@ -68,7 +68,7 @@ def read(text: str) -> RefreshToken | None:
     return RefreshToken(found["sid"], int(found["generation"]), body, mark)
 
 
-def _made(sid: str, generation: int, secret: bytes, family: bytes) -> RefreshToken:
+def _made(sid: str, generation: int, *, secret: bytes, family: bytes) -> RefreshToken:
     body = f"rt.{sid}.{generation}.{_encoded(secret)}"
     return RefreshToken(sid, generation, body, _mark(family, body))
 

@@ -146,7 +146,7 @@ def _session(document: "Document") -> StoredSession:
         address=bytes.fromhex(document["address"][2:]),
         family=bytes(document.get("family") or b""),
         created_at=document["createdAt"].timestamp(),
-        used_at=document.get("usedAt", document["createdAt"]).timestamp(),
+        used_at=(document.get("usedAt") or document["createdAt"]).timestamp(),
         expires_at=document["expiresAt"].timestamp(),
         ended_at=None if ended is None else ended.timestamp(),
         client=str(document.get("client", "")),

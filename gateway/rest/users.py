@@ -29,7 +29,7 @@ async def change_me(request: web.Request) -> web.Response:
         named = getattr(body, part)
         if named is not None:
             given = named.model_dump(by_alias=True, exclude_unset=True)
-            fields |= {f"{part}.{name}": value for name, value in given.items()}
+            fields |= {f"{part}.{people.stored(name)}": given[name] for name in given}
     user = await context.people.change(address, fields, context.clock()) if fields else None
     if user is None:
         user = await _found(context, address)

@@ -65,6 +65,37 @@ SEED: dict[tuple[str, str], tuple[str, ...]] = {
 # Ours beside the seed's: what a wallet that signs for itself needs, and configuration.
 OURS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/auth/nonce"): ("test_auth.test_nonce_says_what_the_message_must_say",),
+    ("POST", "/auth/refresh"): (
+        "test_sessions.test_refresh_gives_new_tokens_and_shapes_hold",
+        "test_sessions.test_refresh_token_used_again_ends_the_session",
+        "test_sessions.test_refresh_of_a_made_up_token_ends_nothing",
+    ),
+    ("POST", "/auth/logout"): ("test_sessions.test_logout_ends_this_session_and_everywhere_all",),
+    ("GET", "/auth/sessions"): ("test_sessions.test_sessions_are_listed_and_ended_one_by_one",),
+    ("DELETE", "/auth/sessions/{sid}"): (
+        "test_sessions.test_sessions_are_listed_and_ended_one_by_one",
+    ),
+    ("GET", "/users/me"): (
+        "test_sessions.test_user_sees_and_changes_himself_strangers_his_profile",
+    ),
+    ("PATCH", "/users/me"): (
+        "test_sessions.test_user_sees_and_changes_himself_strangers_his_profile",
+        "test_sessions.test_user_change_that_is_none_of_his_business_is_refused",
+    ),
+    ("GET", "/users/{address}"): (
+        "test_sessions.test_user_sees_and_changes_himself_strangers_his_profile",
+    ),
+    ("PUT", "/admin/users/{address}/role"): (
+        "test_sessions.test_admin_gives_a_role_and_it_stands_in_the_log",
+        "test_sessions.test_admin_role_needs_a_user_and_a_known_role",
+    ),
+    ("POST", "/admin/users/{address}/logout"): (
+        "test_sessions.test_admin_logs_a_wallet_out_and_pages_through_the_log",
+    ),
+    ("GET", "/admin/audit"): (
+        "test_sessions.test_admin_gives_a_role_and_it_stands_in_the_log",
+        "test_sessions.test_admin_logs_a_wallet_out_and_pages_through_the_log",
+    ),
     ("POST", "/trading/submit"): (
         "test_trading.test_submit_mined_answers_confirmed_with_its_fill",
         "test_trading.test_submit_twice_sends_and_writes_once",

@@ -59,8 +59,13 @@ class FakeAccounts:
 async def verify(
     accounts: FakeAccounts | None, signature: bytes = SIGNED, **fields: object
 ) -> bool:
-    values = {"address": ADDRESS, "message": MESSAGE, "signature": signature}
-    return await verify_message(**(values | {"accounts": accounts} | fields))  # type: ignore[arg-type]
+    values: dict[str, Any] = {
+        "address": ADDRESS,
+        "message": MESSAGE,
+        "signature": signature,
+        "accounts": accounts,
+    }
+    return await verify_message(**(values | fields))
 
 
 async def test_key_without_code_is_accepted() -> None:

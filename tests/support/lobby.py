@@ -1,0 +1,50 @@
+"""A gateway over real stores of people, with a clock that a test turns."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from eth_account import Account
+
+from storage import documents, valkey
+from storage.audit import Audit
+from storage.documents import Documents
+from storage.nonces import Nonces
+from storage.people import People
+from storage.rates import RateLimits
+from storage.sessions import Sessions
+from tests.support.gateway import Door, open_door
+
+ADMIN = Account.create()
+
+
+class Clock:
+    """Wall time that a test turns."""
+
+    def __init__(self) -> None:
+        self.now = float(int(time.time()))
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def lobby(mongodb_url: str, redis_url: str, **fields: Any) -> AsyncIterator[Door]:
+    """A gateway over real stores of people."""
+    mongo, redis = documents.connect(mongodb_url), valkey.connect(redis_url)
+    database = documents.database(mongo)
+    stores = {
+        "documents": Documents(database),
+        "people": People(database),
+        "sessions": Sessions(database, redis),
+        "audit": Audit(database),
+        "nonces": Nonces(redis),
+        "rates": RateLimits(redis),
+    }
+    admin = bytes.fromhex(ADMIN.address[2:])
+    async with open_door(stores=stores, **({"admin_addresses": (admin,)} | fields)) as opened:
+        yield opened
+        assert opened.log.errors == []
+    await mongo.close()
+    await redis.aclose()
