@@ -1,0 +1,180 @@
+"""The ledger of points: counts what is final, batch by batch, each exactly once.
+
+It reads final work from the outbox behind a cursor of its own, works the rows out by
+`engine.points` and hands rows and cursor to the store as one. At the end of a day of the
+chain's time the batch ends too, and the day gets its Merkle root before anything later is
+counted. It keeps nothing in memory that is not in the stores.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from actors.ports import Log
+from engine.control import Directory, Drain, StatusWanted
+from engine.errors import RiseCurveError
+from engine.messages import MarketEvent
+from engine.points.book import Book
+from engine.points.deeds import deed_of
+from engine.points.entries import Deed
+from engine.points.rules import DAY_S, RuleBook
+from engine.points.state import Known
+
+BATCH = 500
+IDLE_S = 0.5
+KEEP_UP_S = 60
+"""The cursor moves through empty blocks this often: what is read again is nothing."""
+
+
+class Due(Protocol):
+    """Final events, each with its token's creator; see `storage.outbox.Due`."""
+
+    @property
+    def events(self) -> Sequence[tuple[MarketEvent, bytes]]: ...
+    @property
+    def block(self) -> int: ...
+    @property
+    def time(self) -> int | None: ...
+
+
+class Outbox(Protocol):
+    """`storage.outbox`."""
+
+    async def due(self, after: int, limit: int) -> Due: ...
+
+
+class Counted(Protocol):
+    """`storage.points.Counted`."""
+
+    @property
+    def block(self) -> int: ...
+    @property
+    def time(self) -> int: ...
+
+
+class Ledger(Protocol):
+    """`storage.points`."""
+
+    async def counted(self) -> Counted: ...
+    async def known(
+        self,
+        *,
+        wallets: Iterable[bytes],
+        places: Iterable[tuple[bytes, bytes]],
+        tags: Iterable[bytes],
+        now: int,
+    ) -> Known: ...
+    async def commit(self, book: Book, known: Known, *, before: Any, after: Any) -> bool: ...
+
+
+class Days(Protocol):
+    """`storage.point_days`."""
+
+    async def closed(self, season: str, day: int) -> bool: ...
+    async def close(self, season: str, day: int) -> bytes: ...
+
+
+class PointsLedger:
+    """Plain class; `handlers` is its whole behaviour, `run` its work."""
+
+    def __init__(
+        self,
+        *,
+        rules: RuleBook,
+        outbox: Outbox,
+        ledger: Ledger,
+        days: Days,
+        place: Callable[[int, int], Any],
+        log: Log,
+    ) -> None:
+        self._rules = rules
+        self._outbox = outbox
+        self._ledger = ledger
+        self._days = days
+        self._place = place
+        self._log = log
+        self._stopped = asyncio.Event()
+        self._down = False
+        self._figures = {"block": -1, "entries": 0, "owed": 0, "days": 0, "behind": 0}
+        self.handlers: Mapping[type, Callable[[Any], Any]] = {
+            Directory: lambda _: None,
+            StatusWanted: lambda _: dict(self._figures),
+            Drain: lambda _: self._stopped.set(),
+        }
+
+    async def run(self) -> None:
+        """Count until cancelled or drained; a store that is away is asked again."""
+        while not self._stopped.is_set():
+            try:
+                more = await self.step()
+                self._tell(None)
+            except RiseCurveError as error:
+                more = False
+                self._tell(error)
+            if not more:
+                await asyncio.sleep(IDLE_S)
+
+    async def step(self) -> bool:
+        """One batch, or one day's end. Whether there may be more at once."""
+        counted = await self._ledger.counted()
+        if await self._close_day(counted):
+            return True
+        due = await self._outbox.due(counted.block, BATCH)
+        if due.time is None:
+            return False
+        deeds = [
+            deed
+            for event, creator in due.events
+            if (deed := deed_of(event, creator)) is not None
+        ]
+        block, now = due.block, max(due.time, counted.time)
+        day_end = _day_end(counted.time + 1)
+        if counted.time and now > day_end:
+            # Up to the last second of the day; what is later is read again after its root.
+            deeds = [deed for deed in deeds if deed.time <= day_end]
+            block = max([counted.block, *(deed.block for deed in deeds)])
+            now = day_end
+        return await self._count(deeds, counted, self._place(block, now))
+
+    async def _count(self, deeds: Sequence[Deed], before: Counted, after: Counted) -> bool:
+        known = await self._ledger.known(
+            wallets={deed.who for deed in deeds},
+            places={(deed.who, deed.token) for deed in deeds if deed.kind == "trade"},
+            tags={deed.tag for deed in deeds},
+            now=after.time,
+        )
+        book = Book(self._rules, known)
+        book.write(deeds, now=after.time)
+        nothing = not (deeds or book.closed)
+        if nothing and after.time < min(before.time + KEEP_UP_S, _day_end(before.time + 1)):
+            return False
+        if not await self._ledger.commit(book, known, before=before, after=after):
+            self._log.warning("points_counted_by_another", block=before.block)
+            return True
+        self._figures["block"] = after.block
+        self._figures["entries"] += len(book.entries)
+        self._figures["owed"] += len(book.owed)
+        return bool(deeds) or after.time == _day_end(after.time)
+
+    async def _close_day(self, counted: Counted) -> bool:
+        # The cursor rests on a day's last second only until that day has its root.
+        if counted.time == 0 or counted.time != _day_end(counted.time):
+            return False
+        day = counted.time // DAY_S
+        season = self._rules.season_at(counted.time)
+        if season is None or await self._days.closed(season.id, day):
+            return False
+        root = await self._days.close(season.id, day)
+        self._figures["days"] += 1
+        self._log.info("points_day_closed", season=season.id, day=day, root=root.hex())
+        return True
+
+    def _tell(self, error: RiseCurveError | None) -> None:
+        if error is not None and not self._down:
+            self._log.warning("points_wait_for_a_store", error=str(error))
+        self._down = error is not None
+
+
+def _day_end(time: int) -> int:
+    # The last second of the day that this second is in.
+    return time - time % DAY_S + DAY_S - 1
