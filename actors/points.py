@@ -123,13 +123,13 @@ class PointsLedger:
         if due.time is None:
             return False
         deeds = [
-            deed
-            for event, creator in due.events
-            if (deed := deed_of(event, creator)) is not None
+            deed for event, creator in due.events if (deed := deed_of(event, creator)) is not None
         ]
         block, now = due.block, max(due.time, counted.time)
-        day_end = _day_end(counted.time + 1)
-        if counted.time and now > day_end:
+        # Nothing was counted yet: the first deed's day is the first.
+        first = counted.time + 1 if counted.time else min([now, *(one.time for one in deeds)])
+        day_end = _day_end(first)
+        if now > day_end:
             # Up to the last second of the day; what is later is read again after its root.
             deeds = [deed for deed in deeds if deed.time <= day_end]
             block = max([counted.block, *(deed.block for deed in deeds)])

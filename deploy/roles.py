@@ -16,6 +16,7 @@ from actors.host import Context, Role
 from actors.keeper import Keeper
 from actors.listener import ChainListener
 from actors.markets import Markets
+from actors.points import PointsLedger
 from actors.reconciler import Reconciler
 from actors.recorder import Recorder
 from actors.shard import TokenShard
@@ -31,6 +32,7 @@ from chain.stream import LiveStreams
 from deploy import logs
 from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
 from engine.messages import FeedBatch, FeedPosition
+from engine.points import rules
 from engine.settings import Settings
 from gateway.api import ApiGateway
 from storage import documents as documents_store
@@ -40,7 +42,10 @@ from storage.buckets import BucketStore
 from storage.documents import Documents
 from storage.events import EventStore
 from storage.nonces import Nonces
+from storage.outbox import Outbox
 from storage.people import People
+from storage.point_days import PointDays
+from storage.points import Counted, PointsStore
 from storage.rates import RateLimits
 from storage.reads import Reads
 from storage.sessions import Sessions
@@ -64,6 +69,7 @@ def slots(settings: Settings) -> dict[str, str]:
         "gateway-0": "gateway",
         "keeper": "keeper",
         "auditor": "auditor",
+        "points": "points",
     }
 
 
@@ -239,14 +245,30 @@ async def auditor(context: Context) -> Role:
     return Role(handlers=handlers, run=run, log=log)
 
 
+async def points(context: Context) -> Role:
+    """Counts points and shares of fees from what is final."""
+    os.nice(RECORDER_NICE)
+    settings, log = context.settings, _log(context)
+    database = _mongo(settings)
+    chain_id = settings.rise.chain_id
+    ledger, days = PointsStore(database, chain_id), PointDays(database)
+    await asyncio.gather(ledger.prepare(), days.prepare())
+    built = PointsLedger(
+        rules=rules.ours(),
+        outbox=Outbox(await _pool(settings, size=1), chain_id),
+        ledger=ledger,
+        days=days,
+        place=Counted,
+        log=log,
+    )
+    return Role(handlers=built.handlers, run=built.run, log=log)
+
+
 async def gateway(context: Context) -> Role:
     """The doors of one node: REST and Socket.IO."""
     settings, log = context.settings, _log(context)
     pool = await _pool(settings, size=10)
-    mongo = documents_store.connect(
-        settings.stores.mongodb_url, timeout_s=settings.stores.timeout_s
-    )
-    database, redis = documents_store.database(mongo), _redis(settings)
+    database, redis = _mongo(settings), _redis(settings)
     documents, people = Documents(database), People(database)
     sessions = Sessions(database, redis)
     await asyncio.gather(documents.prepare(), people.prepare(), sessions.prepare())
@@ -300,6 +322,12 @@ def _log(context: Context) -> Any:
 async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":
     stores = settings.stores
     return await postgres.connect(stores.database_url, size=size, timeout_s=stores.timeout_s)
+
+
+def _mongo(settings: Settings) -> Any:
+    stores = settings.stores
+    client = documents_store.connect(stores.mongodb_url, timeout_s=stores.timeout_s)
+    return documents_store.database(client)
 
 
 def _nodes(settings: Settings, log: Any) -> FailoverRpc:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Database: TypeAlias = AsyncDatabase[Document]
 
 DATABASE = "risecurve"
+_PASSING = ("TransientTransactionError", "UnknownTransactionCommitResult")
 METADATA_MAX = 100  # documents in one look-up: a page of a list
 
 
@@ -46,7 +47,8 @@ async def guarded() -> AsyncIterator[None]:
     try:
         yield
     except PyMongoError as error:
-        if not isinstance(error, ConnectionFailure) and not error.timeout:
+        conflict = any(error.has_error_label(label) for label in _PASSING)
+        if not isinstance(error, ConnectionFailure) and not error.timeout and not conflict:
             raise
         raise TransientError(
             "store_unavailable", f"Expected MongoDB to answer, was {type(error).__name__}"

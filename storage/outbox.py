@@ -38,12 +38,12 @@ class Outbox:
         """What is final above block `after`: about `limit` events, but whole blocks."""
         async with postgres.session(self._pool) as connection:
             edge = await connection.fetchrow(_SQL["horizon"], self._chain_id, RECORDER)
-            number = edge["number"] if edge else -1
-            if number <= after:
+            if edge is None or edge["number"] <= after:
                 return Due((), after, None)
+            number, time = edge["number"], edge["block_time"]
             rows = await connection.fetch(_SQL["due"], self._chain_id, after, number, limit)
             if len(rows) < limit:
-                return Due(self._events(rows), number, edge["block_time"])
+                return Due(self._events(rows), number, time)
             last = rows[-1]["block_number"]
             whole = [row for row in rows if row["block_number"] < last]
             if not whole:

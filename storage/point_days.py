@@ -5,6 +5,7 @@ balances are then what they were at the day's end, and closing it again gives th
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -86,10 +87,9 @@ class PointDays:
                 "nodes": len(nodes),
                 "at": datetime.now(UTC),
             }
-            try:
+            # Another may have closed the same day from the same balances.
+            with contextlib.suppress(DuplicateKeyError):
                 await self._roots.insert_one(document)
-            except DuplicateKeyError:
-                pass  # another has closed the same day from the same balances
             await self._trees.delete_many({"tree": {"$in": await self._old(season, day)}})
         return root
 

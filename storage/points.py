@@ -111,19 +111,22 @@ class PointsStore:
         """Adds the rows and moves the cursor from `before` to `after`. False: it did not stand
         there, nothing was written. After a TransientError either may be so; ask `counted`.
         """
-        async with guarded(), self._client.start_session() as session:
-            async with await session.start_transaction():
-                moved = await self._cursors.update_one(
-                    {"_id": self._chain_id, "block": before.block, "time": before.time},
-                    {"$set": {"block": after.block, "time": after.time}},
-                    session=session,
-                )
-                if moved.matched_count == 0:
-                    await session.abort_transaction()
-                    return False
-                await self._add_entries(book.entries, session)
-                await self._add_owed(book.owed, session)
-                await self._remember(book, known, session)
+        async with (
+            guarded(),
+            self._client.start_session() as session,
+            await session.start_transaction(),
+        ):
+            moved = await self._cursors.update_one(
+                {"_id": self._chain_id, "block": before.block, "time": before.time},
+                {"$set": {"block": after.block, "time": after.time}},
+                session=session,
+            )
+            if moved.matched_count == 0:
+                await session.abort_transaction()
+                return False
+            await self._add_entries(book.entries, session)
+            await self._add_owed(book.owed, session)
+            await self._remember(book, known, session)
         return True
 
     # -------------------------------------------------------------------- private

@@ -2,8 +2,11 @@
 
 import copy
 import random
+from typing import Any
 
 import pytest
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,8 +34,9 @@ def rows(book: Book) -> dict[str, tuple[str, bytes, int]]:
 
 
 def trade(number: int, *, at: int, wei: int, who: bytes = ANN, **fields: object) -> Deed:
-    values = {"fee": abs(wei) // 100, "tag": bytes(32), "token": TOKENS[0]} | fields
-    return Deed(f"1:{number}:0", "trade", START + at, at, who=who, wei=wei, **values)  # type: ignore[arg-type]
+    values: dict[str, Any] = {"fee": abs(wei) // 100, "tag": bytes(32), "token": TOKENS[0]}
+    values |= fields
+    return Deed(f"1:{number}:0", "trade", START + at, at, who=who, wei=wei, **values)
 
 
 def known(**people: Person) -> Known:
@@ -177,9 +181,6 @@ def test_every_leaf_is_proved_and_no_other(leaves: list[bytes]) -> None:
 def test_root_is_that_of_openzeppelins_library() -> None:
     # StandardMerkleTree.of([["0x1111…", "5000000000000000000"], ["0x2222…", "25…"]],
     # ["address", "uint256"]): the example of its documentation.
-    from eth_abi.abi import encode
-    from eth_hash.auto import keccak
-
     lines = [("0x" + "11" * 20, 5 * ETH), ("0x" + "22" * 20, 25 * 10**17)]
     leaves = [keccak(keccak(encode(["address", "uint256"], line))) for line in lines]
     root = "d4dee0beab2d53f2cc83e567171bd2820e49898130a22622b10ead383e90bd77"
