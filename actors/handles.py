@@ -30,6 +30,7 @@ ROLES = {
     "gateway": "deploy.roles.gateway",
     "keeper": "deploy.roles.keeper",
     "auditor": "deploy.roles.auditor",
+    "points": "deploy.roles.points",
 }
 
 

@@ -253,6 +253,7 @@ async def points(context: Context) -> Role:
     chain_id = settings.rise.chain_id
     ledger, days = PointsStore(database, chain_id), PointDays(database)
     await asyncio.gather(ledger.prepare(), days.prepare())
+    await ledger.claim()
     built = PointsLedger(
         rules=rules.ours(),
         outbox=Outbox(await _pool(settings, size=1), chain_id),

@@ -53,6 +53,7 @@ class PointsStore:
         self._owed_totals = database["referral_totals"]
         self._codes = database["referral_codes"]
         self._users = database["users"]
+        self._session: AsyncClientSession | None = None
 
     async def prepare(self) -> None:
         """Makes the indexes and the cursor; repeatable, also from several processes at once."""
@@ -71,6 +72,21 @@ class PointsStore:
             await self._cursors.update_one(
                 {"_id": self._chain_id}, {"$setOnInsert": {"block": -1, "time": 0}}, upsert=True
             )
+
+    async def claim(self) -> None:
+        """Ends the transaction of an earlier writer that died in one: it would hold the cursor
+        until MongoDB gives it up, which takes a minute. To be called before the first commit.
+        """
+        session = self._client.start_session()
+        owner = {"_id": f"owner of {self._chain_id}"}
+        async with guarded():
+            before = await self._cursors.find_one(owner)
+            if before is not None:
+                await self._client.admin.command({"killSessions": [before["session"]]})
+            await self._cursors.replace_one(
+                owner, owner | {"session": session.session_id}, upsert=True
+            )
+        self._session = session
 
     async def counted(self) -> Counted:
         """Where the ledgers stand."""
@@ -111,11 +127,9 @@ class PointsStore:
         """Adds the rows and moves the cursor from `before` to `after`. False: it did not stand
         there, nothing was written. After a TransientError either may be so; ask `counted`.
         """
-        async with (
-            guarded(),
-            self._client.start_session() as session,
-            await session.start_transaction(),
-        ):
+        session = self._session
+        assert session is not None, "claim() comes first"
+        async with guarded(), await session.start_transaction():
             moved = await self._cursors.update_one(
                 {"_id": self._chain_id, "block": before.block, "time": before.time},
                 {"$set": {"block": after.block, "time": after.time}},

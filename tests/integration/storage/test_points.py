@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from engine.messages import MarketEvent
 from engine.points import merkle
 from engine.points.deeds import deed_of
 from engine.points.entries import Deed
-from engine.points.rules import DAY_S, RuleBook, Season, ours
+from engine.points.rules import RuleBook, ours
 from engine.text import hex_of
 from storage import documents
 from storage.events import EventStore
@@ -28,6 +29,7 @@ from tests.model import points as model
 from tests.support.deeds import plain
 from tests.support.fakes import FakeSink
 from tests.support.history import Historian, Saga, position_of
+from tests.support.points_process import SEASON
 from tests.support.scenario import CHAIN_ID, address_of
 
 START = 1_767_225_600
@@ -172,7 +174,7 @@ async def world(pool: Any, mongodb_url: str) -> AsyncIterator[World]:
     days, people = PointDays(database), People(database)
     for store in (ledger, days, people):
         await store.prepare()
-    season = Season("one", START - 86_400, START + 400 * DAY_S, 10**9)
+    await ledger.claim()
     made = World(
         events=events,
         ledger=ledger,
@@ -180,7 +182,7 @@ async def world(pool: Any, mongodb_url: str) -> AsyncIterator[World]:
         outbox=Outbox(pool, CHAIN_ID),
         people=people,
         database=database,
-        rules=RuleBook((season,), ours().versions),
+        rules=RuleBook((SEASON,), ours().versions),
         saga=Saga(seed=7, time=START),
         incarnation=await events.claim(),
     )
@@ -258,13 +260,42 @@ def _die_inside(ledger: PointsStore, dice: random.Random, monkeypatch: pytest.Mo
     return state
 
 
+async def test_killed_ten_times_nothing_is_lost_or_doubled(
+    world: World, database_url: str, mongodb_url: str
+) -> None:
+    dice, cut = random.Random(5), 0
+    await world.person("carol", START - 10)
+    for name, referrer in (("bob", "carol"), ("alice", "bob"), ("creator", "alice")):
+        await world.person(name, START - 5, referrer)
+    await world.play(400, hours=5)
+    for _ in range(10):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.support.points_process", database_url, mongodb_url),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"counting\n"
+        before = (await world.ledger.counted()).block
+        await asyncio.sleep(dice.uniform(0.02, 0.3))
+        process.kill()
+        await process.wait()
+        cut += before < (await world.ledger.counted()).block < world.saga.number
+    await world.ledger.claim()  # else a dead one's transaction would hold it for a minute
+    await settle(world.actor())
+    assert await world.compare() > 100
+    assert cut >= 5, "Expected most of them to die at work"
+
+
 async def test_two_actors_at_once_count_once(world: World) -> None:
     for name in NAMES:
         await world.person(name, START - 10)
     await world.play(60)
 
     async def run() -> None:
-        actor = world.actor()
+        store = PointsStore(world.database, CHAIN_ID)
+        await store.claim()
+        actor = world.actor(lambda one: store if one is world.ledger else one)
         for _ in range(200):
             try:
                 if not await actor.step():
