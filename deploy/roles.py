@@ -45,9 +45,11 @@ from storage.nonces import Nonces
 from storage.outbox import Outbox
 from storage.people import People
 from storage.point_days import PointDays
+from storage.point_reads import PointReads
 from storage.points import Counted, PointsStore
 from storage.rates import RateLimits
 from storage.reads import Reads
+from storage.referrals import Referrals
 from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
 from storage.ticks import Ticks
@@ -272,7 +274,9 @@ async def gateway(context: Context) -> Role:
     database, redis = _mongo(settings), _redis(settings)
     documents, people = Documents(database), People(database)
     sessions = Sessions(database, redis)
-    await asyncio.gather(documents.prepare(), people.prepare(), sessions.prepare())
+    referrals = Referrals(database)
+    stores = (documents, people, sessions, referrals)
+    await asyncio.gather(*(store.prepare() for store in stores))
     markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
     rpc = _nodes(settings, log)
     node, strangers = Node(rpc, settings.rise), Strangers(rpc, settings.rise.chain_id)
@@ -286,6 +290,9 @@ async def gateway(context: Context) -> Role:
         people=people,
         sessions=sessions,
         audit=Audit(database),
+        referrals=referrals,
+        points=PointReads(database, settings.rise.chain_id),
+        point_days=PointDays(database),
         nonces=Nonces(redis),
         rates=RateLimits(redis),
         ticks=_ticks(settings),

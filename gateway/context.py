@@ -12,7 +12,19 @@ from gateway.auth import AccessTokens, Identity
 from gateway.launches import Launches
 from gateway.login import Login
 from gateway.metrics import Metrics
-from gateway.ports import Audit, Documents, Log, Markets, Node, People, Reads, Sessions
+from gateway.ports import (
+    Audit,
+    Documents,
+    Log,
+    Markets,
+    Node,
+    People,
+    PointDays,
+    Points,
+    Reads,
+    Referrals,
+    Sessions,
+)
 from gateway.submission import Submission
 
 
@@ -29,6 +41,9 @@ class Context:
     people: People
     sessions: Sessions
     audit: Audit
+    referrals: Referrals
+    points: Points
+    point_days: PointDays
     limiter: Limiter
     node: Node
     log: Log

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 # Overrides of the writing direction: they make one name look like another.
 _DIRECTION = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_CODE = re.compile(r"[0-9a-z]{3,20}")
+_NO_CODES = frozenset({"code", "bind", "tree", "earnings"})  # names of routes beside codes
 _LINK = re.compile(r"(?:https?|ipfs)://\S+")
 
 
@@ -131,6 +133,16 @@ def _cursor(value: Any) -> tuple[int, int, int]:
     return block, tx_index, log_index
 
 
+def parse_code(value: str) -> str:
+    """A referral code: 3 to 20 letters and digits; its case does not count. It fits into a
+    trade's tag. Raises CallerError("invalid_request").
+    """
+    code = value.lower()
+    if _CODE.fullmatch(code) is None or code in _NO_CODES:
+        raise CallerError("invalid_request", "Expected 3 to 20 letters and digits")
+    return code
+
+
 _ADDRESS_SCHEMA = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
 _AMOUNT_SCHEMA = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,18})?$"}
 _HEX_SCHEMA = {"type": "string", "pattern": "^0x([0-9a-fA-F]{2})*$"}
@@ -149,6 +161,11 @@ Slippage = Annotated[
     int,
     BeforeValidator(_slippage),
     WithJsonSchema({"type": ["number", "string"], "minimum": 0, "maximum": 50, "default": 1}),
+]
+Code = Annotated[
+    str,
+    BeforeValidator(parsed(parse_code, otherwise="invalid_request")),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Za-z]{3,20}$"}),
 ]
 Text = Annotated[str, BeforeValidator(_text)]
 Line = Annotated[str, BeforeValidator(_line)]

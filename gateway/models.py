@@ -12,6 +12,7 @@ from gateway.fields import (
     Amount,
     BlockNumber,
     Boolean,
+    Code,
     Cursor,
     Limit,
     Line,
@@ -36,11 +37,12 @@ class Empty(Strict):
 
 
 class ConnectRequest(Strict):
-    """A signed EIP-4361 message."""
+    """A signed EIP-4361 message; `referralCode` says who brought this wallet."""
 
     wallet_address: Address
     signature: hex_of(SIGNATURE_BYTES_MAX)  # type: ignore[valid-type]
     message: Annotated[Text, Field(max_length=siwe.MESSAGE_CHARACTERS_MAX)]
+    referral_code: Code | None = None
 
 
 class RefreshRequest(Strict):
@@ -180,6 +182,46 @@ class HistoryQuery(Query):
     page: Page = 1
     limit: Limit = PAGE_LIMIT_DEFAULT
     cursor: Cursor | None = None
+
+
+class CodeRequest(Strict):
+    """The code to have; without one it is made up."""
+
+    code: Code | None = None
+
+
+class BindRequest(Strict):
+    """The code of whoever brought this wallet."""
+
+    code: Code
+
+
+class CursorQuery(Query):
+    """`cursor` of an earlier page goes on from there."""
+
+    limit: Limit = PAGE_LIMIT_DEFAULT
+    cursor: Annotated[Text, Field(max_length=200)] | None = None
+
+
+class SeasonQuery(Query):
+    """By default the season that is, or was last."""
+
+    season: Annotated[Text, Field(max_length=40)] | None = None
+
+
+class LeaderboardQuery(SeasonQuery):
+    """A page of the leaderboard."""
+
+    page: Page = 1
+    limit: Limit = PAGE_LIMIT_DEFAULT
+
+
+class LedgerQuery(SeasonQuery):
+    """A wallet's rows; `cursor` of an earlier page goes on from there."""
+
+    address: Address
+    limit: Limit = PAGE_LIMIT_DEFAULT
+    cursor: Page | None = None
 
 
 class AuditQuery(Query):

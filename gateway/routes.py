@@ -10,7 +10,7 @@ from enum import Enum
 
 from aiohttp import web
 
-from gateway.rest import admin, auth, system, tokens, trading, users
+from gateway.rest import admin, auth, points, referral, system, tokens, trading, users
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -75,6 +75,18 @@ API: tuple[Route, ...] = (
     Route("POST", "/trading/submit", trading.submit, budget=Spent.WRITE),
     Route("GET", "/trading/tx/{hash}", trading.transaction),
     Route("GET", "/trading/portfolio/{address}", trading.portfolio),
+    Route("GET", "/referral", referral.mine, Access.USER, Spent.USER_READ),
+    Route("POST", "/referral/code", referral.take_code, Access.USER, Spent.USER_WRITE),
+    Route("POST", "/referral/bind", referral.bind, Access.USER, Spent.USER_WRITE),
+    Route("GET", "/referral/tree", referral.tree, Access.USER, Spent.USER_READ),
+    Route("GET", "/referral/earnings", referral.earnings, Access.USER, Spent.USER_READ),
+    Route("GET", "/referral/{code}", referral.one),
+    Route("GET", "/points/leaderboard", points.leaderboard),
+    Route("GET", "/points/ledger", points.ledger),
+    Route("GET", "/points/roots", points.roots),
+    Route("GET", "/points/rules", points.rule_book),
+    Route("GET", "/points/proof/{address}", points.proof),
+    Route("GET", "/points/{address}", points.one),
     Route("GET", "/config", system.config),
     Route("PUT", "/admin/users/{address}/role", admin.set_role, Access.ADMIN, Spent.USER_WRITE),
     Route("POST", "/admin/users/{address}/logout", admin.log_out, Access.ADMIN, Spent.USER_WRITE),

@@ -47,6 +47,7 @@ class PointsStore:
         self._cursors = database["points_cursors"]
         self._ledger = database["points_ledger"]
         self._balances = database["points_balances"]
+        self._totals = database["points_totals"]
         self._windows = database["points_windows"]
         self._wallets = database["points_wallets"]
         self._owed = database["referral_ledger"]
@@ -111,7 +112,7 @@ class PointsStore:
             ids = [_place(*place) for place in places]
             query = {"$or": [{"_id": {"$in": ids}}, {"closesAt": {"$lte": now}}]}
             async for one in self._windows.find(query):
-                window = _window(one)
+                window = window_of(one)
                 known.windows[window.who, window.token] = window
             codes = {code: tag for tag in tags if (code := code_of(tag))}
             async for one in self._codes.find({"_id": {"$in": list(codes)}}):
@@ -168,10 +169,21 @@ class PointsStore:
             row = row_of(entry)
             balance["rows"] += 1
             balance["micro"] += entry.micro
+            balance["by"][entry.rule] = balance["by"].get(entry.rule, 0) + entry.micro
             balance["chain"] = merkle.chained(bytes(balance["chain"]), canonical(row))
             place = {"n": balance["rows"], "total": balance["micro"], "chain": balance["chain"]}
             documents.append(row | {"_id": row["key"], "day": entry.day} | place)
         await self._ledger.insert_many(documents, session=session)
+        sums: dict[str, int] = {}
+        for entry in entries:
+            sums[entry.season] = sums.get(entry.season, 0) + entry.micro
+        await self._totals.bulk_write(
+            [
+                UpdateOne({"_id": season}, {"$inc": {"micro": micro}}, upsert=True)
+                for season, micro in sums.items()
+            ],
+            session=session,
+        )
         await self._balances.bulk_write(
             [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in balances.values()],
             session=session,
@@ -187,6 +199,7 @@ class PointsStore:
                 "who": hex_of(one.who),
                 "rows": 0,
                 "micro": 0,
+                "by": {},
                 "chain": bytes(32),
             }
             for one in entries
@@ -272,7 +285,8 @@ def _person(one: "Document") -> Person:
     )
 
 
-def _window(one: "Document") -> Window:
+def window_of(one: "Document") -> Window:
+    """A window as it was kept."""
     who, token = (bytes.fromhex(part) for part in one["_id"].split(":"))
     return Window(
         who=who,

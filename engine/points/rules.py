@@ -85,6 +85,15 @@ def read(document: dict[str, Any]) -> RuleBook:
     return RuleBook(seasons, versions)
 
 
+def shown(one: Rules) -> dict[str, Any]:
+    """A version as everybody is shown it; wei as text."""
+    values = {name: getattr(one, name) for name in _NAMES}
+    return {
+        _camel(name): str(value) if name.endswith("_wei") else value
+        for name, value in values.items()
+    }
+
+
 @cache
 def ours() -> RuleBook:
     """`rules.json`."""
@@ -94,6 +103,11 @@ def ours() -> RuleBook:
 def _rules(one: dict[str, Any]) -> Rules:
     values = {name: one["from" if name == "start" else name] for name in _NAMES}
     return Rules(**{name: _number(value) for name, value in values.items()})
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
 
 
 def _number(value: Any) -> Any:

@@ -14,6 +14,7 @@ from gateway.errors import json_response, success
 from gateway.login import Session
 from gateway.models import ConnectRequest, Empty, LogoutRequest, RefreshRequest
 from gateway.people import iso
+from gateway.rest import referral
 
 
 async def nonce(request: web.Request) -> web.Response:
@@ -45,7 +46,10 @@ async def connect(request: web.Request) -> web.Response:
         signature=body.signature,
         client=request.headers.get("User-Agent", ""),
     )
-    return json_response(success(_session(request, session)))
+    data = _session(request, session)
+    if body.referral_code is not None:
+        data["referral"] = await _referred(request, body.wallet_address, body.referral_code)
+    return json_response(success(data))
 
 
 async def refresh(request: web.Request) -> web.Response:
@@ -110,6 +114,15 @@ async def end_session(request: web.Request) -> web.Response:
     if not ended:
         raise CallerError("not_found", "Expected a session of this wallet")
     return json_response(success({"ended": len(ended)}))
+
+
+async def _referred(request: web.Request, wallet: bytes, code: str) -> dict[str, Any]:
+    # A code that is no good does not keep anybody out.
+    try:
+        referrer = await referral.bound(context_of(request), wallet, code)
+    except CallerError as error:
+        return {"referrer": None, "refused": error.code}
+    return {"referrer": address(referrer), "refused": None}
 
 
 def _session(request: web.Request, session: Session) -> dict[str, Any]:

@@ -63,11 +63,15 @@ class Door:
     people: Any
     sessions: Any
     audit: Any
+    referrals: Any
+    points: Any
+    point_days: Any
     nonces: Any
     rates: Any
     ticks: FakeTicks
     node: FakeNode
     log: FakeSink
+    clock: Callable[[], float] = time.time
     account: LocalAccount = field(default_factory=Account.create)
 
     @property
@@ -92,12 +96,14 @@ class Door:
         """`data` of a login."""
         account = account or self.account
         _, body = await self.post("/api/auth/nonce")
-        status, body = await self.connect(account, siwe_message(account, body["data"]["nonce"]))
+        now = datetime.fromtimestamp(self.clock(), UTC)
+        message = siwe_message(account, body["data"]["nonce"], now)
+        status, body = await self.connect(account, message)
         assert status == 200, body
         return dict(body["data"])
 
     async def connect(
-        self, account: LocalAccount, message: str, signature: str | None = None
+        self, account: LocalAccount, message: str, signature: str | None = None, **more: Any
     ) -> tuple[int, Any]:
         signed = account.sign_message(encode_defunct(text=message)).signature.to_0x_hex()
         return await self.post(
@@ -106,6 +112,7 @@ class Door:
                 "walletAddress": account.address,
                 "message": message,
                 "signature": signature or signed,
+                **more,
             },
         )
 
@@ -115,9 +122,11 @@ def headers_of(session: dict[str, Any]) -> dict[str, str]:
     return {"Authorization": f"Bearer {session['token']}"}
 
 
-def siwe_message(account: LocalAccount, nonce: str, **fields: Any) -> str:
+def siwe_message(
+    account: LocalAccount, nonce: str, now: datetime | None = None, **fields: Any
+) -> str:
     """A good EIP-4361 message; each field can be replaced, None leaves its line out."""
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     values: dict[str, Any] = {
         "domain": "risecurve.example",
         "address": account.address,
@@ -164,7 +173,7 @@ async def open_door(
         "documents": FakeDocuments(),
         "people": FakePeople(),
         "sessions": FakeSessions(),
-        "audit": None,
+        **dict.fromkeys(("audit", "referrals", "points", "point_days")),
         "nonces": FakeNonces(),
         "rates": FakeRates(),
         "ticks": FakeTicks(),
@@ -193,6 +202,7 @@ async def open_door(
                 tokens=tokens,
                 reads=reads,
                 node=node,
+                clock=clock,
                 **ports,  # type: ignore[arg-type]
             )
     finally:

@@ -12,9 +12,13 @@ from storage.audit import Audit
 from storage.documents import Documents
 from storage.nonces import Nonces
 from storage.people import People
+from storage.point_days import PointDays
+from storage.point_reads import PointReads
 from storage.rates import RateLimits
+from storage.referrals import Referrals
 from storage.sessions import Sessions
 from tests.support.gateway import Door, open_door
+from tests.support.scenario import CHAIN_ID
 
 ADMIN = Account.create()
 
@@ -34,14 +38,18 @@ async def lobby(mongodb_url: str, redis_url: str, **fields: Any) -> AsyncIterato
     """A gateway over real stores of people."""
     mongo, redis = documents.connect(mongodb_url), valkey.connect(redis_url)
     database = documents.database(mongo)
-    stores = {
+    stores: dict[str, Any] = {
         "documents": Documents(database),
         "people": People(database),
         "sessions": Sessions(database, redis),
         "audit": Audit(database),
+        "referrals": Referrals(database),
+        "points": PointReads(database, CHAIN_ID),
+        "point_days": PointDays(database),
         "nonces": Nonces(redis),
         "rates": RateLimits(redis),
     }
+    await stores["referrals"].prepare()
     admin = bytes.fromhex(ADMIN.address[2:])
     async with open_door(stores=stores, **({"admin_addresses": (admin,)} | fields)) as opened:
         yield opened

@@ -105,6 +105,34 @@ OURS: dict[tuple[str, str], tuple[str, ...]] = {
         "test_trading.test_submit_not_mined_is_202_then_told_by_tx",
         "test_trading.test_tx_recorded_comes_from_history",
     ),
+    ("GET", "/referral"): ("test_points.test_referral_shows_code_referrer_and_what_is_owed",),
+    ("POST", "/referral/code"): (
+        "test_points.test_code_is_chosen_or_made_once_and_never_anothers",
+    ),
+    ("POST", "/referral/bind"): (
+        "test_points.test_referrer_is_said_once_and_joined_before",
+        "test_points.test_two_that_name_each_other_at_once_make_no_circle",
+    ),
+    ("GET", "/referral/tree"): ("test_points.test_referral_shows_code_referrer_and_what_is_owed",),
+    ("GET", "/referral/earnings"): (
+        "test_points.test_referral_shows_code_referrer_and_what_is_owed",
+    ),
+    ("GET", "/referral/{code}"): (
+        "test_points.test_code_is_chosen_or_made_once_and_never_anothers",
+    ),
+    ("GET", "/points/leaderboard"): ("test_points.test_points_of_counted_deeds_are_shown",),
+    ("GET", "/points/ledger"): (
+        "test_points.test_points_of_counted_deeds_are_shown",
+        "test_points.test_anybody_can_recompute_the_hash_of_a_wallets_rows",
+    ),
+    ("GET", "/points/roots"): (
+        "test_points.test_anybody_can_recompute_the_hash_of_a_wallets_rows",
+    ),
+    ("GET", "/points/rules"): ("test_points.test_rules_are_shown_as_data",),
+    ("GET", "/points/proof/{address}"): (
+        "test_points.test_anybody_can_recompute_the_hash_of_a_wallets_rows",
+    ),
+    ("GET", "/points/{address}"): ("test_points.test_points_of_counted_deeds_are_shown",),
     ("GET", "/config"): ("test_system.test_config_names_chains_contracts_and_limits",),
 }
 

@@ -1,47 +1,11 @@
-"""What answers look like: `data` of each route's envelope. Tests hold every answer to them.
+"""Answers about tokens, quotes, trades and wallets."""
 
-They describe and are not in the way: an answer is written by `view` and sent as it is.
-"""
-
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Literal
 
 from pydantic import Field
 
 from gateway.fields import Strict
-
-T = TypeVar("T")
-
-Decimal = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]{0,35}[1-9])?$")]
-"""An exact decimal in whole units, zeros trimmed; prices have up to 36 decimals."""
-
-AddressText = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$")]
-HashText = Annotated[str, Field(pattern="^0x[0-9a-f]{64}$")]
-HexText = Annotated[str, Field(pattern="^0x[0-9a-f]*$")]
-Phase = Literal["curve", "graduating", "graduated", "reopened"]
-
-
-class ErrorBody(Strict):
-    """A stable code, a sentence, and what helps to act on it."""
-
-    code: str
-    message: str
-    details: dict[str, Any] | None = None
-
-
-class ErrorReply(Strict):
-    """The seed's ErrorResponse."""
-
-    success: Literal[False]
-    error: ErrorBody
-    timestamp: str
-
-
-class Reply(Strict, Generic[T]):
-    """The envelope of every success."""
-
-    success: Literal[True]
-    data: T
-    timestamp: str
+from gateway.replies.common import AddressText, Decimal, HashText, HexText, Phase
 
 
 class AsOfReply(Strict):
@@ -115,116 +79,6 @@ class CreateData(Strict):
     quote: QuoteData | None
 
 
-class NonceData(Strict):
-    """What the message to sign must say."""
-
-    nonce: str
-    domain: str
-    uri: str
-    version: Literal["1"]
-    chain_id: int
-    expires_at: str
-
-
-class ProfileData(Strict):
-    """What a user says of himself."""
-
-    name: str | None
-    avatar_url: str | None
-    bio: str | None
-    locale: str | None
-
-
-class SettingsData(Strict):
-    """`slippage` in percent."""
-
-    currency: Literal["ETH", "USD"] | None
-    slippage: float | None
-    theme: Literal["system", "light", "dark"] | None
-
-
-class PublicUserData(Strict):
-    """A user as strangers see him."""
-
-    wallet_address: AddressText
-    profile: ProfileData
-    created_at: str | None
-
-
-class UserData(PublicUserData):
-    """A user as he sees himself."""
-
-    role: Literal["user", "moderator", "admin"]
-    settings: SettingsData
-    updated_at: str | None
-    last_seen: str | None
-
-
-class ConnectData(Strict):
-    """Of connect and refresh. Lifetimes in seconds."""
-
-    token: str
-    token_type: Literal["Bearer"]
-    expires_in: int
-    refresh_token: str
-    refresh_expires_in: int
-    user: UserData
-
-
-class EndedData(Strict):
-    """How many sessions were ended."""
-
-    ended: int
-
-
-class SessionData(Strict):
-    """An open session; `client` is what its browser called itself."""
-
-    sid: str
-    current: bool
-    client: str
-    created_at: str
-    last_used_at: str
-    expires_at: str
-
-
-class SessionsData(Strict):
-    """Newest first, at most 100."""
-
-    items: list[SessionData]
-
-
-class AuditEntryData(Strict):
-    """What an administrator did."""
-
-    id: str
-    at: str
-    actor: AddressText
-    action: str
-    target: str
-    change: dict[str, Any]
-    request_id: str | None
-
-
-class AuditData(Strict):
-    """`cursor` begins the next page; null on the last."""
-
-    items: list[AuditEntryData]
-    limit: int
-    cursor: str | None
-
-
-class VerifyData(Strict):
-    """Of a token that is good."""
-
-    valid: Literal[True]
-    wallet_address: AddressText
-    chain_id: int
-    role: str
-    sid: str
-    expires_at: str
-
-
 class FeeConfigReply(Strict):
     """Basis points and blocks, frozen at launch."""
 
@@ -276,21 +130,6 @@ class SnapshotData(MarketData):
     """The market of a subscribed token."""
 
     token_address: AddressText
-
-
-class Page(Strict, Generic[T]):
-    """A page of a list; `total` is counted to a bound."""
-
-    items: list[T]
-    page: int
-    limit: int
-    total: int
-
-
-class History(Page[T], Generic[T]):
-    """`cursor` begins the next page; null on the last."""
-
-    cursor: str | None
 
 
 class TransactionData(Strict):
