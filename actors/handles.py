@@ -31,6 +31,7 @@ ROLES = {
     "keeper": "deploy.roles.keeper",
     "auditor": "deploy.roles.auditor",
     "points": "deploy.roles.points",
+    "analytics": "deploy.roles.analytics",
 }
 
 

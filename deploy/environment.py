@@ -182,6 +182,7 @@ class Environment(BaseModel):
     snapshot_every_blocks: Count = 60
     audit_looks_per_s: Annotated[float, Field(gt=0, le=100)] = 2.0
     reconcile_pause_s: Seconds = 10.0
+    analytics_interval_s: Seconds = 30.0
     kill_stopped: bool = True
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

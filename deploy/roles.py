@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from actors.analyst import Analyst
 from actors.auditor import Auditor
 from actors.host import Context, Role
 from actors.keeper import Keeper
@@ -37,10 +38,12 @@ from engine.settings import Settings
 from gateway.api import ApiGateway
 from storage import documents as documents_store
 from storage import postgres, valkey
+from storage.analytics import Analytics
 from storage.audit import Audit
 from storage.buckets import BucketStore
 from storage.documents import Documents
 from storage.events import EventStore
+from storage.market_reads import MarketReads
 from storage.nonces import Nonces
 from storage.outbox import Outbox
 from storage.people import People
@@ -72,6 +75,7 @@ def slots(settings: Settings) -> dict[str, str]:
         "keeper": "keeper",
         "auditor": "auditor",
         "points": "points",
+        "analytics": "analytics",
     }
 
 
@@ -267,10 +271,23 @@ async def points(context: Context) -> Role:
     return Role(handlers=built.handlers, run=built.run, log=log)
 
 
+async def analytics(context: Context) -> Role:
+    """Rolling figures of tokens, traders and the platform."""
+    os.nice(RECORDER_NICE)
+    settings, log = context.settings, _log(context)
+    built = Analyst(
+        figures=Analytics(await _pool(settings, size=1), settings.rise.chain_id),
+        interval_s=settings.actors.analytics_interval_s,
+        log=log,
+    )
+    return Role(handlers=built.handlers, run=built.run, log=log)
+
+
 async def gateway(context: Context) -> Role:
     """The doors of one node: REST and Socket.IO."""
     settings, log = context.settings, _log(context)
     pool = await _pool(settings, size=10)
+    replica = await _pool(settings, size=6, url=settings.stores.database_read_url)
     database, redis = _mongo(settings), _redis(settings)
     documents, people = Documents(database), People(database)
     sessions = Sessions(database, redis)
@@ -286,6 +303,7 @@ async def gateway(context: Context) -> Role:
         sepolia=settings.sepolia,
         markets=markets,
         reads=Reads(pool, settings.rise.chain_id),
+        market_reads=MarketReads(replica, settings.rise.chain_id),
         documents=documents,
         people=people,
         sessions=sessions,
@@ -327,9 +345,10 @@ def _log(context: Context) -> Any:
     return logs.get(context.role).bind(slot=context.slot)
 
 
-async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":
+async def _pool(settings: Settings, *, size: int, url: str = "") -> "postgres.Pool":
     stores = settings.stores
-    return await postgres.connect(stores.database_url, size=size, timeout_s=stores.timeout_s)
+    url = url or stores.database_url
+    return await postgres.connect(url, size=size, timeout_s=stores.timeout_s)
 
 
 def _mongo(settings: Settings) -> Any:

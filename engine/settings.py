@@ -75,6 +75,7 @@ class ActorSettings:
     snapshot_every_blocks: int = 60
     audit_looks_per_s: float = 2.0
     reconcile_pause_s: float = 10.0
+    analytics_interval_s: float = 30.0
     kill_stopped: bool = True
 
 

@@ -16,6 +16,7 @@ from gateway.ports import (
     Audit,
     Documents,
     Log,
+    MarketReads,
     Markets,
     Node,
     People,
@@ -37,6 +38,7 @@ class Context:
     sepolia: ChainSettings | None
     markets: Markets
     reads: Reads
+    market_reads: MarketReads
     documents: Documents
     people: People
     sessions: Sessions

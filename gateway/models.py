@@ -176,6 +176,26 @@ class ChartQuery(Query):
     resolution: Resolution | None = None
 
 
+class PageQuery(Query):
+    """A page of a list."""
+
+    page: Page = 1
+    limit: Limit = PAGE_LIMIT_DEFAULT
+
+
+class LimitQuery(Query):
+    """The first of a list."""
+
+    limit: Limit = PAGE_LIMIT_DEFAULT
+
+
+class HistoryCursorQuery(Query):
+    """`cursor` of an earlier page goes on from there."""
+
+    limit: Limit = PAGE_LIMIT_DEFAULT
+    cursor: Cursor | None = None
+
+
 class HistoryQuery(Query):
     """`cursor` of an earlier page goes on from there; `page` does not count then."""
 

@@ -10,7 +10,18 @@ from enum import Enum
 
 from aiohttp import web
 
-from gateway.rest import admin, auth, points, referral, system, tokens, trading, users
+from gateway.rest import (
+    admin,
+    analytics,
+    auth,
+    bridge,
+    points,
+    referral,
+    system,
+    tokens,
+    trading,
+    users,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -69,6 +80,18 @@ API: tuple[Route, ...] = (
     Route("GET", "/tokens/{address}", tokens.one),
     Route("GET", "/tokens/{address}/chart", tokens.chart),
     Route("GET", "/tokens/{address}/transactions", tokens.transactions),
+    Route("GET", "/tokens/{address}/holders", tokens.holders),
+    Route("GET", "/creators/{address}/tokens", tokens.of_creator),
+    Route("GET", "/trades", analytics.trades),
+    Route("GET", "/analytics/overview", analytics.overview),
+    Route("GET", "/analytics/trending", analytics.trending),
+    Route("GET", "/analytics/top-creators", analytics.top_creators),
+    Route("GET", "/analytics/king-of-the-hill", analytics.king_of_the_hill),
+    Route("GET", "/analytics/leaderboard", analytics.leaderboard),
+    Route("POST", "/bridge/deposit", bridge.deposit, budget=Spent.WRITE),
+    Route("POST", "/bridge/withdraw", bridge.withdraw, budget=Spent.WRITE),
+    Route("GET", "/bridge/status/{id}", bridge.status),
+    Route("GET", "/bridge/history/{address}", bridge.history),
     Route("POST", "/trading/quote", trading.quote),
     Route("POST", "/trading/buy", trading.buy, Access.USER, Spent.USER_READ),
     Route("POST", "/trading/sell", trading.sell, Access.USER, Spent.USER_READ),

@@ -43,7 +43,8 @@ class Analytics:
 
     async def turn(self, *, creators: bool = True) -> int:
         """Brings all figures up to what is recorded, in one transaction; the block that they
-        are of, -1 before any. Repeatable, and safe beside another. `creators` too is dearer.
+        are of, -1 before any. Repeatable, and safe beside another. With `creators` all tokens
+        are walked: theirs are ranked, and rows of launches that were taken back are dropped.
         """
         async with postgres.transaction(self._pool) as connection:
             await connection.execute(f"SET LOCAL statement_timeout = {int(TURN_S_MAX * 1000)}")
@@ -57,6 +58,7 @@ class Analytics:
             await self._traders(connection, edges)
             await self._do(connection, "overview", edges.number, edges.time)
             if creators:
+                await self._do(connection, "orphans")
                 await self._do(connection, "creators", CREATORS_KEPT)
             place = (edges.since, edges.until, edges.number)
             await self._do(connection, "move", *place)
@@ -70,7 +72,7 @@ class Analytics:
             left = (0, 0)
         await self._do(connection, "roll", edges.old_until, edges.until, *left, edges.since)
         hour = _after(edges.time - HOUR_S)
-        await self._do(connection, "refresh", edges.until, hour, edges.time - DAY_S)
+        await self._do(connection, "refresh", edges.until, hour, edges.time - DAY_S, edges.since)
 
     async def _traders(self, connection: "Connection", edges: _Edges) -> None:
         # Again from the last final block: what was above it may have been taken back.

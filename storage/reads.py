@@ -25,12 +25,7 @@ _AFTER_ALL = (2**62, 2**31 - 1, 2**31 - 1)
 _ORDERS: dict[str, tuple[str, ...]] = {
     "created": ("tokens.block_number", "tokens.tx_index", "tokens.log_index"),
     "marketCap": ("markets.market_cap_wei", "markets.token_address"),
-    "volume": (
-        "coalesce(day.volume, 0)",
-        "tokens.block_number",
-        "tokens.tx_index",
-        "tokens.log_index",
-    ),
+    "volume": ("token_stats.volume_24h", "token_stats.token_address"),
 }
 SORTS = frozenset(_ORDERS)
 
@@ -184,20 +179,15 @@ def _window(page: int, limit: int) -> tuple[int, int]:
 def _list_query(sort_by: str, order: str, where: str) -> str:
     columns = _ORDERS[sort_by]
     direction = {"asc": "ASC", "desc": "DESC"}[order]
-    query = _SQL["list_tokens_by_volume" if sort_by == "volume" else "list_tokens"]
-    return (
-        query.replace("{filter}", where)
-        .replace("{order}", _order(columns, direction))
-        .replace("{page_order}", _order([_on_page(column) for column in columns], direction))
-    )
+    query = _SQL["list_tokens"]
+    if sort_by == "volume":
+        # Every token has its row soon after its launch; so the index gives the order.
+        query = query.replace("LEFT JOIN token_stats", "JOIN token_stats")
+    return query.replace("{filter}", where).replace("{order}", _order(columns, direction))
 
 
 def _order(columns: Sequence[str], direction: str) -> str:
     return ", ".join(f"{column} {direction}" for column in columns)
-
-
-def _on_page(column: str) -> str:
-    return "page." + column.rsplit(".", 1)[-1]
 
 
 def _token_filter(search: str | None, graduated: bool | None) -> tuple[str, list[Any]]:

@@ -126,6 +126,72 @@ class TokenData(MarketData):
     updated_at: int
 
 
+class TrendingData(TokenData):
+    """A token that trades; `priceChange24hBps` null for one without a price a day ago."""
+
+    volume_1h: Decimal = Field(alias="volume1h")
+    trades_24h: int = Field(alias="trades24h")
+    price_change_24h_bps: int | None = Field(alias="priceChange24hBps")
+
+
+class TrendingListData(Strict):
+    """By the volume of the last hour."""
+
+    items: list[TrendingData]
+    limit: int
+
+
+class OverviewData(Strict):
+    """ETH; null as long as nothing was worked out."""
+
+    total_tokens: int
+    total_volume_24h: Decimal = Field(alias="totalVolume24h")
+    total_users: int
+    graduated_tokens: int
+    total_trades: int
+    total_volume: Decimal
+    as_of_block: int | None
+    as_of_time: str | None
+
+
+class CreatorData(Strict):
+    """A creator with the volume and the best market cap of its tokens; ETH."""
+
+    rank: int
+    creator: AddressText
+    tokens: int
+    graduated: int
+    volume_24h: Decimal = Field(alias="volume24h")
+    total_volume: Decimal
+    best_market_cap: Decimal
+
+
+class CreatorsData(Strict):
+    """By the volume of their tokens."""
+
+    items: list[CreatorData]
+    limit: int
+
+
+class TraderData(Strict):
+    """Realised profit over all tokens, by average cost; ETH."""
+
+    rank: int
+    address: AddressText
+    realised_pnl: Decimal
+    volume: Decimal
+    tokens: int
+
+
+class HolderData(Strict):
+    """`firstBuyAt` unix seconds; null for a wallet that was only given."""
+
+    address: AddressText
+    balance: Decimal
+    share_bps: int
+    first_buy_at: int | None
+
+
 class SnapshotData(MarketData):
     """The market of a subscribed token."""
 

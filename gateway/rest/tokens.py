@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -10,16 +9,16 @@ from aiohttp import web
 from chain import transactions as codec
 from engine.errors import CallerError
 from engine.limits import CANDLES_MAX
-from engine.messages import CurveNumbers, MarketView, Refusal
+from engine.messages import CurveNumbers, Refusal
 from engine.rows import TokenRecord
 from engine.text import address, hex_of, price, units
-from gateway import metadata, quotes, unsigned, view
+from gateway import listing, metadata, quotes, unsigned, view
 from gateway.addresses import parse_address
 from gateway.bodies import read_body, read_query
 from gateway.context import Context, context_of, identity_of
 from gateway.errors import json_response, raise_refusal, success
 from gateway.launches import FirstBuy, first_buy
-from gateway.models import ChartQuery, CreateRequest, HistoryQuery, TokensQuery
+from gateway.models import ChartQuery, CreateRequest, HistoryQuery, PageQuery, TokensQuery
 
 # (seconds shown, minutes a candle when none is asked for)
 _TIMEFRAMES = {
@@ -83,7 +82,7 @@ async def list_tokens(request: web.Request) -> web.Response:
         order=query.order_by,
         graduated=query.graduated,
     )
-    items = await _with_markets(context, records)
+    items = await listing.with_markets(context, records)
     return json_response(
         success({"items": items, "page": query.page, "limit": query.limit, "total": total})
     )
@@ -132,6 +131,38 @@ async def chart(request: web.Request) -> web.Response:
     )
 
 
+async def holders(request: web.Request) -> web.Response:
+    """A token's holders, the largest first; the launchpad and the pair are not counted."""
+    query = read_query(request, PageQuery)
+    context, token = context_of(request), _token(request)
+    record = await _record(context, token)
+    found = await context.market_reads.holders(token, page=query.page, limit=query.limit)
+    supply = record.curve.curve_supply + record.curve.pool_supply
+    items = [
+        {
+            "address": address(one.holder),
+            "balance": units(one.balance),
+            "shareBps": one.balance * 10_000 // supply,
+            "firstBuyAt": one.first_buy,
+        }
+        for one in found
+    ]
+    page = {"items": items, "page": query.page, "limit": query.limit, "total": record.holders}
+    return json_response(success(page))
+
+
+async def of_creator(request: web.Request) -> web.Response:
+    """A wallet's tokens, newest first."""
+    query = read_query(request, PageQuery)
+    context = context_of(request)
+    records, total = await context.market_reads.of_creator(
+        parse_address(request.match_info["address"]), page=query.page, limit=query.limit
+    )
+    items = await listing.with_markets(context, records)
+    page = {"items": items, "page": query.page, "limit": query.limit, "total": total}
+    return json_response(success(page))
+
+
 async def transactions(request: web.Request) -> web.Response:
     """A token's mined transactions, newest first."""
     query = read_query(request, HistoryQuery)
@@ -151,20 +182,6 @@ async def transactions(request: web.Request) -> web.Response:
             }
         )
     )
-
-
-async def _with_markets(context: Context, records: Sequence[TokenRecord]) -> list[dict[str, Any]]:
-    if not records:
-        return []
-    found, documents = await asyncio.gather(
-        quotes.views(context, [record.token for record in records]),
-        context.documents.metadata([record.metadata_hash for record in records]),
-    )
-    pairs: list[tuple[TokenRecord, MarketView | Refusal]] = list(zip(records, found, strict=True))
-    return [
-        view.token_data(record, market, documents.get(hex_of(record.metadata_hash)))
-        for record, market in pairs
-    ]
 
 
 async def _record(context: Context, token: bytes) -> TokenRecord:

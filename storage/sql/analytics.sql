@@ -55,13 +55,14 @@ ON CONFLICT (chain_id, version, token_address) DO UPDATE SET
     changing = TRUE
 
 -- name: refresh
--- Adds what is not final ([$2, …)) and the last hour ([$3, …)) to what is; $4 is a day ago. A
--- token stays `changing` while anything of it may still leave either.
+-- Adds what is not final ([$2, …), of the day only from $5 on) and the last hour ([$3, …)) to
+-- what is; $4 is a day ago. A token stays `changing` while anything of it may still leave either.
 WITH recent AS (
     SELECT
         version, token_address,
+        coalesce(sum(volume_eth) FILTER (WHERE time >= greatest($2::bigint, $5)), 0) AS day,
+        coalesce(sum(trades) FILTER (WHERE time >= greatest($2::bigint, $5)), 0) AS trades,
         coalesce(sum(volume_eth) FILTER (WHERE time >= $2), 0) AS volume,
-        coalesce(sum(trades) FILTER (WHERE time >= $2), 0) AS trades,
         coalesce(sum(volume_eth) FILTER (WHERE time >= $3), 0) AS hour
     FROM price_history
     WHERE chain_id = $1 AND time >= least($2::bigint, $3::bigint)
@@ -77,7 +78,7 @@ INSERT INTO token_stats (
     price_before, changing
 )
 SELECT
-    $1, touched.version, touched.token_address, coalesce(recent.volume, 0),
+    $1, touched.version, touched.token_address, coalesce(recent.day, 0),
     coalesce(recent.trades, 0), coalesce(recent.hour, 0), coalesce(recent.volume, 0),
     before.close, recent.token_address IS NOT NULL
 FROM touched
@@ -96,6 +97,15 @@ ON CONFLICT (chain_id, version, token_address) DO UPDATE SET
     volume_ever = token_stats.final_volume_ever + excluded.volume_ever,
     price_before = excluded.price_before,
     changing = excluded.changing
+
+-- name: orphans
+-- Of launches that were taken back.
+DELETE FROM token_stats
+WHERE chain_id = $1 AND NOT EXISTS (
+    SELECT FROM tokens
+    WHERE tokens.chain_id = token_stats.chain_id AND tokens.version = token_stats.version
+        AND tokens.token_address = token_stats.token_address
+)
 
 -- name: traders
 -- Wallets that traded above block $2, and those that were worked out before it was final ($3).

@@ -1,49 +1,15 @@
 -- `{filter}` and `{order}` are put in from the fixed tables of `storage/reads.py`; values are
--- always arguments, the filter's is $4. The window of `volume_24h` is the day before the
--- recorder's cursor: the chain's clock, not the server's.
+-- always arguments, the filter's is $4. `volume_24h` is the analytics role's, of its last turn.
 
 -- name: list_tokens
--- The page is cut before its volumes are summed.
-SELECT
-    page.*,
-    (
-        SELECT coalesce(sum(volume_eth), 0) FROM price_history AS candle
-        WHERE candle.chain_id = page.chain_id AND candle.version = page.version
-            AND candle.token_address = page.token_address
-            AND candle.time > page.clock - 86400
-    ) AS volume_24h
-FROM (
-    SELECT
-        tokens.*, markets.phase, markets.sold, markets.raised, markets.price_e18,
-        markets.market_cap_wei, markets.trades, markets.holders,
-        extract(epoch FROM markets.updated_at)::bigint AS updated_time,
-        cursors.block_time AS clock
-    FROM tokens
-    JOIN markets USING (chain_id, version, token_address)
-    JOIN cursors ON cursors.chain_id = tokens.chain_id AND cursors.name = 'recorder'
-    WHERE tokens.chain_id = $1 AND tokens.visibility = 'visible' {filter}
-    ORDER BY {order}
-    LIMIT $2 OFFSET $3
-) AS page
-ORDER BY {page_order}
-
--- name: list_tokens_by_volume
--- One day of candles is summed first; tokens without any come after, newest first.
 SELECT
     tokens.*, markets.phase, markets.sold, markets.raised, markets.price_e18,
     markets.market_cap_wei, markets.trades, markets.holders,
     extract(epoch FROM markets.updated_at)::bigint AS updated_time,
-    coalesce(day.volume, 0) AS volume_24h
+    coalesce(token_stats.volume_24h, 0) AS volume_24h
 FROM tokens
 JOIN markets USING (chain_id, version, token_address)
-LEFT JOIN (
-    SELECT version, token_address, sum(volume_eth) AS volume
-    FROM price_history
-    WHERE chain_id = $1 AND time > (
-        SELECT block_time - 86400 FROM cursors WHERE chain_id = $1 AND name = 'recorder'
-    )
-    GROUP BY version, token_address
-) AS day ON day.version = tokens.version AND day.token_address = tokens.token_address
+LEFT JOIN token_stats USING (chain_id, version, token_address)
 WHERE tokens.chain_id = $1 AND tokens.visibility = 'visible' {filter}
 ORDER BY {order}
 LIMIT $2 OFFSET $3
@@ -62,15 +28,10 @@ SELECT
     tokens.*, markets.phase, markets.sold, markets.raised, markets.price_e18,
     markets.market_cap_wei, markets.trades, markets.holders,
     extract(epoch FROM markets.updated_at)::bigint AS updated_time,
-    (
-        SELECT coalesce(sum(volume_eth), 0) FROM price_history AS candle
-        WHERE candle.chain_id = tokens.chain_id AND candle.version = tokens.version
-            AND candle.token_address = tokens.token_address
-            AND candle.time > cursors.block_time - 86400
-    ) AS volume_24h
+    coalesce(token_stats.volume_24h, 0) AS volume_24h
 FROM tokens
 JOIN markets USING (chain_id, version, token_address)
-JOIN cursors ON cursors.chain_id = tokens.chain_id AND cursors.name = 'recorder'
+LEFT JOIN token_stats USING (chain_id, version, token_address)
 WHERE tokens.chain_id = $1 AND tokens.token_address = $2 AND tokens.visibility = 'visible'
 
 -- name: token_transactions

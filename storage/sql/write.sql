@@ -72,6 +72,13 @@ fresh AS (
     FROM input
     ON CONFLICT (chain_id, version, token_address) DO NOTHING
     RETURNING version, token_address
+),
+-- Of zeros, so that every token is in lists by volume from its launch on. One of a launch that
+-- was taken back may be there still.
+figures AS (
+    INSERT INTO token_stats (chain_id, version, token_address)
+    SELECT $1, version, token_address FROM fresh
+    ON CONFLICT (chain_id, version, token_address) DO NOTHING
 )
 INSERT INTO markets (chain_id, version, token_address, price_e18, market_cap_wei)
 SELECT $1, input.version, input.token_address, input.price_e18, input.market_cap_wei

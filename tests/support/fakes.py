@@ -169,6 +169,31 @@ class FakeDocuments(Breakable):
         self.check()
 
 
+class FakeMarketReads:
+    """Of a platform where nothing has happened."""
+
+    async def trending(self, limit: int) -> list[Any]:
+        return []
+
+    async def king(self) -> None:
+        return None
+
+    async def of_creator(self, creator: bytes, **page: int) -> tuple[list[Any], int]:
+        return [], 0
+
+    async def holders(self, token: bytes, **page: int) -> list[Any]:
+        return []
+
+    async def trades(self, limit: int, before: Any = None) -> list[Any]:
+        return []
+
+    async def traders(self, **page: int) -> tuple[list[Any], int]:
+        return [], 0
+
+    async def stats(self, name: str) -> None:
+        return None
+
+
 @dataclass
 class FakePeople(Breakable):
     users: dict[bytes, dict[str, Any]] = field(default_factory=dict)
@@ -184,6 +209,9 @@ class FakePeople(Breakable):
     async def find(self, address: bytes) -> dict[str, Any] | None:
         self.check()
         return self.users.get(address)
+
+    async def count(self) -> int:
+        return len(self.users)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from gateway.api import ApiGateway
 from tests.support import chain_settings
 from tests.support.fakes import (
     FakeDocuments,
+    FakeMarketReads,
     FakeMarkets,
     FakeNode,
     FakeNonces,
@@ -58,7 +59,8 @@ class Door:
     markets: FakeMarkets
     scenario: Scenario
     tokens: list[bytes]
-    reads: FakeReads
+    reads: Any
+    market_reads: Any
     documents: FakeDocuments
     people: Any
     sessions: Any
@@ -170,6 +172,8 @@ async def open_door(
         for token, name in zip(tokens, ("Tide", "Crane"), strict=True)
     }
     ports = {
+        "reads": reads,
+        "market_reads": FakeMarketReads(),
         "documents": FakeDocuments(),
         "people": FakePeople(),
         "sessions": FakeSessions(),
@@ -184,7 +188,6 @@ async def open_door(
         chain=chain_settings.settings(),
         sepolia=None,
         markets=markets,
-        reads=reads,
         node=node,
         verify_message=partial(verify_message, accounts=None),
         clock=clock,
@@ -200,7 +203,6 @@ async def open_door(
                 markets=markets,
                 scenario=scenario,
                 tokens=tokens,
-                reads=reads,
                 node=node,
                 clock=clock,
                 **ports,  # type: ignore[arg-type]

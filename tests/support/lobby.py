@@ -34,8 +34,10 @@ class Clock:
 
 
 @asynccontextmanager
-async def lobby(mongodb_url: str, redis_url: str, **fields: Any) -> AsyncIterator[Door]:
-    """A gateway over real stores of people."""
+async def lobby(
+    mongodb_url: str, redis_url: str, *, more: dict[str, Any] | None = None, **fields: Any
+) -> AsyncIterator[Door]:
+    """A gateway over real stores of people; `more` are other stores."""
     mongo, redis = documents.connect(mongodb_url), valkey.connect(redis_url)
     database = documents.database(mongo)
     stores: dict[str, Any] = {
@@ -48,7 +50,7 @@ async def lobby(mongodb_url: str, redis_url: str, **fields: Any) -> AsyncIterato
         "point_days": PointDays(database),
         "nonces": Nonces(redis),
         "rates": RateLimits(redis),
-    }
+    } | (more or {})
     await stores["referrals"].prepare()
     admin = bytes.fromhex(ADMIN.address[2:])
     async with open_door(stores=stores, **({"admin_addresses": (admin,)} | fields)) as opened:

@@ -19,6 +19,9 @@ CREATE TABLE token_stats (
     PRIMARY KEY (chain_id, version, token_address)
 ) WITH (fillfactor = 50);
 
+INSERT INTO token_stats (chain_id, version, token_address)
+SELECT chain_id, version, token_address FROM tokens;
+
 CREATE INDEX token_stats_volume ON token_stats (chain_id, volume_24h, token_address);
 CREATE INDEX token_stats_trending ON token_stats (chain_id, volume_1h, token_address)
     WHERE volume_1h > 0;

@@ -1,4 +1,4 @@
-"""The seed's paths and the tests that show them; those of later parts have no row yet."""
+"""The seed's paths and the tests that show them, and the same for those that are ours."""
 
 import ast
 from pathlib import Path
@@ -59,6 +59,22 @@ SEED: dict[tuple[str, str], tuple[str, ...]] = {
     ),
     ("GET", "/trading/portfolio/{address}"): (
         "test_trading.test_portfolio_values_holdings_at_live_prices",
+    ),
+    ("GET", "/analytics/overview"): ("test_analytics.test_overview_counts_what_was_recorded",),
+    ("GET", "/analytics/trending"): (
+        "test_analytics.test_trending_creators_and_leaders_are_ranked",
+    ),
+    ("GET", "/analytics/top-creators"): (
+        "test_analytics.test_trending_creators_and_leaders_are_ranked",
+    ),
+    **dict.fromkeys(
+        (
+            ("POST", "/bridge/deposit"),
+            ("POST", "/bridge/withdraw"),
+            ("GET", "/bridge/status/{id}"),
+            ("GET", "/bridge/history/{address}"),
+        ),
+        ("test_analytics.test_bridge_says_that_it_is_not_there_yet",),
     ),
 }
 
@@ -133,6 +149,19 @@ OURS: dict[tuple[str, str], tuple[str, ...]] = {
         "test_points.test_anybody_can_recompute_the_hash_of_a_wallets_rows",
     ),
     ("GET", "/points/{address}"): ("test_points.test_points_of_counted_deeds_are_shown",),
+    ("GET", "/tokens/{address}/holders"): (
+        "test_analytics.test_holders_have_their_share_and_first_buy",
+    ),
+    ("GET", "/creators/{address}/tokens"): (
+        "test_analytics.test_trades_and_a_creators_tokens_are_paged",
+    ),
+    ("GET", "/trades"): ("test_analytics.test_trades_and_a_creators_tokens_are_paged",),
+    ("GET", "/analytics/king-of-the-hill"): (
+        "test_analytics.test_trending_creators_and_leaders_are_ranked",
+    ),
+    ("GET", "/analytics/leaderboard"): (
+        "test_analytics.test_trending_creators_and_leaders_are_ranked",
+    ),
     ("GET", "/config"): ("test_system.test_config_names_chains_contracts_and_limits",),
 }
 

@@ -10,9 +10,11 @@ import asyncpg
 import pytest
 
 from storage import documents, postgres, valkey
+from storage.analytics import Analytics
 from storage.buckets import BucketStore
 from storage.documents import Documents
 from storage.events import EventStore
+from storage.market_reads import MarketReads
 from storage.people import People
 from storage.reads import Reads
 from storage.sessions import Sessions
@@ -69,6 +71,16 @@ def events(pool: asyncpg.Pool) -> EventStore:
 @pytest.fixture
 def reads(pool: asyncpg.Pool) -> Reads:
     return Reads(pool, CHAIN_ID)
+
+
+@pytest.fixture
+def analytics(pool: asyncpg.Pool) -> Analytics:
+    return Analytics(pool, CHAIN_ID)
+
+
+@pytest.fixture
+def market_reads(pool: asyncpg.Pool) -> MarketReads:
+    return MarketReads(pool, CHAIN_ID)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ async def test_cursor_before_and_after(written, reads):
     await reads.ping()
 
 
-async def test_token_says_the_market_after_its_last_event(written, reads):
+async def test_token_says_the_market_after_its_last_event(written, reads, analytics):
     token = written.scenario.launch("Moon", LINEAR)
     created = await written.seal()
     written.traders.trade(5)
@@ -69,6 +69,9 @@ async def test_token_says_the_market_after_its_last_event(written, reads):
     assert (record.phase, record.price_e18) == ("curve", market.price_e18)
     assert record.market_cap_wei == market.market_cap_wei
     assert record.trades == len(trades) == 5
+    assert record.volume_24h == 0, "the analytics role has not been there"
+    await analytics.turn()
+    record = await reads.token(token)
     assert record.volume_24h == sum(event.curve_eth for event in trades)
     assert record.created_block == 1 and record.created_at == created.header.timestamp
     assert record.holders == sum(held > 0 for held in written.traders.held.values())
@@ -96,7 +99,7 @@ async def test_tokens_sort_by_market_cap(written, reads):
     assert await names(reads, sort_by="marketCap", order="asc", limit=1) == (["low"], 3)
 
 
-async def test_tokens_sort_by_volume_of_the_last_day(written, reads):
+async def test_tokens_sort_by_volume_of_the_last_day(written, reads, analytics):
     day = 86_400
     coins = {name: written.scenario.launch(name) for name in ("yesterday", "today", "never")}
     await written.seal(time=1_800_000_000 - 2 * day)
@@ -104,7 +107,9 @@ async def test_tokens_sort_by_volume_of_the_last_day(written, reads):
     await written.seal(time=1_800_000_000 - day - MINUTE)
     written.scenario.buy(coins["today"], 10**15)
     await written.seal(time=1_800_000_000)
-    assert await names(reads, sort_by="volume") == (["today", "never", "yesterday"], 3)
+    await analytics.turn()
+    listed, total = await names(reads, sort_by="volume")
+    assert (listed[0], sorted(listed[1:]), total) == ("today", ["never", "yesterday"], 3)
     records, _ = await reads.tokens(page=1, limit=3, sort_by="volume")
     by_name = {record.name: record.volume_24h for record in records}
     assert by_name["yesterday"] == by_name["never"] == 0 < by_name["today"]
@@ -140,9 +145,9 @@ async def test_tokens_search(written, reads, search, found):
     for name in ("Cat_100%", "MoonCat", "Moonshine", "火箭计划", "Große Straße"):
         written.scenario.launch(name)
     await written.seal()
-    for sort_by in ("created", "volume"):
-        listed, total = await names(reads, search=search, sort_by=sort_by)
-        assert (listed, total) == (found, len(found))
+    assert await names(reads, search=search) == (found, len(found))
+    listed, total = await names(reads, search=search, sort_by="volume")
+    assert (sorted(listed), total) == (sorted(found), len(found))
 
 
 async def test_tokens_search_by_address(written, reads):

@@ -8,7 +8,15 @@ from tests.support.scenario import CHAIN_ID
 
 # A wallet is one person on every chain; ownership, cursors and work are not about a launchpad.
 WITHOUT_CHAIN = {"users", "schema_migrations"}
-WITHOUT_VERSION = WITHOUT_CHAIN | {"blocks", "bucket_owner", "cursors", "snapshots"}
+WITHOUT_VERSION = WITHOUT_CHAIN | {
+    "analytics_windows",
+    "blocks",
+    "bucket_owner",
+    "cursors",
+    "platform_stats",
+    "snapshots",
+    "trader_stats",
+}
 MANY = 20_000
 
 

@@ -1,0 +1,69 @@
+"""Figures of the whole platform, brought up to date on a schedule; nothing waits for it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from actors.ports import Log
+from engine.control import Directory, Drain, StatusWanted
+from engine.errors import RiseCurveError
+
+CREATORS_EVERY = 10
+"""Turns between two in which all tokens are walked."""
+
+
+class Figures(Protocol):
+    """`storage.analytics`."""
+
+    async def turn(self, *, creators: bool = True) -> int: ...
+
+
+class Analyst:
+    """Plain class; `handlers` is its whole behaviour, `run` its work."""
+
+    def __init__(
+        self,
+        *,
+        figures: Figures,
+        interval_s: float,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._figures = figures
+        self._interval_s = interval_s
+        self._log = log
+        self._clock = clock
+        self._stopped = asyncio.Event()
+        self._down = False
+        self._status: dict[str, float] = {"block": -1, "turns": 0, "turn_ms": 0}
+        self.handlers: Mapping[type, Callable[[Any], Any]] = {
+            Directory: lambda _: None,
+            StatusWanted: lambda _: dict(self._status),
+            Drain: lambda _: self._stopped.set(),
+        }
+
+    async def run(self) -> None:
+        """A turn each interval until cancelled or drained; what fails is done by the next."""
+        while not self._stopped.is_set():
+            began = self._clock()
+            try:
+                await self._turn()
+                self._down = False
+            except RiseCurveError as error:
+                if not self._down:
+                    self._log.warning("analytics_wait_for_the_store", error=str(error))
+                self._down = True
+            left_s = max(self._interval_s - (self._clock() - began), 0.0)
+            try:
+                await asyncio.wait_for(self._stopped.wait(), left_s)
+            except TimeoutError:
+                continue
+
+    async def _turn(self) -> None:
+        began = self._clock()
+        turns = self._status["turns"]
+        block = await self._figures.turn(creators=turns % CREATORS_EVERY == 0)
+        self._status["block"] = block
+        self._status["turns"] = turns + 1
+        self._status["turn_ms"] = round((self._clock() - began) * 1e3)
