@@ -100,6 +100,12 @@ def migrate(*, json: Json = False) -> None:
 
 
 @app.command()
+def openapi(*, json: Json = False) -> None:
+    """Print the API's OpenAPI 3.1 document; --json on one line."""
+    _end(commands.openapi(), json=json)
+
+
+@app.command()
 def devnet(
     *,
     reset: Annotated[bool, typer.Option(help="Forget the local chains and all data.")] = False,

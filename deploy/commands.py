@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import uvloop
 from rich.console import Console
 
@@ -169,6 +170,15 @@ def migrate() -> Outcome:
     url = environment.database_url or runfile.read(_data_dir(environment)).database_url
     applied = asyncio.run(platform.migrate(url))
     return Outcome(data={"applied": applied}, text=f"Applied: {', '.join(applied) or 'nothing'}.")
+
+
+def openapi() -> Outcome:
+    """The OpenAPI document, without any server."""
+    from gateway import openapi as written  # noqa: PLC0415 (no other command needs the doors)
+
+    document = written.document()
+    text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+    return Outcome(data=document, text=text)
 
 
 def devnet(*, reset: bool, json: bool) -> Outcome:

@@ -16,7 +16,7 @@ from engine.control import Directory
 from engine.errors import RiseCurveError
 from engine.limits import BODY_BYTES_MAX
 from engine.settings import ChainSettings, GatewaySettings
-from gateway import middleware, routes
+from gateway import middleware, openapi, routes
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import access_tokens
 from gateway.context import CONTEXT, Context
@@ -43,7 +43,7 @@ from gateway.ports import (
     VerifyMessage,
 )
 from gateway.realtime import Realtime
-from gateway.rest import system
+from gateway.rest import docs, system
 from gateway.submission import Submission
 
 SHUTDOWN_S = 3.0
@@ -191,6 +191,7 @@ class ApiGateway:
             ],
         )
         app[CONTEXT] = self._context
+        app[docs.DOCUMENT] = openapi.document
         app[system.READY] = Kept(
             partial(system.readiness, self._context), seconds=system.READY_KEPT_S
         )

@@ -176,9 +176,17 @@ Cursor = Annotated[
     BeforeValidator(_cursor),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$"}),
 ]
-Page = Annotated[int, BeforeValidator(_whole(1, PAGE_MAX))]
-Limit = Annotated[int, BeforeValidator(_whole(1, PAGE_LIMIT_MAX))]
-Resolution = Annotated[int, BeforeValidator(_whole(1, 1_440))]
+
+
+def _whole_number(highest: int) -> Any:
+    # From 1 up; what the schema says of it.
+    schema = {"type": "integer", "minimum": 1, "maximum": highest}
+    return Annotated[int, BeforeValidator(_whole(1, highest)), WithJsonSchema(schema)]
+
+
+Page = _whole_number(PAGE_MAX)
+Limit = _whole_number(PAGE_LIMIT_MAX)
+Resolution = _whole_number(1_440)
 BlockNumber = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
 

@@ -15,6 +15,7 @@ from gateway.rest import (
     analytics,
     auth,
     bridge,
+    docs,
     points,
     referral,
     system,
@@ -120,6 +121,9 @@ SYSTEM: tuple[Route, ...] = (
     Route("GET", "/healthz", system.healthz, budget=Spent.NOTHING),
     Route("GET", "/readyz", system.readyz, budget=Spent.NOTHING),
     Route("GET", "/metrics", system.metrics, budget=Spent.NOTHING),
+    Route("GET", "/openapi.json", docs.document),
+    Route("GET", "/docs", docs.page),
+    Route("GET", "/docs/{file}", docs.file),
 )
 
 

@@ -17,6 +17,10 @@ HexText = Annotated[str, Field(pattern="^0x[0-9a-f]*$")]
 Phase = Literal["curve", "graduating", "graduated", "reopened"]
 
 
+class Empty(Strict):
+    """No fields."""
+
+
 class ErrorBody(Strict):
     """A stable code, a sentence, and what helps to act on it."""
 

@@ -192,6 +192,51 @@ class HolderData(Strict):
     first_buy_at: int | None
 
 
+class DeploymentData(Strict):
+    """One launchpad."""
+
+    address: AddressText
+    lens: AddressText
+    first_block: int
+    version: int
+
+
+class ChainData(Strict):
+    """A chain and what is deployed there."""
+
+    chain_id: int
+    launchpads: list[DeploymentData]
+    weth: AddressText | None
+    factory: AddressText | None
+    router: AddressText | None
+    explorer: str | None
+    faucet: str | None
+
+
+class LimitsData(Strict):
+    """Bounds of requests."""
+
+    body_bytes: int
+    page_limit: int
+    candles: int
+    socket_message_bytes: int
+    socket_topics: int
+    transaction_gas: int
+    reads_per_minute: int
+    writes_per_window: int
+    write_window_seconds: int
+
+
+class ConfigData(Strict):
+    """What a client needs to know of us."""
+
+    public_url: str
+    rise: ChainData
+    sepolia: ChainData | None
+    limits: LimitsData
+    languages: list[str]
+
+
 class SnapshotData(MarketData):
     """The market of a subscribed token."""
 

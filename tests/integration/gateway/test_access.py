@@ -66,6 +66,9 @@ WANTED = {
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/metrics"): OPEN,
+    ("GET", "/openapi.json"): OPEN,
+    ("GET", "/docs"): OPEN,
+    ("GET", "/docs/{file}"): OPEN,
 }
 RANKS = (OPEN, USER, MODERATOR, ADMIN)
 CALLERS = ("nobody", "broken", "expired", *RANKS[1:])

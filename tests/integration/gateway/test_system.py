@@ -68,7 +68,9 @@ async def test_v1_is_the_same_as_no_version(door: Door) -> None:
 async def test_every_route_of_the_table_answers_under_both_prefixes(people_door: Door) -> None:
     door = people_door
     paths = [(r.method, f"/api{v}{r.path}") for r in API for v in ("", "/v1")]
-    paths += [(route.method, route.path) for route in SYSTEM if route.path != "/metrics"]
+    paths += [
+        (route.method, route.path) for route in SYSTEM if route.path in ("/healthz", "/readyz")
+    ]
     for method, path in paths:
         filled = path.replace("{address}", text.address(door.tokens[0]))
         filled = re.sub(r"\{[a-z]+\}", "0x0", filled)

@@ -1,0 +1,138 @@
+"""What each route takes and gives: the models that validate, and one line for each code.
+
+`openapi` makes the document of it; a route without a row fails a test.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from gateway import models as m
+from gateway import replies as r
+
+MARKET = ("stale_chain", "market_halted", "market_paused", "shard_unavailable")
+STORE = ("store_unavailable",)
+NODE = ("stale_chain",)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Of one route. `codes` are those of its own; the common ones are added by `openapi`."""
+
+    reply: Any
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    codes: tuple[str, ...] = STORE
+    statuses: tuple[int, ...] = (200,)
+
+
+_TOKEN = ("invalid_address", "token_not_found", *STORE)
+_QUOTE = (
+    *("token_not_found", "exceeds_sold", "zero_output", "slippage_exceeded", "market_graduating"),
+    *("invalid_address", "invalid_amount", "amount_too_large", "invalid_slippage", *MARKET),
+)
+_BRIDGE = Described(r.Empty, codes=("not_implemented",), statuses=())
+_STATE = (200, 202)
+
+DESCRIBED: dict[tuple[str, str], Described] = {
+    ("POST", "/auth/nonce"): Described(r.NonceData, m.Empty),
+    ("POST", "/auth/connect"): Described(
+        r.ConnectData, m.ConnectRequest, codes=("invalid_address", "wrong_chain", *STORE, *NODE)
+    ),
+    ("POST", "/auth/refresh"): Described(r.ConnectData, m.RefreshRequest),
+    ("POST", "/auth/verify"): Described(r.VerifyData, m.Empty),
+    ("POST", "/auth/logout"): Described(r.EndedData, m.LogoutRequest),
+    ("GET", "/auth/sessions"): Described(r.SessionsData),
+    ("DELETE", "/auth/sessions/{sid}"): Described(r.EndedData, codes=("not_found", *STORE)),
+    ("GET", "/users/me"): Described(r.UserData, codes=("not_found", *STORE)),
+    ("PATCH", "/users/me"): Described(
+        r.UserData, m.UserChange, codes=("not_found", "invalid_slippage", *STORE)
+    ),
+    ("GET", "/users/{address}"): Described(
+        r.PublicUserData, codes=("invalid_address", "not_found", *STORE)
+    ),
+    ("POST", "/tokens/create"): Described(
+        r.CreateData,
+        m.CreateRequest,
+        codes=(
+            *("invalid_amount", "amount_too_large", "invalid_slippage", "zero_output"),
+            *("unknown_contract", *STORE, *NODE),
+        ),
+    ),
+    ("GET", "/tokens"): Described(r.Page[r.TokenData], query=m.TokensQuery),
+    ("GET", "/tokens/{address}"): Described(r.TokenData, codes=(*_TOKEN, *MARKET)),
+    ("GET", "/tokens/{address}/chart"): Described(r.ChartData, query=m.ChartQuery, codes=_TOKEN),
+    ("GET", "/tokens/{address}/transactions"): Described(
+        r.History[r.TransactionData], query=m.HistoryQuery, codes=_TOKEN
+    ),
+    ("GET", "/tokens/{address}/holders"): Described(
+        r.Page[r.HolderData], query=m.PageQuery, codes=_TOKEN
+    ),
+    ("GET", "/creators/{address}/tokens"): Described(
+        r.Page[r.TokenData], query=m.PageQuery, codes=("invalid_address", *STORE)
+    ),
+    ("GET", "/trades"): Described(r.Cursored[r.TransactionData], query=m.HistoryCursorQuery),
+    ("GET", "/analytics/overview"): Described(r.OverviewData),
+    ("GET", "/analytics/trending"): Described(r.TrendingListData, query=m.LimitQuery),
+    ("GET", "/analytics/top-creators"): Described(r.CreatorsData, query=m.LimitQuery),
+    ("GET", "/analytics/king-of-the-hill"): Described(r.TokenData, codes=("not_found", *STORE)),
+    ("GET", "/analytics/leaderboard"): Described(r.Page[r.TraderData], query=m.PageQuery),
+    ("POST", "/bridge/deposit"): _BRIDGE,
+    ("POST", "/bridge/withdraw"): _BRIDGE,
+    ("GET", "/bridge/status/{id}"): _BRIDGE,
+    ("GET", "/bridge/history/{address}"): _BRIDGE,
+    ("POST", "/trading/quote"): Described(r.QuoteData, m.QuoteBody, codes=_QUOTE),
+    ("POST", "/trading/buy"): Described(
+        r.TradeData, m.BuyRequest, codes=(*_QUOTE, "unknown_contract")
+    ),
+    ("POST", "/trading/sell"): Described(
+        r.TradeData, m.SellRequest, codes=(*_QUOTE, "unknown_contract")
+    ),
+    ("POST", "/trading/submit"): Described(
+        r.StateData,
+        m.SubmitRequest,
+        codes=(*_QUOTE, "wrong_chain", "unknown_contract", *STORE),
+        statuses=_STATE,
+    ),
+    ("GET", "/trading/tx/{hash}"): Described(r.StateData, codes=("not_found", *STORE, *NODE)),
+    ("GET", "/trading/portfolio/{address}"): Described(
+        r.PortfolioData, codes=("invalid_address", *STORE)
+    ),
+    ("GET", "/referral"): Described(r.ReferralData),
+    ("POST", "/referral/code"): Described(r.CodeData, m.CodeRequest, codes=("code_taken", *STORE)),
+    ("POST", "/referral/bind"): Described(
+        r.ReferrerData,
+        m.BindRequest,
+        codes=("not_found", "already_referred", "referral_refused", *STORE),
+    ),
+    ("GET", "/referral/tree"): Described(r.Cursored[r.RefereeData], query=m.CursorQuery),
+    ("GET", "/referral/earnings"): Described(r.Cursored[r.EarningData], query=m.CursorQuery),
+    ("GET", "/referral/{code}"): Described(r.CodeOwnerData, codes=("not_found", *STORE)),
+    ("GET", "/points/leaderboard"): Described(
+        r.LeaderboardData, query=m.LeaderboardQuery, codes=("not_found", *STORE)
+    ),
+    ("GET", "/points/ledger"): Described(
+        r.Cursored[r.LedgerRowData],
+        query=m.LedgerQuery,
+        codes=("invalid_address", "not_found", *STORE),
+    ),
+    ("GET", "/points/roots"): Described(
+        r.RootsData, query=m.SeasonQuery, codes=("not_found", *STORE)
+    ),
+    ("GET", "/points/rules"): Described(r.RulesData, codes=()),
+    ("GET", "/points/proof/{address}"): Described(
+        r.ProofData, query=m.SeasonQuery, codes=("invalid_address", "not_found", *STORE)
+    ),
+    ("GET", "/points/{address}"): Described(
+        r.PointsData, query=m.SeasonQuery, codes=("invalid_address", "not_found", *STORE)
+    ),
+    ("GET", "/config"): Described(r.ConfigData, codes=()),
+    ("PUT", "/admin/users/{address}/role"): Described(
+        r.UserData, m.RoleRequest, codes=("invalid_address", "not_found", *STORE)
+    ),
+    ("POST", "/admin/users/{address}/logout"): Described(
+        r.EndedData, m.Empty, codes=("invalid_address", *STORE)
+    ),
+    ("GET", "/admin/audit"): Described(r.AuditData, query=m.AuditQuery),
+}

@@ -1,0 +1,1 @@
+"""Random requests by the OpenAPI document against a whole running system."""
