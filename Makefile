@@ -8,7 +8,8 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
-.PHONY: help tools install install-dev demo up test unit integration lint chaos chaos-short clean
+.PHONY: help tools install install-dev demo up test unit integration lint chaos chaos-short \
+	fuzz fuzz-short clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,6 +38,7 @@ help:
 	@echo "make test     set up, then all checks and all tests"
 	@echo "make install  set up alone; install-dev adds tests and linters"
 	@echo "make chaos    set up, then the fault suite (DURATION=900 SEED= OUT=chaos-report.json)"
+	@echo "make fuzz     set up, then random requests by the API's own document (CASES=5000 SEED=)"
 	@echo "make lint     format, lint, types, imports, tidiness"
 	@echo "make clean    remove what was installed here (no data)"
 
@@ -87,7 +89,7 @@ demo: install
 up: install
 	@$(BIN)/risecurve up
 
-test: lint unit integration chaos-short
+test: lint unit integration chaos-short fuzz-short
 
 unit: install-dev
 	@$(BIN)/python -m pytest tests/unit
@@ -103,6 +105,14 @@ chaos: install-dev
 
 chaos-short: install-dev
 	@$(BIN)/python -m tests.chaos --short --seed $(or $(SEED),1) --out $(OUT)
+
+CASES ?= 5000
+
+fuzz: install-dev
+	@$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(or $(SEED),1)
+
+fuzz-short: install-dev
+	@$(BIN)/python -m tests.fuzz --cases 1000 --examples 4 --seed $(or $(SEED),1)
 
 lint: install-dev
 	@$(BIN)/python -m ruff format --check --quiet . || \

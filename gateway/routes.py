@@ -4,6 +4,7 @@
 counted as.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -139,12 +140,38 @@ class Table:
 
 
 def install(app: web.Application) -> Table:
-    """Put every route into the application."""
+    """Put every route into the application, plain paths before those with a variable."""
     found: dict[web.AbstractRoute, Route] = {}
     for prefix in PREFIXES:
-        for route in API:
+        for route in sorted(API, key=lambda one: "{" in one.path):
             path = prefix + route.path
             found[app.router.add_route(route.method, path, route.handler)] = route
+        for path, methods in _plain_paths().items():
+            for method in _methods_beside(path) - methods:
+                app.router.add_route(method, prefix + path, _refusal(method, sorted(methods)))
     for route in SYSTEM:
         found[app.router.add_route(route.method, route.path, route.handler)] = route
     return Table(found)
+
+
+def _plain_paths() -> dict[str, set[str]]:
+    # Path → its methods, of paths without a variable.
+    found: dict[str, set[str]] = {}
+    for route in API:
+        if "{" not in route.path:
+            found.setdefault(route.path, set()).add(route.method)
+    return found
+
+
+def _methods_beside(path: str) -> set[str]:
+    # Methods of routes whose variable would take this path's last word for a value: a GET of
+    # /tokens/create is a wrong method, not a token of that name.
+    patterns = {one: re.sub(r"\{[a-z]+\}", "[^/]+", one.path) for one in API if "{" in one.path}
+    return {one.method for one, pattern in patterns.items() if re.fullmatch(pattern, path)}
+
+
+def _refusal(method: str, allowed: list[str]) -> Handler:
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(method, allowed)
+
+    return refuse

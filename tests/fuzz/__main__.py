@@ -49,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=5_000, help="at least so many, in all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--examples", type=int, default=60, help="of each operation, a round")
     parser.add_argument("--minutes", type=float, default=30.0, help="at most so long")
     given = parser.parse_args()
     with _system() as url:
@@ -60,7 +61,8 @@ def main() -> int:
             if left_s <= 0:
                 break
             who = headers if rounds % 2 else {}
-            found = _run(url, who, seed=given.seed + rounds, left_s=left_s)
+            seed = given.seed + rounds
+            found = _run(url, who, seed=seed, examples=given.examples, left_s=left_s)
             done, failed, rounds = done + found["cases"], failed + found["failures"], rounds + 1
         statuses = _statuses(url)
     answers = sum(statuses.values())
@@ -133,14 +135,25 @@ async def _login(url: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _run(url: str, headers: dict[str, str], *, seed: int, left_s: float) -> dict[str, int]:
+def _run(
+    url: str, headers: dict[str, str], *, seed: int, examples: int, left_s: float
+) -> dict[str, int]:
     # Logging oneself out would make the rest of the round a round of strangers.
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.ndjson"
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
             *("--phases", "examples,coverage,fuzzing,stateful", "--checks", ",".join(CHECKS)),
-            *("--mode", "all", "--max-examples", "30", "--seed", str(seed), "--workers", "2"),
+            *(
+                "--mode",
+                "all",
+                "--max-examples",
+                str(examples),
+                "--seed",
+                str(seed),
+                "--workers",
+                "1",
+            ),
             *("--report", "ndjson", "--report-ndjson-path", str(report), "--no-color"),
             *("--suppress-health-check", "all", "--request-timeout", "20", "--warnings", "off"),
             *("--exclude-path", "/api/auth/logout"),

@@ -210,3 +210,10 @@ async def test_stop_ends_open_connections_and_frees_the_port() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(f"http://127.0.0.1:{port}/healthz")
+
+
+async def test_plain_path_beside_a_variable_refuses_the_other_methods(door: Door) -> None:
+    async with door.session.get(f"{door.url}/api/tokens/create") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+    async with door.session.delete(f"{door.url}/api/tokens/create") as response:
+        assert response.status == 405
