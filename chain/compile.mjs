@@ -21,7 +21,7 @@ const SETTINGS = {
   metadata: { bytecodeHash: "none", appendCBOR: false },
   outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
 };
-const OURS = ["Launchpad", "LaunchToken", "LaunchpadLens", "SignatureCheck"];
+const OURS = ["Launchpad", "LaunchToken", "LaunchpadLens", "SignatureCheck", "Balances"];
 // Uniswap and WETH are used as their packages ship them, never compiled here.
 const SHIPPED = {
   UniswapV2Factory: "@uniswap/v2-core/build/UniswapV2Factory.json",

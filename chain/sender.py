@@ -7,10 +7,14 @@ was lost on its way is still found.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
+
+from chain import abi
 from chain.decode import RawLog, raw_log
 from chain.rpc import METHOD_NOT_FOUND, Rpc, RpcError
 from chain.transactions import decode_revert, transaction_hash
@@ -28,6 +32,7 @@ INVALID_PARAMS = -32602
 _OVERLOADED = frozenset({-32603, -32005, -32097, 429})
 _ALREADY = ("already known", "already imported", "known transaction", "alreadyknown")
 _POLL_S = 0.05
+_NO_ANSWER = 2**256 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,23 @@ class Node:
         request = _request(to=to, data=data, sender=sender, value=value)
         at = hex(block) if isinstance(block, int) else block
         return _bytes(await self._asked("eth_call", [request, at], timeout_s=timeout_s))
+
+    async def balances(
+        self, owner: bytes, tokens: Sequence[bytes], *, block: int, timeout_s: float | None = None
+    ) -> list[int | None]:
+        """What `owner` holds of each token at the end of `block`, in one call; None for a token
+        that does not answer.
+        """
+        words = ["0x" + owner.hex(), ["0x" + token.hex() for token in tokens]]
+        code = abi.load("Balances")["bytecode"] + encode(["address", "address[]"], words).hex()
+        found = _bytes(
+            await self._asked("eth_call", [{"data": code}, hex(block)], timeout_s=timeout_s)
+        )
+        try:
+            (values,) = decode(["uint256[]"], found)
+        except DecodingError as error:
+            raise TransientError("stale_chain", "Expected balances of the node") from error
+        return [None if value == _NO_ANSWER else value for value in values]
 
     async def estimate_gas(self, tx: Mapping[str, Any]) -> int:
         """Gas of a JSON-RPC transaction object; its fees are left out, they may not be paid."""

@@ -97,7 +97,7 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ),
     ("GET", "/trading/tx/{hash}"): Described(r.StateData, codes=("not_found", *STORE, *NODE)),
     ("GET", "/trading/portfolio/{address}"): Described(
-        r.PortfolioData, codes=("invalid_address", *STORE)
+        r.PortfolioData, query=m.PortfolioQuery, codes=("invalid_address", *STORE)
     ),
     ("GET", "/referral"): Described(r.ReferralData),
     ("POST", "/referral/code"): Described(r.CodeData, m.CodeRequest, codes=("code_taken", *STORE)),

@@ -169,6 +169,12 @@ class TokensQuery(Query):
     graduated: Boolean | None = None
 
 
+class PortfolioQuery(Query):
+    """`closed` adds tokens that were sold out of."""
+
+    closed: Boolean = False
+
+
 class ChartQuery(Query):
     """`resolution` in minutes; by default one that suits the timeframe."""
 

@@ -321,17 +321,27 @@ class HoldingData(Strict):
     sold_tokens: Decimal
     spent_eth: Decimal
     received_eth: Decimal
+    cost_basis: Decimal
+    realised_pnl: Decimal
+    unrealised_pnl: Decimal | None
     phase: Phase | None
     as_of: AsOfReply | None
     unavailable: str | None
 
 
 class PortfolioData(Strict):
-    """A wallet; `totalValue` is null when a market cannot answer."""
+    """A wallet; `totalValue` and `unrealisedPnl` are null when a market cannot answer.
+    `reconciledAtBlock` is the block at which the chain has the same balances; null if it was not
+    reached, or has others.
+    """
 
     address: AddressText
     items: list[HoldingData]
     total_value: Decimal | None
+    realised_pnl: Decimal
+    unrealised_pnl: Decimal | None
+    as_of_block: int | None
+    reconciled_at_block: int | None
 
 
 class SubscriptionData(Strict):

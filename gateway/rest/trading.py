@@ -2,15 +2,20 @@
 
 from aiohttp import web
 
-from engine.limits import PAGE_LIMIT_MAX
-from engine.messages import MarketView, QuoteReply, QuoteRequest
-from engine.text import address, units
-from gateway import quotes, submission, unsigned, view
+from engine.messages import QuoteReply, QuoteRequest
+from gateway import portfolios, quotes, submission, unsigned, view
 from gateway.addresses import parse_address, parse_hash
-from gateway.bodies import read_body
+from gateway.bodies import read_body, read_query
 from gateway.context import context_of, identity_of
 from gateway.errors import json_response, success
-from gateway.models import BuyRequest, QuoteBody, SellRequest, SubmitRequest, TradeBody
+from gateway.models import (
+    BuyRequest,
+    PortfolioQuery,
+    QuoteBody,
+    SellRequest,
+    SubmitRequest,
+    TradeBody,
+)
 
 
 async def quote(request: web.Request) -> web.Response:
@@ -45,24 +50,11 @@ async def transaction(request: web.Request) -> web.Response:
 
 
 async def portfolio(request: web.Request) -> web.Response:
-    """A wallet's tokens with live prices; `totalValue` is null when one has no price."""
-    context, owner = context_of(request), parse_address(request.match_info["address"])
-    holdings = await context.reads.holdings(owner, PAGE_LIMIT_MAX)
-    markets = await quotes.views(context, [holding.token for holding in holdings])
-    pairs = list(zip(holdings, markets, strict=True))
-    values = [
-        holding.balance * market.price_e18 // 10**36
-        for holding, market in pairs
-        if isinstance(market, MarketView)
-    ]
+    """A wallet's tokens with live prices, profit by average cost, and the chain's word for it."""
+    query = read_query(request, PortfolioQuery)
+    owner = parse_address(request.match_info["address"])
     return json_response(
-        success(
-            {
-                "address": address(owner),
-                "items": [view.holding_data(holding, market) for holding, market in pairs],
-                "totalValue": units(sum(values)) if len(values) == len(pairs) else None,
-            }
-        )
+        success(await portfolios.portfolio(context_of(request), owner, closed=query.closed))
     )
 
 

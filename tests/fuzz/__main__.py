@@ -160,7 +160,8 @@ def _run(
         ]
         for name, value in headers.items():
             command += ["--header", f"{name}: {value}"]
-        ended = subprocess.run(command, cwd=ROOT, timeout=max(left_s, 60), check=False)
+        # In the folder, which takes what it remembers of failures with it.
+        ended = subprocess.run(command, cwd=folder, timeout=max(left_s, 60), check=False)
         return _counted(report) | ({"failures": 1} if ended.returncode else {"failures": 0})
 
 

@@ -132,7 +132,9 @@ class FakeReads(Breakable):
         self.asked = {"start": start, "end": end, "step_s": step_s}
         return [row for row in self.candle_rows if start <= row.time < end], self.close_before
 
-    async def holdings(self, owner: bytes, limit: int) -> list[HoldingRecord]:
+    async def holdings(
+        self, owner: bytes, limit: int, *, closed: bool = False
+    ) -> list[HoldingRecord]:
         self.check()
         return self.held[:limit]
 
@@ -298,10 +300,17 @@ class FakeNode(Breakable):
     receipts: dict[bytes, FakeReceipt] = field(default_factory=dict)
     sent: list[bytes] = field(default_factory=list)
     nonces: int = 0
+    held: dict[bytes, int] = field(default_factory=dict)
 
     def check(self) -> None:
         if self.down:
             raise TransientError("stale_chain", "Expected the node to answer")
+
+    async def balances(
+        self, owner: bytes, tokens: Sequence[bytes], **rest: Any
+    ) -> list[int | None]:
+        self.check()
+        return [self.held.get(token) for token in tokens]
 
     async def call(self, *, to: bytes, data: bytes, **rest: Any) -> bytes:
         self.check()

@@ -102,6 +102,23 @@ async def test_node_revert_reason_names_the_contracts_error(make_anvil: MakeAnvi
         assert "SlippageExceeded" in await traders.node.revert_reason(receipt.tx_hash)
 
 
+async def test_node_balances_in_one_call_at_a_block(make_anvil: MakeAnvil) -> None:
+    async with trading(make_anvil(block_time=None)) as traders:
+        tokens = [await traders.launch(name) for name in ("alpha", "beta")]
+        wallet = traders.wallets[1]
+        data = transactions.buy(
+            token=tokens[0], min_tokens=0, recipient=wallet.address, deadline=FOREVER
+        )
+        raw = await wallet.sign(data, value=10**15)
+        receipt = await traders.node.send_raw_sync(raw, 5.0)
+        assert receipt is not None and receipt.status == 1
+        block, asked = receipt.block_number, [*tokens, b"\x09" * 20]
+        held = await traders.node.balances(wallet.address, asked, block=block)
+        assert held[0] and held[1:] == [0, None]
+        before = await traders.node.balances(wallet.address, asked, block=block - 1)
+        assert before == [0, 0, None]
+
+
 async def test_rpc_dead_node_is_transient() -> None:
     rpc = JsonRpc("http://127.0.0.1:1", timeout_s=0.5)
     with pytest.raises(TransientError, match="stale_chain"):

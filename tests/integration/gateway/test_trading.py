@@ -38,6 +38,9 @@ def body_of(door: Door, **fields: object) -> dict[str, object]:
     return values | fields
 
 
+E18 = 10**18
+
+
 async def test_quote_of_a_buy_has_every_field_and_the_curves_amounts(door: Door) -> None:
     status, answer = await door.post("/api/trading/quote", body_of(door))
     assert (status, answer["success"]) == (200, True)
@@ -317,6 +320,39 @@ async def test_portfolio_values_holdings_at_live_prices(door: Door) -> None:
     (item,) = answer["data"]["items"]
     assert (item["price"], item["value"], item["unavailable"]) == (None, None, "stale_chain")
     assert answer["data"]["totalValue"] is None
+
+
+async def test_portfolio_profit_is_by_average_cost(door: Door) -> None:
+    owner, (one, two) = Account.create().address, door.tokens
+    # 1,000 bought for 0.01, 400 sold for 0.006, 100 given away; and one sold out of at a loss.
+    door.reads.held = [
+        HoldingRecord(one, "a", "A", 500 * E18, 1_000 * E18, 400 * E18, 10**16, 6 * 10**15, 1),
+        HoldingRecord(two, "b", "B", 0, 9 * E18, 9 * E18, 10**15, 4 * 10**14, 1),
+    ]
+    door.node.held = {one: 500 * E18, two: 0}
+    _, answer = await door.get(f"/api/trading/portfolio/{owner}?closed=true")
+    data, (first, second) = answer["data"], answer["data"]["items"]
+    (market, _) = await door.markets.views([one, two])
+    assert not isinstance(market, Refusal)
+    assert (first["costBasis"], first["realisedPnl"]) == ("0.005", "0.002")
+    worth = 500 * E18 * market.price_e18 // 10**36 - 5 * 10**15
+    assert first["unrealisedPnl"] == data["unrealisedPnl"] == text.units(worth)
+    assert (second["costBasis"], second["realisedPnl"], second["unrealisedPnl"]) == (
+        "0", "-0.0006", "0"
+    )  # fmt: skip
+    assert data["realisedPnl"] == "0.0014"
+    assert data["reconciledAtBlock"] == data["asOfBlock"] == 100
+
+
+async def test_portfolio_that_the_chain_does_not_confirm_names_no_block(door: Door) -> None:
+    owner, token = Account.create().address, door.tokens[0]
+    door.reads.held = [HoldingRecord(token, "a", "A", 5, 5, 0, 1, 0, 1)]
+    for held, down in ({token: 4}, False), ({}, False), ({token: 5}, True):
+        door.node.held, door.node.down = held, down
+        _, answer = await door.get(f"/api/trading/portfolio/{owner}")
+        data = answer["data"]
+        assert (data["asOfBlock"], data["reconciledAtBlock"]) == (100, None)
+        assert data["items"][0]["balance"] == "0.000000000000000005"
 
 
 async def test_many_quotes_at_once_are_bounded_in_flight() -> None:
