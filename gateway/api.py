@@ -16,7 +16,7 @@ from engine.control import Directory
 from engine.errors import RiseCurveError
 from engine.limits import BODY_BYTES_MAX
 from engine.settings import ChainSettings, GatewaySettings
-from gateway import middleware, openapi, routes
+from gateway import middleware, openapi, routes, shaping
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import access_tokens
 from gateway.context import CONTEXT, Context
@@ -187,6 +187,7 @@ class ApiGateway:
                 middleware.identify,
                 middleware.cors(_origins(self._settings)),
                 middleware.answer_errors,
+                shaping.shape,
                 middleware.admit,
             ],
         )

@@ -139,6 +139,17 @@ def _of_http(error: web.HTTPException) -> web.Response:
     return answer
 
 
+BODY: web.ResponseKey[dict[str, Any]] = web.ResponseKey("body", dict)
+"""What was written, for whoever shapes the answer after its handler."""
+
+
 def json_response(body: Any, status: int = 200) -> web.Response:
     """JSON by orjson."""
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
+    response = web.Response(body=dumped(body), status=status, content_type="application/json")
+    response[BODY] = body
+    return response
+
+
+def dumped(body: Any) -> bytes:
+    """JSON."""
+    return orjson.dumps(body)

@@ -28,9 +28,11 @@ SOCKET_PATH = "/socket.io/"
 
 TABLE: web.AppKey[Table] = web.AppKey("table", Table)
 _CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
-_CORS_REQUEST_HEADERS = f"Authorization, Content-Type, {REQUEST_ID}, {CORRELATION_ID}"
+_CORS_REQUEST_HEADERS = (
+    f"Authorization, Content-Type, If-None-Match, {REQUEST_ID}, {CORRELATION_ID}"
+)
 _CORS_SHOWN = (
-    f"{REQUEST_ID}, {CORRELATION_ID}, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
+    f"ETag, {REQUEST_ID}, {CORRELATION_ID}, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
     "Retry-After"
 )
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")

@@ -68,7 +68,9 @@ def document() -> Json:
             "version": VERSION,
             "description": (
                 "Launch and trade tokens on bonding curves of RISE. Amounts are decimal strings"
-                " in whole units, addresses EIP-55. `/api/v1/…` is the same as `/api/…`."
+                " in whole units, addresses EIP-55. `/api/v1/…` is the same as `/api/…`. Every GET"
+                " takes `fields`, a list with commas: `data`, or each of its items, then has these"
+                " names only; and answers with an `ETag` of its data."
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },

@@ -65,7 +65,8 @@ def read(text: str) -> RefreshToken | None:
         return None
     body = text.rpartition(".")[0]
     mark = base64.urlsafe_b64decode(found["mark"] + "==")
-    return RefreshToken(found["sid"], int(found["generation"]), body, mark)
+    token = RefreshToken(found["sid"], int(found["generation"]), body, mark)
+    return token if token.text == text else None  # base64 has several spellings of some bytes
 
 
 def _made(sid: str, generation: int, *, secret: bytes, family: bytes) -> RefreshToken:
