@@ -80,11 +80,13 @@ class Publisher:
                     self._queue.task_done()
 
     async def _run_trades(self) -> None:
-        # The topic of all trades has many writers and is numbered by Redis.
+        # The topics of all trades and of a wallet have many writers and are numbered by Redis.
         while True:
             tick = await self._trades.get()
             try:
                 await self._ticks.publish_counted("trades", tick.event, tick.data)
+                mine = text.topic_of_user(str(tick.data["userAddress"]))
+                await self._ticks.publish_counted(mine, "user", {"event": tick.event} | tick.data)
             except TransientError:
                 self.dropped += 1
             finally:

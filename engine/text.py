@@ -43,6 +43,11 @@ def topic_of_token(token: bytes) -> str:
     return f"token:0x{token.hex()}"
 
 
+def topic_of_user(shown: str) -> str:
+    """The realtime topic of a wallet, by its address in any spelling."""
+    return f"user:{shown.lower()}"
+
+
 def token_of_topic(topic: str) -> bytes | None:
     """The token of its realtime topic; None: it is the topic of something else."""
     kind, _, token = topic.partition(":0x")

@@ -258,10 +258,19 @@ class AuditQuery(Query):
 
 
 class SubscribeRequest(Strict):
-    """A topic of Socket.IO. `since` asks for what was missed; it is answered by `gap`."""
+    """A topic of Socket.IO. `since`, with the `generation` that it counts in, asks for what was
+    missed after this `seq`.
+    """
 
     topic: Annotated[Text, Field(max_length=TOPIC_CHARACTERS_MAX)]
     since: Annotated[int, Field(ge=0, le=2**53 - 1)] | None = None
+    generation: Annotated[Text, Field(max_length=80)] | None = None
+
+
+class AuthenticateRequest(Strict):
+    """An access token, for a socket that is open already."""
+
+    token: Annotated[Text, Field(max_length=4_096)]
 
 
 class UnsubscribeRequest(Strict):

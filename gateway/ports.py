@@ -298,7 +298,14 @@ class RateLimits(Protocol):
 
 
 class Ticks(Protocol):
-    """`storage.ticks`: every message published, for ever; reconnects by itself."""
+    """`storage.ticks`: every message published, for ever; reconnects by itself. The last ones of
+    a topic are kept for a while.
+    """
+
+    async def last(self, topic: str) -> tuple[int, str] | None: ...
+    async def replay(
+        self, topic: str, *, generation: str, after_seq: int
+    ) -> list[bytes] | None: ...
 
     def listen(self, on_subscribed: Callable[[], None] | None = None) -> AsyncIterator[bytes]: ...
 

@@ -1,9 +1,12 @@
-"""Socket.IO on the API's port: `quote`, `subscribe`, `unsubscribe`, each by acknowledgement.
+"""Socket.IO on the API's port: `quote`, `subscribe`, `unsubscribe`, `authenticate`, each by
+acknowledgement.
 
 An acknowledgement is the REST envelope. A subscription registers first and takes the snapshot
 then, so nothing falls between: what comes twice is recognised by `seq` and `asOf.version`.
 Pushed messages are `{topic, seq, generation, data}` under the event's name; `gap` has no number
-and asks to subscribe again, for the snapshot.
+and asks to subscribe again, for the snapshot. With `since` and its `generation` a subscription
+gives what was `missed`, as far as that is kept. A wallet's own topic needs its access token, in
+the handshake's `auth` or by `authenticate`; when that ends the topic does.
 """
 
 import asyncio
@@ -12,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
 import socketio
 from aiohttp import web
 
@@ -28,12 +32,18 @@ from engine.messages import MarketView, Refusal
 from gateway import quotes, view
 from gateway.addresses import parse_address
 from gateway.admission import Budget, refuse
+from gateway.auth import Identity
 from gateway.clients import client_address
 from gateway.context import Context
 from gateway.errors import INTERNAL, failure, public, raise_refusal, response_of, success
 from gateway.fanout import Fanout
 from gateway.middleware import SOCKET_PATH
-from gateway.models import QuoteBody, SubscribeRequest, UnsubscribeRequest
+from gateway.models import (
+    AuthenticateRequest,
+    QuoteBody,
+    SubscribeRequest,
+    UnsubscribeRequest,
+)
 from gateway.ports import Ticks
 from gateway.sockets import TextPacket, encode_event, evict, guard
 
@@ -44,6 +54,8 @@ NEW_TOKEN_PATIENCE_S = 1.5
 """A token whose launch was just mined reaches its shard within about a block."""
 
 TOKEN_TOPIC = "token:"  # noqa: S105  (a topic, not a secret)
+USER_TOPIC = "user:"
+LOGINS_LOOKED_AT_S = 10.0
 SHARED_TOPICS = frozenset({"tokens", "trades"})
 
 Call = Callable[["Client", Any], Awaitable[dict[str, Any]]]
@@ -57,6 +69,7 @@ class Client:
         self.socket = socket
         self.topics: set[str] = set()
         self.calls = 0
+        self.identity: Identity | None = None
 
     def push(self, packet: Any) -> None:
         """Queue one message; a queue that is full marks the socket for eviction."""
@@ -69,6 +82,7 @@ class Realtime:
 
     def __init__(self, context: Context, ticks: Ticks, origins: frozenset[str]) -> None:
         self._context = context
+        self._ticks = ticks
         self._origins = origins
         self._clients: dict[str, Client] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -98,6 +112,7 @@ class Realtime:
             "quote": self._quote,
             "subscribe": self._subscribe,
             "unsubscribe": self._unsubscribe,
+            "authenticate": self._authenticate,
         }
 
     def install(self, app: web.Application) -> None:
@@ -110,6 +125,7 @@ class Realtime:
         self._tasks = [
             asyncio.create_task(self.fanout.run()),
             asyncio.create_task(self._sweep()),
+            asyncio.create_task(self._watch_logins()),
         ]
 
     def route(self, directory: Directory) -> None:
@@ -157,8 +173,16 @@ class Realtime:
         return origin in self._origins or origin == own
 
     async def _connected(self, sid: str, environ: Any, auth: Any = None) -> None:
+        token = auth.get("token") if isinstance(auth, dict) else None
+        try:
+            identity = await self._identity(token) if isinstance(token, str) else None
+        except CallerError as error:
+            raise socketio.exceptions.ConnectionRefusedError(
+                failure(error.code, error.message)
+            ) from error
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         self._clients[sid] = Client(sid, self._server.eio.sockets[eio_sid])
+        self._clients[sid].identity = identity
         self._context.metrics.sockets.set(len(self._clients))
 
     async def _disconnected(self, sid: str, reason: Any = None) -> None:
@@ -230,35 +254,96 @@ class Realtime:
         topic = topic_of(asked.topic)
         if topic not in client.topics and len(client.topics) >= SOCKET_TOPICS_MAX:
             raise CallerError("invalid_request", f"Expected at most {SOCKET_TOPICS_MAX} topics")
+        self._check_own(client, topic)
         known = topic in client.topics
         client.topics.add(topic)
         self.fanout.join(topic, client)
-        last = self.fanout.last(topic)
         try:
+            seq, generation = await self._last(topic)
             snapshot = await self._snapshot(topic)
+            resumed = await self._resumed(topic, asked) if asked.since is not None else {}
         except Exception:
             if not known:
                 self._forget(client, topic)
             raise
-        answer: dict[str, Any] = {
-            "topic": topic,
-            "seq": last.seq if last else None,
-            "generation": last.generation if last else None,
-            "snapshot": snapshot,
-        }
-        # What was missed is not kept here yet: the snapshot stands in for it.
-        return answer | {"gap": True} if asked.since is not None else answer
+        place = {"seq": seq, "generation": generation}
+        return {"topic": topic} | place | {"snapshot": snapshot} | resumed
+
+    def _check_own(self, client: Client, topic: str) -> None:
+        owner = topic.removeprefix(USER_TOPIC)
+        if owner == topic:
+            return
+        if client.identity is None or "0x" + client.identity.address.hex() != owner:
+            raise CallerError("forbidden", "topic: Expected the wallet that is logged in")
+
+    async def _last(self, topic: str) -> tuple[int | None, str | None]:
+        # Heard here, or kept in the store from before this gateway listened.
+        last = self.fanout.last(topic)
+        if last is not None:
+            return last.seq, last.generation
+        with contextlib.suppress(TransientError):
+            found = await self._ticks.last(topic)
+            if found is not None:
+                return found
+        return None, None
+
+    async def _resumed(self, topic: str, asked: SubscribeRequest) -> dict[str, Any]:
+        # What was missed, or that it is not to be had: then the snapshot stands in for it.
+        if asked.generation is None or asked.since is None:
+            return {"gap": True}
+        try:
+            found = await self._ticks.replay(
+                topic, generation=asked.generation, after_seq=asked.since
+            )
+        except TransientError:
+            found = None
+        if found is None:
+            return {"gap": True}
+        names = ("event", "seq", "generation", "data")
+        heads = [orjson.loads(message) for message in found]
+        return {"missed": [{name: head[name] for name in names} for head in heads]}
+
+    async def _authenticate(self, client: Client, message: Any) -> dict[str, Any]:
+        token = AuthenticateRequest.model_validate(message).token
+        identity = await self._identity(token)
+        if client.identity is not None and client.identity.address != identity.address:
+            self._sign_out(client)
+        client.identity = identity
+        return {"address": text.address(identity.address), "role": identity.role}
+
+    async def _identity(self, token: str) -> Identity:
+        identity = self._context.tokens.read(token)
+        await self._context.login.check(identity)
+        return identity
+
+    def _sign_out(self, client: Client) -> None:
+        client.identity = None
+        for topic in [one for one in client.topics if one.startswith(USER_TOPIC)]:
+            self._forget(client, topic)
+            told = {"topic": topic, "seq": None, "generation": None}
+            data = {"data": {"event": "signed_out"}}
+            client.push(encode_event("user", orjson.dumps(told | data)))
+
+    async def _watch_logins(self) -> None:
+        # A session that has ended, or a token that has expired, ends what hangs on it.
+        while True:
+            await asyncio.sleep(LOGINS_LOOKED_AT_S)
+            for client in [one for one in self._clients.values() if one.identity is not None]:
+                identity = client.identity
+                try:
+                    expired = identity is None or self._context.clock() >= identity.expires_at
+                    if not expired and identity is not None:
+                        await self._context.login.check(identity)
+                except CallerError:
+                    expired = True
+                if expired and client.identity is identity:
+                    self._sign_out(client)
 
     async def _unsubscribe(self, client: Client, message: Any) -> dict[str, Any]:
         topic = topic_of(UnsubscribeRequest.model_validate(message).topic)
         self._forget(client, topic)
-        last = self.fanout.last(topic)
-        return {
-            "topic": topic,
-            "seq": last.seq if last else None,
-            "generation": last.generation if last else None,
-            "snapshot": None,
-        }
+        seq, generation = await self._last(topic)
+        return {"topic": topic, "seq": seq, "generation": generation, "snapshot": None}
 
     def _forget(self, client: Client, topic: str) -> None:
         client.topics.discard(topic)
@@ -285,9 +370,9 @@ def topic_of(given: str) -> str:
         return given
     if given.startswith(TOKEN_TOPIC):
         return text.topic_of_token(parse_address(given[len(TOKEN_TOPIC) :]))
-    if given.startswith("user:"):
-        raise CallerError("forbidden", "topic: Expected a topic that is open to everybody")
-    expected = "token:<address>, tokens or trades"
+    if given.startswith(USER_TOPIC):
+        return text.topic_of_user("0x" + parse_address(given[len(USER_TOPIC) :]).hex())
+    expected = "token:<address>, user:<address>, tokens or trades"
     raise CallerError("invalid_request", f"topic: Expected {expected}")
 
 

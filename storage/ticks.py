@@ -97,6 +97,18 @@ class Ticks:
         whole = [seq for seq, _ in found] == list(range(after_seq + 1, heads[-1]["seq"] + 1))
         return [message for _, message in found] if whole else None
 
+    async def last(self, topic: str) -> tuple[int, str] | None:
+        """(seq, generation) of the topic's newest message; None if it was silent for long.
+
+        Raises TransientError (store_unavailable).
+        """
+        async with valkey.guarded():
+            entries: Any = await self._client.xrevrange(self._stream(topic), count=1)
+        if not entries:
+            return None
+        head = orjson.loads(entries[0][1][b"message"])
+        return int(head["seq"]), str(head["generation"])
+
     async def listen(self, on_subscribed: Callable[[], None] | None = None) -> AsyncIterator[bytes]:
         """Every message published from now on, for ever. A lost connection is made anew; what
         was published meanwhile is missing and shows as a gap in `seq`.

@@ -1,6 +1,6 @@
 """Answers about tokens, quotes, trades and wallets."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -344,11 +344,21 @@ class PortfolioData(Strict):
     reconciled_at_block: int | None
 
 
+class MissedData(Strict):
+    """A message as it was pushed."""
+
+    event: str
+    seq: int
+    generation: str
+    data: dict[str, Any]
+
+
 class SubscriptionData(Strict):
     """Acknowledgement of subscribe and unsubscribe.
 
-    `seq` and `generation` are those of the topic's last message; null when this gateway has
-    heard none yet, then the first message begins the count.
+    `seq` and `generation` are those of the topic's last message; null when none is kept, then
+    the first message begins the count. Asked `since`: `missed` are the messages after it, or
+    `gap` says that they are not to be had.
     """
 
     topic: str
@@ -356,3 +366,4 @@ class SubscriptionData(Strict):
     generation: str | None
     snapshot: SnapshotData | None
     gap: Literal[True] | None = None
+    missed: list[MissedData] | None = None

@@ -260,10 +260,30 @@ class FakeTicks:
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self.kept: dict[str, list[dict[str, Any]]] = {}
 
     def publish(self, **message: Any) -> None:
         defaults = {"bucket": 1, "incarnation": 1, "generation": "g", "event": "price", "data": {}}
+        self.keep(**message)
         self._queue.put_nowait(orjson.dumps(defaults | message))
+
+    def keep(self, **message: Any) -> None:
+        """As published while this gateway was not there."""
+        defaults = {"bucket": 1, "incarnation": 1, "generation": "g", "event": "price", "data": {}}
+        self.kept.setdefault(message["topic"], []).append(defaults | message)
+
+    async def last(self, topic: str) -> tuple[int, str] | None:
+        kept = self.kept.get(topic)
+        return (kept[-1]["seq"], kept[-1]["generation"]) if kept else None
+
+    async def replay(self, topic: str, *, generation: str, after_seq: int) -> list[bytes] | None:
+        kept = [one for one in self.kept.get(topic, []) if one["generation"] == generation]
+        found = [one for one in kept if one["seq"] > after_seq]
+        if not kept or [one["seq"] for one in found] != list(
+            range(after_seq + 1, kept[-1]["seq"] + 1)
+        ):
+            return None
+        return [orjson.dumps(one) for one in found]
 
     async def listen(self, on_subscribed: Callable[[], None] | None = None) -> AsyncIterator[bytes]:
         if on_subscribed:

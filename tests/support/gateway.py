@@ -70,7 +70,7 @@ class Door:
     point_days: Any
     nonces: Any
     rates: Any
-    ticks: FakeTicks
+    ticks: Any
     node: FakeNode
     log: FakeSink
     clock: Callable[[], float] = time.time
