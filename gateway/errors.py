@@ -25,6 +25,7 @@ from engine.errors import (
     TransientError,
 )
 from engine.messages import Refusal
+from gateway.languages import ENGLISH, spoken
 
 INTERNAL = "internal_error"
 RETRY_AFTER_S = 1
@@ -114,15 +115,24 @@ def from_validation(error: pydantic.ValidationError) -> CallerError:
     return CallerError(codes[0] if codes else "invalid_request", message, {"fields": fields})
 
 
-def response_of(error: BaseException) -> web.Response:
+def response_of(error: BaseException, language: str = ENGLISH) -> web.Response:
     """The HTTP answer of any error. A bug becomes a bare 500; logging it is the caller's."""
+    answer = _response_of(error, language)
+    answer.headers["Content-Language"] = language
+    answer.headers["Vary"] = "Accept-Language"
+    return answer
+
+
+def _response_of(error: BaseException, language: str) -> web.Response:
     if isinstance(error, web.HTTPException):
-        return _of_http(error)
+        return _of_http(error, language)
     known = public(error)
     if known is None:
-        return json_response(failure(INTERNAL, "Something went wrong on our side"), 500)
+        bug = failure(INTERNAL, "Something went wrong on our side")
+        return json_response(_spoken(bug, language), 500)
     status = STATUS[known.code]
-    answer = json_response(failure(known.code, known.message, known.details), status)
+    body = failure(known.code, known.message, known.details)
+    answer = json_response(_spoken(body, language), status)
     if status == 503:
         answer.headers["Retry-After"] = str(RETRY_AFTER_S)
     elif status == 401:
@@ -130,9 +140,14 @@ def response_of(error: BaseException) -> web.Response:
     return answer
 
 
-def _of_http(error: web.HTTPException) -> web.Response:
+def _spoken(body: dict[str, Any], language: str) -> dict[str, Any]:
+    return body | {"error": spoken(body["error"], language)}
+
+
+def _of_http(error: web.HTTPException, language: str) -> web.Response:
     code = _HTTP_CODES.get(error.status, "invalid_request")
-    answer = json_response(failure(code, f"Expected a known request, was {error.reason}"))
+    body = failure(code, f"Expected a known request, was {error.reason}")
+    answer = json_response(_spoken(body, language))
     answer.set_status(error.status)
     if "Allow" in error.headers:
         answer.headers["Allow"] = error.headers["Allow"]

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Middleware
 
 from engine.errors import CallerError
 from engine.settings import GatewaySettings
+from gateway import languages
 from gateway.admission import Budget, refuse
 from gateway.auth import Identity, bearer
 from gateway.clients import REQUEST_NAME, client_address
@@ -110,7 +111,7 @@ async def answer_errors(request: web.Request, handler: Next) -> web.StreamRespon
             context_of(request).log.error(
                 "request_failed", method=request.method, path=request.path, exc_info=error
             )
-        return response_of(error)
+        return response_of(error, languages.chosen(request.headers.get("Accept-Language")))
 
 
 @web.middleware

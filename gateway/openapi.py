@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from gateway.codes import MEANINGS
 from gateway.described import DESCRIBED, Described
 from gateway.errors import STATUS
 from gateway.replies import ErrorReply, Reply
@@ -70,7 +71,9 @@ def document() -> Json:
                 "Launch and trade tokens on bonding curves of RISE. Amounts are decimal strings"
                 " in whole units, addresses EIP-55. `/api/v1/…` is the same as `/api/…`. Every GET"
                 " takes `fields`, a list with commas: `data`, or each of its items, then has these"
-                " names only; and answers with an `ETag` of its data."
+                " names only; and answers with an `ETag` of its data. Messages of errors are in"
+                " English, Indonesian, Chinese or Spanish by `Accept-Language`; codes are not"
+                " translated:\n\n" + _table()
             ),
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -188,6 +191,11 @@ def _responses(
         meaning = f"{_MEANINGS[status]} Codes: {', '.join(f'`{code}`' for code in found)}."
         responses[str(status)] = _answer(meaning, names[ErrorReply, "serialization"])
     return responses
+
+
+def _table() -> str:
+    rows = [f"| `{code}` | {STATUS[code]} | {meaning} |" for code, meaning in MEANINGS.items()]
+    return "\n".join(["| code | status | meaning |", "|---|---|---|", *rows])
 
 
 def _answer(meaning: str, schema: Json) -> Json:

@@ -24,6 +24,7 @@ from gateway.admission import Budget
 from gateway.context import Context, context_of
 from gateway.errors import json_response, success, timestamp
 from gateway.kept import Kept
+from gateway.languages import LANGUAGES
 
 CHECK_TIMEOUT_S = 2.0
 READY_KEPT_S = 0.5
@@ -31,7 +32,6 @@ ROLES_KEPT_S = 1.0
 READY: "web.AppKey[Kept[tuple[bool, dict[str, Any]]]]" = web.AppKey("ready", Kept)
 ROLES: "web.AppKey[Kept[dict[str, Any]]]" = web.AppKey("roles", Kept)
 """What strangers may ask for without end costs the roles and stores one question a moment."""
-LANGUAGES = ("en",)
 
 
 async def healthz(request: web.Request) -> web.Response:
