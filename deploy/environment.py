@@ -169,6 +169,8 @@ class Environment(BaseModel):
     writes_per_window: Count = 100
     write_window_s: WholeSeconds = 900
     reads_per_minute: Count = 600
+    key_reads_per_minute: Count = 6_000
+    key_writes_per_minute: Count = 600
     requests_in_flight_max: Count = 2_000
     quote_timeout_s: Seconds = 2.0
     request_timeout_s: Seconds = 15.0

@@ -36,9 +36,11 @@ from engine.messages import FeedBatch, FeedPosition
 from engine.points import rules
 from engine.settings import Settings
 from gateway.api import ApiGateway
+from gateway.ports import Ports
 from storage import documents as documents_store
 from storage import postgres, valkey
 from storage.analytics import Analytics
+from storage.api_keys import ApiKeys
 from storage.audit import Audit
 from storage.buckets import BucketStore
 from storage.documents import Documents
@@ -291,16 +293,13 @@ async def gateway(context: Context) -> Role:
     database, redis = _mongo(settings), _redis(settings)
     documents, people = Documents(database), People(database)
     sessions = Sessions(database, redis)
-    referrals = Referrals(database)
-    stores = (documents, people, sessions, referrals)
+    referrals, api_keys = Referrals(database), ApiKeys(database)
+    stores = (documents, people, sessions, referrals, api_keys)
     await asyncio.gather(*(store.prepare() for store in stores))
     markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
     rpc = _nodes(settings, log)
     node, strangers = Node(rpc, settings.rise), Strangers(rpc, settings.rise.chain_id)
-    built = ApiGateway(
-        settings=settings.gateway,
-        chain=settings.rise,
-        sepolia=settings.sepolia,
+    ports = Ports(
         markets=markets,
         reads=Reads(pool, settings.rise.chain_id),
         market_reads=MarketReads(replica, settings.rise.chain_id),
@@ -309,6 +308,7 @@ async def gateway(context: Context) -> Role:
         sessions=sessions,
         audit=Audit(database),
         referrals=referrals,
+        api_keys=api_keys,
         points=PointReads(database, settings.rise.chain_id),
         point_days=PointDays(database),
         nonces=Nonces(redis),
@@ -316,6 +316,12 @@ async def gateway(context: Context) -> Role:
         ticks=_ticks(settings),
         node=node,
         verify_message=partial(verify_message, accounts=strangers),
+    )
+    built = ApiGateway(
+        settings=settings.gateway,
+        chain=settings.rise,
+        sepolia=settings.sepolia,
+        ports=ports,
         log=log,
     )
     await built.start()

@@ -101,6 +101,8 @@ class GatewaySettings:
     writes_per_window: int = 100
     write_window_s: int = 900
     reads_per_minute: int = 600
+    key_reads_per_minute: int = 6_000
+    key_writes_per_minute: int = 600
     requests_in_flight_max: int = 2_000
     quote_timeout_s: float = 2.0
     request_timeout_s: float = 15.0

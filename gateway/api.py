@@ -21,27 +21,11 @@ from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import access_tokens
 from gateway.context import CONTEXT, Context
 from gateway.kept import Kept
+from gateway.keys import KeyReader
 from gateway.launches import Launches
 from gateway.login import Login
 from gateway.metrics import Metrics
-from gateway.ports import (
-    Audit,
-    Documents,
-    Log,
-    MarketReads,
-    Markets,
-    Node,
-    Nonces,
-    People,
-    PointDays,
-    Points,
-    RateLimits,
-    Reads,
-    Referrals,
-    Sessions,
-    Ticks,
-    VerifyMessage,
-)
+from gateway.ports import Log, Ports
 from gateway.realtime import Realtime
 from gateway.rest import docs, system
 from gateway.submission import Submission
@@ -61,68 +45,17 @@ class ApiGateway:
         *,
         settings: GatewaySettings,
         chain: ChainSettings,
-        markets: Markets,
-        reads: Reads,
-        market_reads: MarketReads,
-        documents: Documents,
-        people: People,
-        sessions: Sessions,
-        audit: Audit,
-        referrals: Referrals,
-        points: Points,
-        point_days: PointDays,
-        nonces: Nonces,
-        rates: RateLimits,
-        ticks: Ticks,
-        node: Node,
         sepolia: ChainSettings | None,
-        verify_message: VerifyMessage,
+        ports: Ports,
         log: Log,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        tokens = access_tokens(settings, clock)
-        launches = Launches(node, chain)
-        metrics = Metrics()
         self._log = log
         self._settings = settings
-        self._context = Context(
-            settings=settings,
-            chain=chain,
-            sepolia=sepolia,
-            markets=markets,
-            reads=reads,
-            market_reads=market_reads,
-            documents=documents,
-            people=people,
-            sessions=sessions,
-            audit=audit,
-            referrals=referrals,
-            points=points,
-            point_days=point_days,
-            limiter=Limiter(rates, log),
-            node=node,
-            log=log,
-            login=Login(
-                settings=settings,
-                chain=chain,
-                nonces=nonces,
-                people=people,
-                sessions=sessions,
-                tokens=tokens,
-                verify_message=verify_message,
-                log=log,
-                clock=clock,
-            ),
-            tokens=tokens,
-            launches=launches,
-            submission=Submission(node=node, reads=reads, chain=chain, launches=launches),
-            in_flight=InFlight(settings.requests_in_flight_max),
-            clients=ClientAddresses(settings.trusted_proxies),
-            metrics=metrics,
-            clock=clock,
-        )
+        self._context = _context(settings, chain, ports, sepolia=sepolia, log=log, clock=clock)
+        metrics = self._context.metrics
         metrics.in_flight.set_function(lambda: self._context.in_flight.now)
-        self._realtime = Realtime(self._context, ticks, _origins(settings))
+        self._realtime = Realtime(self._context, ports.ticks, _origins(settings))
         self._runner: web.AppRunner | None = None
         self._started = asyncio.Event()
         self._port = 0
@@ -205,3 +138,54 @@ class ApiGateway:
 def _origins(settings: GatewaySettings) -> frozenset[str]:
     own = urlsplit(settings.public_url)
     return frozenset({*settings.cors_origins, f"{own.scheme}://{own.netloc}"})
+
+
+def _context(
+    settings: GatewaySettings,
+    chain: ChainSettings,
+    ports: Ports,
+    *,
+    sepolia: ChainSettings | None,
+    log: Log,
+    clock: Callable[[], float],
+) -> Context:
+    tokens, launches = access_tokens(settings, clock), Launches(ports.node, chain)
+    login = Login(
+        settings=settings,
+        chain=chain,
+        nonces=ports.nonces,
+        people=ports.people,
+        sessions=ports.sessions,
+        tokens=tokens,
+        verify_message=ports.verify_message,
+        log=log,
+        clock=clock,
+    )
+    return Context(
+        settings=settings,
+        chain=chain,
+        sepolia=sepolia,
+        markets=ports.markets,
+        reads=ports.reads,
+        market_reads=ports.market_reads,
+        documents=ports.documents,
+        people=ports.people,
+        sessions=ports.sessions,
+        audit=ports.audit,
+        referrals=ports.referrals,
+        api_keys=ports.api_keys,
+        keys=KeyReader(ports.api_keys, chain_id=chain.chain_id, clock=clock),
+        points=ports.points,
+        point_days=ports.point_days,
+        limiter=Limiter(ports.rates, log),
+        node=ports.node,
+        log=log,
+        login=login,
+        tokens=tokens,
+        launches=launches,
+        submission=Submission(node=ports.node, reads=ports.reads, chain=chain, launches=launches),
+        in_flight=InFlight(settings.requests_in_flight_max),
+        clients=ClientAddresses(settings.trusted_proxies),
+        metrics=Metrics(),
+        clock=clock,
+    )

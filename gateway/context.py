@@ -9,10 +9,12 @@ from aiohttp import web
 from engine.settings import ChainSettings, GatewaySettings
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import AccessTokens, Identity
+from gateway.keys import KeyReader
 from gateway.launches import Launches
 from gateway.login import Login
 from gateway.metrics import Metrics
 from gateway.ports import (
+    ApiKeys,
     Audit,
     Documents,
     Log,
@@ -44,6 +46,8 @@ class Context:
     sessions: Sessions
     audit: Audit
     referrals: Referrals
+    api_keys: ApiKeys
+    keys: KeyReader
     points: Points
     point_days: PointDays
     limiter: Limiter

@@ -99,6 +99,9 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ("GET", "/trading/portfolio/{address}"): Described(
         r.PortfolioData, query=m.PortfolioQuery, codes=("invalid_address", *STORE)
     ),
+    ("POST", "/keys"): Described(r.NewKeyData, m.KeyRequest),
+    ("GET", "/keys"): Described(r.KeysData),
+    ("DELETE", "/keys/{id}"): Described(r.EndedData, codes=("not_found", *STORE)),
     ("GET", "/referral"): Described(r.ReferralData),
     ("POST", "/referral/code"): Described(r.CodeData, m.CodeRequest, codes=("code_taken", *STORE)),
     ("POST", "/referral/bind"): Described(

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Middleware
 
 from engine.errors import CallerError
 from engine.settings import GatewaySettings
-from gateway import languages
+from gateway import keys, languages
 from gateway.admission import Budget, refuse
 from gateway.auth import Identity, bearer
 from gateway.clients import REQUEST_NAME, client_address
@@ -30,7 +30,7 @@ SOCKET_PATH = "/socket.io/"
 TABLE: web.AppKey[Table] = web.AppKey("table", Table)
 _CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _CORS_REQUEST_HEADERS = (
-    f"Authorization, Content-Type, If-None-Match, {REQUEST_ID}, {CORRELATION_ID}"
+    f"Authorization, {keys.HEADER}, Content-Type, If-None-Match, {REQUEST_ID}, {CORRELATION_ID}"
 )
 _CORS_SHOWN = (
     f"ETag, {REQUEST_ID}, {CORRELATION_ID}, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
@@ -131,6 +131,9 @@ async def admit(request: web.Request, handler: Next) -> web.StreamResponse:
 
 
 async def _spend(request: web.Request, route: Route | None) -> None:
+    if keys.HEADER in request.headers and "Authorization" not in request.headers:
+        await _spend_of_key(request, route)
+        return
     if route is None or route.access is Access.OPEN:
         await _take(request, route.budget if route else Spent.READ, client_address(request))
         return
@@ -142,6 +145,19 @@ async def _spend(request: web.Request, route: Route | None) -> None:
         raise
     request[IDENTITY] = identity
     await _take(request, route.budget, "0x" + identity.address.hex())
+
+
+async def _spend_of_key(request: web.Request, route: Route | None) -> None:
+    try:
+        identity, scopes = await context_of(request).keys.read(request.headers[keys.HEADER])
+        if route is not None and route.access is not Access.OPEN and route.scope not in scopes:
+            raise CallerError("forbidden", f"{keys.HEADER}: Expected a login, or another scope")
+    except CallerError:
+        await _take(request, Spent.READ, client_address(request))
+        raise
+    request[IDENTITY] = identity
+    writes = route is not None and route.budget in (Spent.WRITE, Spent.USER_WRITE)
+    await _take(request, Spent.KEY_WRITE if writes else Spent.KEY_READ, identity.sid)
 
 
 async def _identity(request: web.Request, wanted: Access) -> Identity:
@@ -165,6 +181,10 @@ def budget_of(spent: Spent, settings: GatewaySettings) -> Budget:
     """The seed's 100 in 15 minutes for what writes, 600 a minute for what reads."""
     if spent in (Spent.WRITE, Spent.USER_WRITE):
         return Budget(spent.value, settings.writes_per_window, settings.write_window_s)
+    if spent is Spent.KEY_WRITE:
+        return Budget(spent.value, settings.key_writes_per_minute, 60)
+    if spent is Spent.KEY_READ:
+        return Budget(spent.value, settings.key_reads_per_minute, 60)
     return Budget(spent.value, settings.reads_per_minute, 60)
 
 

@@ -210,6 +210,14 @@ class HistoryQuery(Query):
     cursor: Cursor | None = None
 
 
+class KeyRequest(Strict):
+    """A key for a program: what it is called, what it may do, how many days."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=50)]
+    scopes: Annotated[list[Literal["read", "trade"]], Field(min_length=1, max_length=2)]
+    days: Annotated[int, Field(ge=1, le=365)] = 90
+
+
 class CodeRequest(Strict):
     """The code to have; without one it is made up."""
 

@@ -15,6 +15,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from gateway.codes import MEANINGS
 from gateway.described import DESCRIBED, Described
 from gateway.errors import STATUS
+from gateway.keys import HEADER
 from gateway.replies import ErrorReply, Reply
 from gateway.routes import API, Access, Route
 from gateway.units import SLIPPAGE_BPS_DEFAULT
@@ -82,7 +83,8 @@ def document() -> Json:
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "key": {"type": "apiKey", "in": "header", "name": HEADER},
             },
         },
     }
@@ -126,7 +128,7 @@ def _operation(
             "content": {"application/json": {"schema": schema}},
         }
     if route.access is not Access.OPEN:
-        operation["security"] = [{"bearer": []}]
+        operation["security"] = [{"bearer": []}] + ([{"key": []}] if route.scope else [])
     return operation
 
 

@@ -1,6 +1,7 @@
 """What the doors are handed: the actors' client, the stores, the node, the signature check."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine.messages import FeedPosition, MarketView, QuoteReply, QuoteRequest, Refusal
@@ -190,6 +191,46 @@ class Sessions(Protocol):
     async def ended(self, sid: str) -> bool: ...
 
 
+class ApiKey(Protocol):
+    """Of `storage.api_keys.ApiKey`; times are unix seconds."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def owner(self) -> bytes: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def scopes(self) -> tuple[str, ...]: ...
+    @property
+    def hash(self) -> bytes: ...
+    @property
+    def created_at(self) -> float: ...
+    @property
+    def expires_at(self) -> float: ...
+    @property
+    def ended_at(self) -> float | None: ...
+
+
+class ApiKeys(Protocol):
+    """`storage.api_keys`."""
+
+    async def make(
+        self,
+        *,
+        id: str,
+        owner: bytes,
+        name: str,
+        scopes: tuple[str, ...],
+        hash: bytes,
+        now: float,
+        expires: float,
+    ) -> ApiKey: ...
+    async def find(self, id: str) -> ApiKey | None: ...
+    async def of(self, owner: bytes, now: float, most: int) -> Sequence[ApiKey]: ...
+    async def end(self, id: str, *, owner: bytes, now: float) -> bool: ...
+
+
 class ReferralTotals(Protocol):
     """Of `storage.referrals.Totals`."""
 
@@ -366,3 +407,25 @@ class VerifyMessage(Protocol):
     """`chain.signatures.verify_message` with its accounts bound."""
 
     async def __call__(self, *, address: bytes, message: str, signature: bytes) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything that is handed in; `gateway.context` keeps what handlers reach."""
+
+    markets: Markets
+    reads: Reads
+    market_reads: MarketReads
+    documents: Documents
+    people: People
+    sessions: Sessions
+    audit: Audit
+    referrals: Referrals
+    api_keys: ApiKeys
+    points: Points
+    point_days: PointDays
+    nonces: Nonces
+    rates: RateLimits
+    ticks: Ticks
+    node: Node
+    verify_message: VerifyMessage

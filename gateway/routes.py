@@ -11,12 +11,14 @@ from enum import Enum
 
 from aiohttp import web
 
+from gateway.keys import Scope
 from gateway.rest import (
     admin,
     analytics,
     auth,
     bridge,
     docs,
+    keys,
     points,
     referral,
     system,
@@ -53,6 +55,8 @@ class Spent(Enum):
     REFRESH = "refresh"  # an IP: sessions that go on, apart from logins
     USER_READ = "user_read"  # a wallet: nothing is changed
     USER_WRITE = "user_write"  # a wallet
+    KEY_READ = "key_read"  # an API key: whatever is no write
+    KEY_WRITE = "key_write"  # an API key
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Route:
     handler: Handler
     access: Access = Access.OPEN
     budget: Spent = Spent.READ
+    scope: Scope | None = None
+    """What an API key must have for a route that needs somebody; None: no key will do."""
 
 
 API: tuple[Route, ...] = (
@@ -74,10 +80,10 @@ API: tuple[Route, ...] = (
     Route("POST", "/auth/logout", auth.logout, Access.USER, Spent.USER_READ),
     Route("GET", "/auth/sessions", auth.sessions, Access.USER, Spent.USER_READ),
     Route("DELETE", "/auth/sessions/{sid}", auth.end_session, Access.USER, Spent.USER_READ),
-    Route("GET", "/users/me", users.me, Access.USER, Spent.USER_READ),
+    Route("GET", "/users/me", users.me, Access.USER, Spent.USER_READ, "read"),
     Route("PATCH", "/users/me", users.change_me, Access.USER, Spent.USER_WRITE),
     Route("GET", "/users/{address}", users.one),
-    Route("POST", "/tokens/create", tokens.create, Access.USER, Spent.USER_WRITE),
+    Route("POST", "/tokens/create", tokens.create, Access.USER, Spent.USER_WRITE, "trade"),
     Route("GET", "/tokens", tokens.list_tokens),
     Route("GET", "/tokens/{address}", tokens.one),
     Route("GET", "/tokens/{address}/chart", tokens.chart),
@@ -95,16 +101,19 @@ API: tuple[Route, ...] = (
     Route("GET", "/bridge/status/{id}", bridge.status),
     Route("GET", "/bridge/history/{address}", bridge.history),
     Route("POST", "/trading/quote", trading.quote),
-    Route("POST", "/trading/buy", trading.buy, Access.USER, Spent.USER_READ),
-    Route("POST", "/trading/sell", trading.sell, Access.USER, Spent.USER_READ),
+    Route("POST", "/trading/buy", trading.buy, Access.USER, Spent.USER_READ, "trade"),
+    Route("POST", "/trading/sell", trading.sell, Access.USER, Spent.USER_READ, "trade"),
     Route("POST", "/trading/submit", trading.submit, budget=Spent.WRITE),
     Route("GET", "/trading/tx/{hash}", trading.transaction),
     Route("GET", "/trading/portfolio/{address}", trading.portfolio),
-    Route("GET", "/referral", referral.mine, Access.USER, Spent.USER_READ),
+    Route("POST", "/keys", keys.make, Access.USER, Spent.USER_WRITE),
+    Route("GET", "/keys", keys.mine, Access.USER, Spent.USER_READ),
+    Route("DELETE", "/keys/{id}", keys.end, Access.USER, Spent.USER_READ),
+    Route("GET", "/referral", referral.mine, Access.USER, Spent.USER_READ, "read"),
     Route("POST", "/referral/code", referral.take_code, Access.USER, Spent.USER_WRITE),
     Route("POST", "/referral/bind", referral.bind, Access.USER, Spent.USER_WRITE),
-    Route("GET", "/referral/tree", referral.tree, Access.USER, Spent.USER_READ),
-    Route("GET", "/referral/earnings", referral.earnings, Access.USER, Spent.USER_READ),
+    Route("GET", "/referral/tree", referral.tree, Access.USER, Spent.USER_READ, "read"),
+    Route("GET", "/referral/earnings", referral.earnings, Access.USER, Spent.USER_READ, "read"),
     Route("GET", "/referral/{code}", referral.one),
     Route("GET", "/points/leaderboard", points.leaderboard),
     Route("GET", "/points/ledger", points.ledger),

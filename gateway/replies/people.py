@@ -93,6 +93,28 @@ class SessionsData(Strict):
     items: list[SessionData]
 
 
+class KeyData(Strict):
+    """An API key without its secret."""
+
+    id: str
+    name: str
+    scopes: list[Literal["read", "trade"]]
+    created_at: str
+    expires_at: str
+
+
+class NewKeyData(KeyData):
+    """With its text, this once."""
+
+    key: str
+
+
+class KeysData(Strict):
+    """Newest first."""
+
+    items: list[KeyData]
+
+
 class AuditEntryData(Strict):
     """What an administrator did."""
 

@@ -16,6 +16,7 @@ from eth_account.signers.local import LocalAccount
 from chain.signatures import verify_message
 from engine.settings import GatewaySettings
 from gateway.api import ApiGateway
+from gateway.ports import Ports
 from tests.support import chain_settings
 from tests.support.fakes import (
     FakeDocuments,
@@ -66,6 +67,7 @@ class Door:
     sessions: Any
     audit: Any
     referrals: Any
+    api_keys: Any
     points: Any
     point_days: Any
     nonces: Any
@@ -177,21 +179,26 @@ async def open_door(
         "documents": FakeDocuments(),
         "people": FakePeople(),
         "sessions": FakeSessions(),
-        **dict.fromkeys(("audit", "referrals", "points", "point_days")),
+        **dict.fromkeys(("audit", "referrals", "api_keys", "points", "point_days")),
         "nonces": FakeNonces(),
         "rates": FakeRates(),
         "ticks": FakeTicks(),
         "log": FakeSink(),
     } | (stores or {})
+    log = ports["log"]
+    handed = {name: port for name, port in ports.items() if name != "log"}
     gateway = ApiGateway(
         settings=settings(**fields),
         chain=chain_settings.settings(),
         sepolia=None,
-        markets=markets,
-        node=node,
-        verify_message=partial(verify_message, accounts=None),
+        ports=Ports(
+            markets=markets,
+            node=node,
+            verify_message=partial(verify_message, accounts=None),
+            **handed,  # type: ignore[arg-type]
+        ),
+        log=log,  # type: ignore[arg-type]
         clock=clock,
-        **ports,  # type: ignore[arg-type]
     )
     await gateway.start()
     await gateway.ready()

@@ -8,6 +8,7 @@ from typing import Any
 from eth_account import Account
 
 from storage import documents, valkey
+from storage.api_keys import ApiKeys
 from storage.audit import Audit
 from storage.documents import Documents
 from storage.nonces import Nonces
@@ -46,6 +47,7 @@ async def lobby(
         "sessions": Sessions(database, redis),
         "audit": Audit(database),
         "referrals": Referrals(database),
+        "api_keys": ApiKeys(database),
         "points": PointReads(database, CHAIN_ID),
         "point_days": PointDays(database),
         "nonces": Nonces(redis),

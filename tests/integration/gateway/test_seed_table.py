@@ -121,6 +121,9 @@ OURS: dict[tuple[str, str], tuple[str, ...]] = {
         "test_trading.test_submit_not_mined_is_202_then_told_by_tx",
         "test_trading.test_tx_recorded_comes_from_history",
     ),
+    ("POST", "/keys"): ("test_keys.test_key_is_shown_once_and_speaks_for_its_owner",),
+    ("GET", "/keys"): ("test_keys.test_key_is_shown_once_and_speaks_for_its_owner",),
+    ("DELETE", "/keys/{id}"): ("test_keys.test_key_that_was_ended_or_expired_is_refused",),
     ("GET", "/referral"): ("test_points.test_referral_shows_code_referrer_and_what_is_owed",),
     ("POST", "/referral/code"): (
         "test_points.test_code_is_chosen_or_made_once_and_never_anothers",
