@@ -19,6 +19,9 @@ MINUTE_S = 60
 HOUR_S = 3_600
 DAY_S = 86_400
 TURN_S_MAX = 60.0
+STEP_S = 7 * DAY_S
+"""Of a long past so much is added in one transaction."""
+
 CREATORS_KEPT = 100
 
 
@@ -32,6 +35,7 @@ class _Edges:
     old_since: int
     old_until: int
     seen_number: int
+    behind: bool
 
 
 class Analytics:
@@ -46,6 +50,13 @@ class Analytics:
         are of, -1 before any. Repeatable, and safe beside another. With `creators` all tokens
         are walked: theirs are ranked, and rows of launches that were taken back are dropped.
         """
+        while True:
+            block = await self._step(creators=creators)
+            if block is not None:
+                return block
+
+    async def _step(self, *, creators: bool) -> int | None:
+        # None: a part of a long past was added, and there is more of it.
         async with postgres.transaction(self._pool) as connection:
             await connection.execute(f"SET LOCAL statement_timeout = {int(TURN_S_MAX * 1000)}")
             await connection.execute("SET LOCAL lock_timeout = 0")
@@ -54,7 +65,12 @@ class Analytics:
             if row is None or row["number"] < 0:
                 return -1
             edges = _edges(row)
-            await self._tokens(connection, edges)
+            await self._roll(connection, edges)
+            if edges.behind:
+                place = (edges.since, edges.until, edges.seen_number)
+                await self._do(connection, "move", *place)
+                return None
+            await self._refresh(connection, edges)
             await self._traders(connection, edges)
             await self._do(connection, "overview", edges.number, edges.time)
             if creators:
@@ -64,13 +80,15 @@ class Analytics:
             await self._do(connection, "move", *place)
         return edges.number
 
-    async def _tokens(self, connection: "Connection", edges: _Edges) -> None:
+    async def _roll(self, connection: "Connection", edges: _Edges) -> None:
         left = (edges.old_since, min(edges.since, edges.old_until))
         if edges.old_until < edges.since:
             # So long away that nothing of the old day is in the new one.
             await self._do(connection, "forget_day")
             left = (0, 0)
         await self._do(connection, "roll", edges.old_until, edges.until, *left, edges.since)
+
+    async def _refresh(self, connection: "Connection", edges: _Edges) -> None:
         hour = _after(edges.time - HOUR_S)
         await self._do(connection, "refresh", edges.until, hour, edges.time - DAY_S, edges.since)
 
@@ -87,7 +105,8 @@ class Analytics:
 def _edges(row: Any) -> _Edges:
     since = _after(row["time"] - DAY_S)
     # Whole minutes below the last final block's: nothing more is added to them.
-    until = max(row["final_time"] - row["final_time"] % MINUTE_S, row["until"] or 0)
+    final = max(row["final_time"] - row["final_time"] % MINUTE_S, row["until"] or 0)
+    until = min(final, max(row["until"] or 0, row["first_time"]) + STEP_S)
     return _Edges(
         number=row["number"],
         time=row["time"],
@@ -96,6 +115,7 @@ def _edges(row: Any) -> _Edges:
         until=until,
         old_since=row["since"] or 0,
         old_until=row["until"] or 0,
+        behind=until < final,
         seen_number=-1 if row["seen_number"] is None else row["seen_number"],
     )
 

@@ -20,7 +20,7 @@ async def overview(request: web.Request) -> web.Response:
     """The seed's OverviewStats and some more; ETH."""
     context = context_of(request)
     found = await context.market_reads.stats("overview") or {}
-    users = await context.people.count()
+    users = await context.people.about()
     return json_response(
         success(
             {

@@ -16,6 +16,9 @@ SELECT
         ),
         0
     ) AS final_time,
+    coalesce(
+        (SELECT min(price_history.time) FROM price_history WHERE price_history.chain_id = $1), 0
+    ) AS first_time,
     analytics_windows.since, analytics_windows.until,
     analytics_windows.block_number AS seen_number
 FROM cursors

@@ -212,7 +212,7 @@ class FakePeople(Breakable):
         self.check()
         return self.users.get(address)
 
-    async def count(self) -> int:
+    async def about(self) -> int:
         return len(self.users)
 
 

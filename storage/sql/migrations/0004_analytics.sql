@@ -65,5 +65,12 @@ CREATE INDEX markets_on_curve ON markets (chain_id, market_cap_wei, token_addres
 CREATE INDEX transactions_trades
     ON transactions (chain_id, block_number, tx_index, log_index)
     WHERE type IN ('BUY', 'SELL') AND block_number IS NOT NULL;
+-- A holder's first buy of a token; a creator's tokens in order.
+CREATE INDEX transactions_buys
+    ON transactions (chain_id, token_address, user_address, block_time)
+    WHERE type = 'BUY' AND block_number IS NOT NULL;
+DROP INDEX tokens_creator;
+CREATE INDEX tokens_creator
+    ON tokens (chain_id, creator, block_number, tx_index, log_index);
 CREATE INDEX balances_token ON balances (chain_id, token_address, balance, holder)
     WHERE balance > 0;

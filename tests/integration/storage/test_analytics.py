@@ -186,3 +186,26 @@ async def test_holders_creator_and_trades_are_listed(events, pool, market_reads,
     assert seen == sorted(seen, reverse=True) and len(seen) == await reads.count_trades() > 50
     king = await market_reads.king()
     assert king.phase == "curve"
+
+
+async def test_a_long_past_is_added_in_parts(events, pool, analytics, monkeypatch):
+    monkeypatch.setattr("storage.analytics.STEP_S", 3 * HOUR)
+    saga, historian = Saga(seed=6, time=START), Historian()
+    incarnation = await events.claim()
+    for number in range(60):
+        block = saga.play()
+        await events.write(
+            [historian.rows(block)], incarnation=incarnation, position=position_of(block)
+        )
+        saga.time += 5_000 if number % 3 == 0 else 0
+    await events.finalise(saga.number - 2, incarnation)
+    steps, real = [], analytics._step
+
+    async def step(**options):
+        steps.append(await real(**options))
+        return steps[-1]
+
+    monkeypatch.setattr(analytics, "_step", step)
+    assert await analytics.turn() == saga.number
+    assert len(steps) > 5 and steps[:-1] == [None] * (len(steps) - 1)
+    await compare(pool, await _time(pool))
