@@ -7,6 +7,7 @@ was stolen from one of the two, so the session ends for both. Only just after it
 question gets the same answer, for answers are lost and browsers have tabs.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from gateway.refresh import RefreshToken
 
 CLIENT_CHARACTERS_MAX = 200
 ENDED_MARGIN_S = 60
+ENDED_TIMEOUT_S = 0.5
+ENDED_RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Login:
         self._verify_message = verify_message
         self._log = log
         self._clock = clock
+        self._unknown_until = 0.0
 
     async def nonce(self) -> str:
         """A fresh one, good for `nonce_s` seconds and one login."""
@@ -122,13 +126,27 @@ class Login:
             sids, address=address, now=self._clock(), remember_s=remember_s
         )
 
+    async def end_all(self, address: bytes) -> int:
+        """End every session of the wallet that is open now; how many. Repeatable."""
+        ended: set[str] = set()
+        while True:
+            found = {one.sid for one in await self._sessions.of(address, self._clock())}
+            if not found - ended:
+                return len(ended)
+            ended |= {*await self.end(sorted(found), address=address)}
+
     async def check(self, identity: Identity) -> None:
         """Raises CallerError("unauthorized") if the session has ended. While the store that
         knows is away the access token is good for the minutes that it has left.
         """
+        if self._clock() < self._unknown_until:
+            return
         try:
-            ended = await self._sessions.ended(identity.sid)
-        except TransientError:
+            async with asyncio.timeout(ENDED_TIMEOUT_S):
+                ended = await self._sessions.ended(identity.sid)
+        except (TransientError, TimeoutError):
+            # Not each request is to find out for itself that the store does not answer.
+            self._unknown_until = self._clock() + ENDED_RETRY_S
             return
         if ended:
             raise _refused("Expected a session that is open")

@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from engine.errors import CallerError
+from gateway import keys
 from gateway.errors import BODY, dumped
 
 FIELDS_MAX = 50
@@ -42,8 +43,9 @@ async def shape(request: web.Request, handler: Next) -> web.StreamResponse:
     elif len(response.body or b"") >= COMPRESSED_FROM:  # type: ignore[arg-type]
         response.enable_compression()
     response.headers["ETag"] = f'W/"{tag}"'
-    response.headers["Vary"] = "Accept-Encoding, Authorization"
-    personal = "private, " if "Authorization" in request.headers else ""
+    response.headers["Vary"] = f"Accept-Encoding, Authorization, {keys.HEADER}"
+    named = "Authorization" in request.headers or keys.HEADER in request.headers
+    personal = "private, " if named else ""
     response.headers["Cache-Control"] = f"{personal}no-cache"
     return response
 

@@ -75,6 +75,4 @@ async def _audited(
 
 async def _end_all(request: web.Request, address: bytes) -> int:
     context = context_of(request)
-    found = await context.sessions.of(address, context.clock())
-    ended = await context.login.end([one.sid for one in found], address=address)
-    return len(ended)
+    return await context.login.end_all(address)

@@ -81,12 +81,11 @@ async def logout(request: web.Request) -> web.Response:
     """End this session; or all of the wallet, which tells how many."""
     body = await read_body(request, LogoutRequest)
     context, identity = context_of(request), identity_of(request)
-    sids = {identity.sid}
     if body.everywhere:
-        now = context.clock()
-        sids |= {one.sid for one in await context.sessions.of(identity.address, now)}
-    ended = await context.login.end(sorted(sids), address=identity.address)
-    return json_response(success({"ended": len(ended)}))
+        ended = await context.login.end_all(identity.address)
+    else:
+        ended = len(await context.login.end([identity.sid], address=identity.address))
+    return json_response(success({"ended": ended}))
 
 
 async def sessions(request: web.Request) -> web.Response:

@@ -108,6 +108,41 @@ async def test_logout_ends_this_session_and_everywhere_all(door: Door) -> None:
     assert await verified(door, two) == await verified(door, three) == 401
 
 
+async def test_logout_everywhere_ends_more_than_one_page_of_sessions(door: Door) -> None:
+    first = await door.session_of()
+    address, now = bytes.fromhex(door.account.address[2:]), door.clock()
+    for number in range(120):
+        await door.sessions.open(
+            f"{number:032x}",
+            address=address,
+            family=b"f",
+            refresh_hash=b"h",
+            now=now + number,
+            expires=now + 900,
+        )
+    headers = headers_of(first)
+    _, answer = await door.post("/api/auth/logout", {"everywhere": True}, headers=headers)
+    assert answer["data"] == {"ended": 121}
+    assert await door.sessions.of(address, now) == []
+
+
+async def test_access_token_counts_at_once_while_redis_does_not_answer(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await door.session_of()
+
+    async def hangs(sid: str) -> bool:
+        await asyncio.sleep(60)
+        return False
+
+    monkeypatch.setattr(door.sessions, "ended", hangs)
+    monkeypatch.setattr("gateway.login.ENDED_TIMEOUT_S", 0.2)
+    began = asyncio.get_running_loop().time()
+    for _ in range(20):
+        assert await verified(door, session) == 200
+    assert asyncio.get_running_loop().time() - began < 3, "one of them found out for all"
+
+
 async def test_sessions_are_listed_and_ended_one_by_one(door: Door) -> None:
     mine, other = await door.session_of(), await door.session_of()
     theirs = await door.session_of(Account.create())
@@ -139,8 +174,11 @@ async def test_secret_is_changed_without_logging_anybody_out(
         assert await verified(door, renewed) == 200
 
 
-async def test_access_token_counts_while_redis_is_away(door: Door) -> None:
+async def test_access_token_counts_while_redis_is_away(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = await door.session_of()
+    monkeypatch.setattr("gateway.login.ENDED_RETRY_S", 0.0)
     real, door.sessions._redis = door.sessions._redis, valkey.connect("redis://127.0.0.1:1")
     assert await verified(door, session) == 200
     status, answer = await door.post("/api/auth/logout", headers=headers_of(session))
