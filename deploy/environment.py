@@ -102,6 +102,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 WholeSeconds = Annotated[int, Field(ge=1, le=366 * 86_400)]
 Names = BeforeValidator(_list)
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Names]
+Countries = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z]{2}$")], ...], Names]
 Addresses = Annotated[tuple[Address, ...], Names]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Names]
 
@@ -157,6 +158,10 @@ class Environment(BaseModel):
     public_url: Annotated[str, AfterValidator(_origin)] = "http://localhost:3000"
     cors_origins: Origins = ()
     trusted_proxies: Networks = ()
+    blocked_networks: Networks = ()
+    blocked_countries: Countries = ()
+    country_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,60}$")] = "CF-IPCountry"
+    blocked_wallets: Addresses = ()
     jwt_secret: str = Field("", repr=False)
     jwt_secrets_old: Annotated[tuple[str, ...], Names] = Field((), repr=False)
     jwt_issuer: str = "risecurve"

@@ -89,6 +89,10 @@ class GatewaySettings:
     public_url: str = "http://localhost:3000"
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    blocked_networks: tuple[str, ...] = ()
+    blocked_countries: tuple[str, ...] = ()
+    country_header: str = "CF-IPCountry"
+    blocked_wallets: tuple[bytes, ...] = ()
     jwt_secret: str = field(repr=False)
     jwt_secrets_old: tuple[str, ...] = field(default=(), repr=False)
     jwt_issuer: str = "risecurve"

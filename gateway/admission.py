@@ -173,6 +173,11 @@ class ClientAddresses:
             client = hop
         return _key(client)
 
+    def trusts(self, peer: str | None) -> bool:
+        """Whether this is one of our proxies, whose headers are believed."""
+        found = _parse(peer or "")
+        return found is not None and self._trusts(found)
+
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 

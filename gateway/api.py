@@ -19,6 +19,7 @@ from engine.settings import ChainSettings, GatewaySettings
 from gateway import middleware, openapi, routes, shaping
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import access_tokens
+from gateway.blocking import Blocking
 from gateway.context import CONTEXT, Context
 from gateway.kept import Kept
 from gateway.keys import KeyReader
@@ -186,6 +187,7 @@ def _context(
         submission=Submission(node=ports.node, reads=ports.reads, chain=chain, launches=launches),
         in_flight=InFlight(settings.requests_in_flight_max),
         clients=ClientAddresses(settings.trusted_proxies),
+        blocking=Blocking(settings),
         metrics=Metrics(),
         clock=clock,
     )

@@ -8,6 +8,14 @@ REQUEST_NAME: web.RequestKey[str] = web.RequestKey("request_name", str)
 """The request's id, as the caller is told it."""
 
 
+def check_caller(request: web.Request) -> None:
+    """Raises CallerError("forbidden") for one whom the blocking rules refuse."""
+    context = context_of(request)
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    behind_proxy = context.clients.trusts(peer[0] if peer else None)
+    context.blocking.check_caller(request, client_address(request), behind_proxy=behind_proxy)
+
+
 def client_address(request: web.Request) -> str:
     """The client's IP as the trusted proxies tell it."""
     peer = request.transport.get_extra_info("peername") if request.transport else None

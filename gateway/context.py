@@ -9,6 +9,7 @@ from aiohttp import web
 from engine.settings import ChainSettings, GatewaySettings
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import AccessTokens, Identity
+from gateway.blocking import Blocking
 from gateway.keys import KeyReader
 from gateway.launches import Launches
 from gateway.login import Login
@@ -59,6 +60,7 @@ class Context:
     submission: Submission
     in_flight: InFlight
     clients: ClientAddresses
+    blocking: Blocking
     metrics: Metrics
     clock: Callable[[], float] = time.time
 

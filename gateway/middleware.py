@@ -18,7 +18,7 @@ from engine.settings import GatewaySettings
 from gateway import keys, languages
 from gateway.admission import Budget, refuse
 from gateway.auth import Identity, bearer
-from gateway.clients import REQUEST_NAME, client_address
+from gateway.clients import REQUEST_NAME, check_caller, client_address
 from gateway.context import IDENTITY, context_of
 from gateway.errors import public, response_of
 from gateway.routes import Access, Route, Spent, Table
@@ -124,6 +124,7 @@ async def admit(request: web.Request, handler: Next) -> web.StreamResponse:
     if route is not None and route.budget is Spent.NOTHING:
         async with asyncio.timeout(context.settings.request_timeout_s):
             return await handler(request)
+    check_caller(request)
     with context.in_flight.one():
         async with asyncio.timeout(context.settings.request_timeout_s):
             await _spend(request, route)
@@ -155,6 +156,7 @@ async def _spend_of_key(request: web.Request, route: Route | None) -> None:
     except CallerError:
         await _take(request, Spent.READ, client_address(request))
         raise
+    context_of(request).blocking.check_wallet(identity.address)
     request[IDENTITY] = identity
     writes = route is not None and route.budget in (Spent.WRITE, Spent.USER_WRITE)
     await _take(request, Spent.KEY_WRITE if writes else Spent.KEY_READ, identity.sid)
@@ -164,6 +166,7 @@ async def _identity(request: web.Request, wanted: Access) -> Identity:
     context = context_of(request)
     identity = context.tokens.read(bearer(request.headers.get("Authorization")))
     await context.login.check(identity)
+    context.blocking.check_wallet(identity.address)
     if not wanted.admits(identity.role):
         raise CallerError("forbidden", f"Expected the role {wanted.value}, was {identity.role}")
     return identity

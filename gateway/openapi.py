@@ -22,9 +22,8 @@ from gateway.units import SLIPPAGE_BPS_DEFAULT
 
 VERSION = "1"
 _REFERENCE = "#/components/schemas/{model}"
-_COMMON = ("invalid_request", "rate_limited", "overloaded")
+_COMMON = ("invalid_request", "forbidden", "rate_limited", "overloaded")
 _LOGIN = ("unauthorized",)
-_ROLE = ("forbidden",)
 _BODY = ("too_large",)
 
 _MEANINGS: dict[int, str] = {
@@ -32,7 +31,7 @@ _MEANINGS: dict[int, str] = {
     202: "Sent, and not mined yet.",
     400: "Something in the request is not as it must be.",
     401: "A login is needed, or has ended.",
-    403: "Another role is needed.",
+    403: "Not for this caller.",
     404: "There is no such thing.",
     405: "The path has other methods.",
     409: "It cannot be done as things stand.",
@@ -182,8 +181,6 @@ def _responses(
     codes = {*described.codes, *_COMMON}
     if route.access is not Access.OPEN or route.path in ("/auth/connect", "/auth/refresh"):
         codes |= {*_LOGIN}
-    if route.access not in (Access.OPEN, Access.USER):
-        codes |= {*_ROLE}
     if route.method != "GET":
         codes |= {*_BODY}
     by_status: dict[int, list[str]] = {}

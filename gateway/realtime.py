@@ -33,7 +33,7 @@ from gateway import quotes, view
 from gateway.addresses import parse_address
 from gateway.admission import Budget, refuse
 from gateway.auth import Identity
-from gateway.clients import client_address
+from gateway.clients import check_caller, client_address
 from gateway.context import Context
 from gateway.errors import INTERNAL, failure, public, raise_refusal, response_of, success
 from gateway.fanout import Fanout
@@ -159,6 +159,7 @@ class Realtime:
             return response_of(error)
 
     async def _admit(self, request: web.Request) -> None:
+        check_caller(request)
         if len(self._server.eio.sockets) >= SOCKETS_MAX:
             raise TransientError("overloaded", "Expected fewer connections, try again")
         if request.method == "GET":
@@ -314,6 +315,7 @@ class Realtime:
     async def _identity(self, token: str) -> Identity:
         identity = self._context.tokens.read(token)
         await self._context.login.check(identity)
+        self._context.blocking.check_wallet(identity.address)
         return identity
 
     def _sign_out(self, client: Client) -> None:

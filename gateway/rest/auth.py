@@ -40,6 +40,7 @@ async def nonce(request: web.Request) -> web.Response:
 async def connect(request: web.Request) -> web.Response:
     """A signed message for an access token; the first login makes the user."""
     body = await read_body(request, ConnectRequest)
+    context_of(request).blocking.check_wallet(body.wallet_address)
     session = await context_of(request).login.connect(
         address=body.wallet_address,
         message=body.message,
