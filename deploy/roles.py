@@ -55,6 +55,7 @@ from storage.points import Counted, PointsStore
 from storage.rates import RateLimits
 from storage.reads import Reads
 from storage.referrals import Referrals
+from storage.replays import Replays
 from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
 from storage.ticks import Ticks
@@ -312,6 +313,7 @@ async def gateway(context: Context) -> Role:
         points=PointReads(database, settings.rise.chain_id),
         point_days=PointDays(database),
         nonces=Nonces(redis),
+        replays=Replays(redis),
         rates=RateLimits(redis),
         ticks=_ticks(settings),
         node=node,

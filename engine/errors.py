@@ -53,6 +53,7 @@ CALLER_CODES = frozenset(
         "code_taken",
         "already_referred",
         "referral_refused",
+        "idempotency_conflict",
         "too_large",
         "rate_limited",
         "not_implemented",

@@ -16,7 +16,7 @@ from engine.control import Directory
 from engine.errors import RiseCurveError
 from engine.limits import BODY_BYTES_MAX
 from engine.settings import ChainSettings, GatewaySettings
-from gateway import middleware, openapi, routes, shaping
+from gateway import idempotency, middleware, openapi, routes, shaping
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import access_tokens
 from gateway.blocking import Blocking
@@ -123,6 +123,7 @@ class ApiGateway:
                 middleware.answer_errors,
                 shaping.shape,
                 middleware.admit,
+                idempotency.once,
             ],
         )
         app[CONTEXT] = self._context
@@ -175,6 +176,7 @@ def _context(
         audit=ports.audit,
         referrals=ports.referrals,
         api_keys=ports.api_keys,
+        replays=ports.replays,
         keys=KeyReader(ports.api_keys, chain_id=chain.chain_id, clock=clock),
         points=ports.points,
         point_days=ports.point_days,

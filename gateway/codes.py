@@ -22,6 +22,7 @@ MEANINGS: dict[str, str] = {
     "code_taken": "Somebody else has this code.",
     "already_referred": "This wallet has a referrer already.",
     "referral_refused": "This referral is not possible.",
+    "idempotency_conflict": "The same key is in use for another request.",
     "rate_limited": "Too many requests; please wait a moment.",
     "not_implemented": "This is not available yet.",
     "stale_chain": "The chain has not been heard from for a moment; please try again.",

@@ -27,6 +27,7 @@ from gateway.ports import (
     Points,
     Reads,
     Referrals,
+    Replays,
     Sessions,
 )
 from gateway.submission import Submission
@@ -49,6 +50,7 @@ class Context:
     referrals: Referrals
     api_keys: ApiKeys
     keys: KeyReader
+    replays: Replays
     points: Points
     point_days: PointDays
     limiter: Limiter

@@ -49,6 +49,7 @@ STATUS: dict[str, int] = {
     "code_taken": 409,
     "already_referred": 409,
     "referral_refused": 409,
+    "idempotency_conflict": 409,
     "too_large": 413,
     "rate_limited": 429,
     "not_implemented": 501,

@@ -30,7 +30,8 @@ SOCKET_PATH = "/socket.io/"
 TABLE: web.AppKey[Table] = web.AppKey("table", Table)
 _CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _CORS_REQUEST_HEADERS = (
-    f"Authorization, {keys.HEADER}, Content-Type, If-None-Match, {REQUEST_ID}, {CORRELATION_ID}"
+    f"Authorization, {keys.HEADER}, Content-Type, Idempotency-Key, If-None-Match, "
+    f"{REQUEST_ID}, {CORRELATION_ID}"
 )
 _CORS_SHOWN = (
     f"ETag, {REQUEST_ID}, {CORRELATION_ID}, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "

@@ -71,7 +71,8 @@ def document() -> Json:
                 "Launch and trade tokens on bonding curves of RISE. Amounts are decimal strings"
                 " in whole units, addresses EIP-55. `/api/v1/…` is the same as `/api/…`. Every GET"
                 " takes `fields`, a list with commas: `data`, or each of its items, then has these"
-                " names only; and answers with an `ETag` of its data. Messages of errors are in"
+                " names only; and answers with an `ETag` of its data. A write takes"
+                " `Idempotency-Key`. Messages of errors are in"
                 " English, Indonesian, Chinese or Spanish by `Accept-Language`; codes are not"
                 " translated:\n\n" + _table()
             ),
@@ -182,7 +183,7 @@ def _responses(
     if route.access is not Access.OPEN or route.path in ("/auth/connect", "/auth/refresh"):
         codes |= {*_LOGIN}
     if route.method != "GET":
-        codes |= {*_BODY}
+        codes |= {*_BODY, "idempotency_conflict", "store_unavailable"}
     by_status: dict[int, list[str]] = {}
     for code in sorted(codes):
         by_status.setdefault(STATUS[code], []).append(code)

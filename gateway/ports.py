@@ -332,6 +332,14 @@ class Nonces(Protocol):
     async def consume(self, nonce: str) -> bool: ...
 
 
+class Replays(Protocol):
+    """`storage.replays`: answers to be given again."""
+
+    async def begin(self, key: str, *, lease_s: int) -> tuple[bytes, bytes | None]: ...
+    async def finish(self, key: str, ticket: bytes, answer: bytes, *, keep_s: int) -> None: ...
+    async def abandon(self, key: str, ticket: bytes) -> None: ...
+
+
 class RateLimits(Protocol):
     """`storage.rates`: (allowed, remaining, seconds until the next is free)."""
 
@@ -425,6 +433,7 @@ class Ports:
     points: Points
     point_days: PointDays
     nonces: Nonces
+    replays: Replays
     rates: RateLimits
     ticks: Ticks
     node: Node

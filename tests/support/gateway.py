@@ -68,6 +68,7 @@ class Door:
     audit: Any
     referrals: Any
     api_keys: Any
+    replays: Any
     points: Any
     point_days: Any
     nonces: Any
@@ -179,7 +180,7 @@ async def open_door(
         "documents": FakeDocuments(),
         "people": FakePeople(),
         "sessions": FakeSessions(),
-        **dict.fromkeys(("audit", "referrals", "api_keys", "points", "point_days")),
+        **dict.fromkeys(("audit", "referrals", "api_keys", "points", "point_days", "replays")),
         "nonces": FakeNonces(),
         "rates": FakeRates(),
         "ticks": FakeTicks(),

@@ -17,6 +17,7 @@ from storage.point_days import PointDays
 from storage.point_reads import PointReads
 from storage.rates import RateLimits
 from storage.referrals import Referrals
+from storage.replays import Replays
 from storage.sessions import Sessions
 from tests.support.gateway import Door, open_door
 from tests.support.scenario import CHAIN_ID
@@ -51,6 +52,7 @@ async def lobby(
         "points": PointReads(database, CHAIN_ID),
         "point_days": PointDays(database),
         "nonces": Nonces(redis),
+        "replays": Replays(redis),
         "rates": RateLimits(redis),
     } | (more or {})
     await stores["referrals"].prepare()
