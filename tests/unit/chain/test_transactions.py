@@ -85,10 +85,12 @@ def test_decode_raw_any_bytes_is_refused(raw: bytes) -> None:
     assert caught.value.code == "invalid_request"
 
 
-items = st.recursive(st.binary(max_size=40), lambda inner: st.lists(inner, max_size=12))
+items = st.recursive(
+    st.binary(max_size=40), lambda inner: st.lists(inner, max_size=12), max_leaves=12
+)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from([b"", b"\x01", b"\x02", b"\x03", b"\x04"]), st.lists(items, max_size=14))
 def test_decode_raw_any_structure_is_a_caller_error_or_read(kind: bytes, fields: list) -> None:
     try:
