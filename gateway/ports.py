@@ -133,6 +133,15 @@ class Documents(Protocol):
     async def ping(self) -> None: ...
 
 
+class Media(Protocol):
+    """`storage.media_disk` or `storage.media_s3`: files under the names of their content. A
+    TransientError is `store_unavailable`, or `storage_full`.
+    """
+
+    async def put(self, name: str, content: bytes) -> None: ...
+    async def get(self, name: str) -> bytes | None: ...
+
+
 class People(Protocol):
     """`storage.people`: a document a wallet."""
 
@@ -425,6 +434,7 @@ class Ports:
     reads: Reads
     market_reads: MarketReads
     documents: Documents
+    media: Media
     people: People
     sessions: Sessions
     audit: Audit

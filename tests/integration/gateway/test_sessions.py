@@ -12,6 +12,8 @@ from storage import valkey
 from tests.support.gateway import SECRET, Door, headers_of
 from tests.support.lobby import ADMIN, Clock, lobby
 
+AVATAR = "ipfs://bafybeiemxf5abjwjbikoz4mc3a3dla6ual3jsgpdr4cjr3oz3evfyavhwq"
+
 
 @pytest.fixture
 def door(people_door: Door) -> Door:
@@ -197,7 +199,7 @@ async def test_user_sees_and_changes_himself_strangers_his_profile(door: Door) -
     _, answer = await door.get("/api/users/me", headers=headers)
     Reply[replies.UserData].model_validate(answer)
     change = {
-        "profile": {"name": "Ann", "bio": "火", "avatarUrl": "ipfs://x", "locale": "id"},
+        "profile": {"name": "Ann", "bio": "火", "avatarUrl": AVATAR, "locale": "id"},
         "settings": {"slippage": 2.5, "currency": "USD"},
     }
     status, answer = await door.ask("PATCH", "/api/users/me", json=change, headers=headers)

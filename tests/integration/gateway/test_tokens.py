@@ -63,7 +63,6 @@ BAD_LAUNCHES = {
     "name of two lines": {"name": "Go\nose", "symbol": "GO"},
     "name with NUL": {"name": "Go\0ose", "symbol": "GO"},
     "turned name": {"name": "Go\u202eose", "symbol": "GO"},
-    "script link": {"name": "Goose", "symbol": "GO", "website": "javascript:alert(1)"},
     "number as name": {"name": 7, "symbol": "GO"},
     "unknown curve": {"name": "Goose", "symbol": "GO", "curve": "cubic"},
     "unknown field": {"name": "Goose", "symbol": "GO", "sybmol": "GO"},
@@ -76,6 +75,23 @@ async def test_create_refuses_bad_fields_by_name(door: Door, case: str) -> None:
     status, answer = await door.post("/api/tokens/create", BAD_LAUNCHES[case], headers=headers)
     assert (status, answer["error"]["code"]) == (400, "invalid_request")
     assert answer["error"]["details"]["fields"][0]["field"]
+    assert door.documents.stored == {}
+
+
+BAD_LINKS = {
+    "website": "javascript:alert(1)",
+    "imageUrl": "http://goose.example/a.png",
+    "telegram": "https://goose.example/@goose",
+    "twitter": "https://user@x.com/goose",
+}
+
+
+@pytest.mark.parametrize("field", BAD_LINKS)
+async def test_create_refuses_a_bad_link_with_its_own_code(door: Door, field: str) -> None:
+    body = {"name": "Goose", "symbol": "GO", field: BAD_LINKS[field]}
+    status, answer = await door.post("/api/tokens/create", body, headers=await door.login())
+    assert (status, answer["error"]["code"]) == (400, "invalid_link")
+    assert answer["error"]["details"]["fields"][0]["field"] == field
     assert door.documents.stored == {}
 
 
