@@ -18,11 +18,23 @@ from io import BytesIO
 from typing import BinaryIO, NoReturn
 
 from PIL import Image, ImageOps
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 QUALITY = 85
 GAP = 3
 """How many times too large an image may stay for the good filter, after the quick one."""
 
+# Called by name: `Image.open` would load forty more decoders to see whether one knows better.
+READERS: dict[str, type[ImageFile]] = {
+    "PNG": PngImageFile,
+    "GIF": GifImageFile,
+    "JPEG": JpegImageFile,
+    "WEBP": WebPImageFile,
+}
 KEPT_AS = {"PNG": "PNG", "GIF": "PNG", "JPEG": "JPEG", "WEBP": "WEBP"}
 OPTIONS: dict[str, dict[str, object]] = {
     "PNG": {"compress_level": 6},
@@ -42,14 +54,14 @@ def main(arguments: list[str], source: BinaryIO, target: BinaryIO) -> None:
     # Pillow warns from its own bound on; here that is the bound.
     Image.MAX_IMAGE_PIXELS = pixels_max
     warnings.simplefilter("error", Image.DecompressionBombWarning)
-    with Image.open(BytesIO(source.read()), formats=[format]) as image:
+    with READERS[format](BytesIO(source.read())) as image:
         _check(image.size, pixels_max=pixels_max, side_min=side_min, side_max=side_max)
         image.draft("RGB", (kept, kept))  # a JPEG is decoded at the size that is needed
         ImageOps.exif_transpose(image, in_place=True)
         kept_format = KEPT_AS[format]
         large = _written(_plain(image, kept), kept_format)
     # Of what is kept and nothing else, so that the same large one has always the same small one.
-    with Image.open(BytesIO(large), formats=[kept_format]) as image:
+    with READERS[kept_format](BytesIO(large)) as image:
         width, height = image.size
         small_one = _written(_plain(image, small), kept_format)
     head = {"sizes": [len(large), len(small_one)], "side": [width, height], "format": kept_format}

@@ -91,7 +91,7 @@ class RoleRequest(Strict):
 
 
 class DocumentRequest(Strict):
-    """A token's document: what its launch holds the hash of. Lengths are in characters after NFC."""
+    """A token's document, whose hash its launch holds. Lengths are in characters after NFC."""
 
     name: Annotated[Line, Field(min_length=1, max_length=50)]
     symbol: Annotated[Line, Field(min_length=1, max_length=10)]

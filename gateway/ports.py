@@ -127,7 +127,14 @@ class Documents(Protocol):
     """`storage.documents`: token documents."""
 
     async def store_metadata(
-        self, hash: bytes, document: Mapping[str, Any], *, creator: bytes, now: float
+        self,
+        hash: bytes,
+        document: Mapping[str, Any],
+        *,
+        creator: bytes,
+        now: float,
+        image: str | None = None,
+        mined: bool = False,
     ) -> None: ...
     async def metadata(self, hashes: Sequence[bytes]) -> dict[str, dict[str, Any]]: ...
     async def ping(self) -> None: ...

@@ -7,6 +7,7 @@ handed in and are in no message; how much a bucket may hold is the bucket's own 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import boto3
@@ -14,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from engine.errors import TransientError
-from storage.media_disk import check_name
+from storage.media_disk import NAME, check_name
 
 THREADS = 8
 PREFIX = "media/"
@@ -86,15 +87,16 @@ class S3Media:
 
     async def names(self, after: str, limit: int) -> Sequence[tuple[str, float]]:
         """(name, unix seconds when it was last put) of the next files by name."""
-        found = await self._call(
-            lambda: self._client.list_objects_v2(
-                Bucket=self._bucket, Prefix=PREFIX, StartAfter=PREFIX + after, MaxKeys=limit
-            )
-        )
-        return [
-            (one["Key"].removeprefix(PREFIX), one["LastModified"].timestamp())
-            for one in (found or {}).get("Contents", [])
-        ]
+        while True:
+            place = {"Bucket": self._bucket, "Prefix": PREFIX, "StartAfter": PREFIX + after}
+            found = await self._call(partial(self._client.list_objects_v2, **place, MaxKeys=limit))
+            rows = [] if found is None else found.get("Contents", [])
+            named = [(one["Key"].removeprefix(PREFIX), one["LastModified"]) for one in rows]
+            # What others have put there is not ours to remove.
+            ours = [(name, at.timestamp()) for name, at in named if NAME.fullmatch(name)]
+            if ours or not named:
+                return ours
+            after = named[-1][0]
 
     async def remove(self, name: str, *, before: float) -> bool:
         """Removes a file that was last put before this time; False: it stays, or is gone."""

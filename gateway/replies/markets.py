@@ -88,7 +88,7 @@ class DocumentData(Strict):
 
 
 class UploadData(Strict):
-    """Where an image is kept, in two sizes. The numbers are of the large one, in pixels and bytes."""
+    """Where an image is kept, in two sizes; pixels and bytes of the large one."""
 
     image_url: str
     small_url: str

@@ -61,6 +61,10 @@ def named(content: bytes, size: str = "") -> str:
     return f"{hashlib.sha256(content).hexdigest()}{size}.png"
 
 
+def files_in(folder: Path) -> set[str]:
+    return {one.name for one in folder.rglob("*") if one.is_file()}
+
+
 async def test_put_is_read_back_and_repeatable(media: Any) -> None:
     assert await media.get(named(b"one")) is None
     for _ in range(2):
@@ -129,8 +133,7 @@ async def test_disk_over_its_bound_or_full_is_storage_full(
     assert caught.value.code == "storage_full"
     monkeypatch.undo()
     # Nothing half-written stays.
-    files = [one for one in tmp_path.rglob("*") if one.is_file()]
-    assert {one.name for one in files} == {named(b"123456"), named(b"1234")}
+    assert files_in(tmp_path) == {named(b"123456"), named(b"1234")}
 
 
 async def test_disk_forgets_what_a_dead_process_left(tmp_path: Path) -> None:
@@ -143,6 +146,18 @@ async def test_disk_forgets_what_a_dead_process_left(tmp_path: Path) -> None:
     os.utime(old, (1, 1))
     assert [name for name, _ in await store.names("", 10)] == [named(b"1")]
     assert not old.exists() and new.exists()
+
+
+async def test_bucket_with_the_files_of_others_shows_ours_alone(s3_url: str) -> None:
+    store = bucket(s3_url, "shared-bucket")
+    client = store._client
+    client.create_bucket(Bucket="shared-bucket")
+    for key in ("media/" + "0" * 63, "media/0readme.txt", "media/1", "other/x"):
+        client.put_object(Bucket="shared-bucket", Key=key, Body=b"theirs")
+    assert await store.names("", 1) == []
+    await store.put(named(b"one"), b"one")
+    assert [name for name, _ in await store.names("", 1)] == [named(b"one")]
+    await store.close()
 
 
 async def test_bucket_that_is_away_or_refuses_is_store_unavailable_and_shows_no_key(
