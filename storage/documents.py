@@ -109,7 +109,8 @@ class Documents:
                 await self._metadata.update_one(key, change, upsert=True)
             except DuplicateKeyError:
                 # Mined already, or made by another at this moment: then it is as young as this.
-                return
+                if mined:
+                    await self._metadata.update_one(key, change)
 
     async def unmined(self, before: float, limit: int) -> list[bytes]:
         """Hashes of documents that were last asked for before, and are not known as mined."""

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yarl
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import CallerError
@@ -119,6 +119,7 @@ PIECES = st.sampled_from(
 ANYTHING = st.lists(PIECES | st.characters(), max_size=12).map("".join)
 
 
+@settings(deadline=None)
 @example("https://a.example:0443/")
 @given(ANYTHING | ANYTHING.map("https://".__add__) | ANYTHING.map("https://a.example".__add__))
 def test_link_that_is_taken_means_one_thing_to_every_reader(link: str) -> None:
@@ -138,6 +139,7 @@ def test_link_that_is_taken_means_one_thing_to_every_reader(link: str) -> None:
     assert link.isascii() and link.isprintable() and len(link) <= 500
 
 
+@settings(deadline=None)
 @given(ANYTHING)
 def test_any_text_is_a_link_of_each_kind_or_invalid_link(link: str) -> None:
     for check in TAKEN:
