@@ -31,6 +31,8 @@ SECRETS = frozenset(
         "jwt_secret",
         "jwt_secrets_old",
         "infura_project_id",
+        "media_s3_key_id",
+        "media_s3_secret_key",
     }
 )
 """Variables whose values no message may show: secrets, and URLs that may carry one."""
@@ -176,9 +178,20 @@ class Environment(BaseModel):
     reads_per_minute: Count = 600
     key_reads_per_minute: Count = 6_000
     key_writes_per_minute: Count = 600
+    uploads_per_hour: Count = 20
+    upload_timeout_s: Seconds = 30.0
     requests_in_flight_max: Count = 2_000
     quote_timeout_s: Seconds = 2.0
     request_timeout_s: Seconds = 15.0
+
+    media_directory_bytes_max: Annotated[int, Field(ge=1, le=2**50)] = 2 * 1024**3
+    media_s3_bucket: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
+    media_s3_endpoint: Web = ""
+    media_s3_region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] = "us-east-1"
+    media_s3_key_id: str = Field("", repr=False)
+    media_s3_secret_key: str = Field("", repr=False)
+    document_kept_s: Annotated[int, Field(ge=3_600, le=366 * 86_400)] = 86_400
+    image_kept_s: Annotated[int, Field(ge=3_600, le=366 * 86_400)] = 7 * 86_400
 
     shards: Annotated[int, Field(ge=0, le=1024)] = 0
     ray_address: str = ""

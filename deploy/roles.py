@@ -9,10 +9,12 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from actors.analyst import Analyst
 from actors.auditor import Auditor
+from actors.cleaner import Cleaner
 from actors.host import Context, Role
 from actors.keeper import Keeper
 from actors.listener import ChainListener
@@ -45,7 +47,9 @@ from storage.audit import Audit
 from storage.buckets import BucketStore
 from storage.documents import Documents
 from storage.events import EventStore
+from storage.launched import Launched
 from storage.market_reads import MarketReads
+from storage.media_disk import DiskMedia
 from storage.nonces import Nonces
 from storage.outbox import Outbox
 from storage.people import People
@@ -275,15 +279,46 @@ async def points(context: Context) -> Role:
 
 
 async def analytics(context: Context) -> Role:
-    """Rolling figures of tokens, traders and the platform."""
+    """Work on a schedule: rolling figures, and taking away what no token came of."""
     os.nice(RECORDER_NICE)
     settings, log = context.settings, _log(context)
-    built = Analyst(
-        figures=Analytics(await _pool(settings, size=1), settings.rise.chain_id),
+    pool = await _pool(settings, size=2)
+    figures = Analyst(
+        figures=Analytics(pool, settings.rise.chain_id),
         interval_s=settings.actors.analytics_interval_s,
         log=log,
     )
-    return Role(handlers=built.handlers, run=built.run, log=log)
+    documents = Documents(_mongo(settings))
+    await documents.prepare()
+    cleaner = Cleaner(
+        launched=Launched(pool, settings.rise.chain_id),
+        documents=documents,
+        media=_media(settings),
+        document_kept_s=settings.media.document_kept_s,
+        image_kept_s=settings.media.image_kept_s,
+        log=log,
+    )
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(figures.run())
+            tasks.create_task(cleaner.run())
+
+    both = (figures.handlers, cleaner.handlers)
+
+    def status(message: StatusWanted) -> dict[str, Any]:
+        return {name: value for one in both for name, value in one[StatusWanted](message).items()}
+
+    def drain(message: Drain) -> None:
+        for one in both:
+            one[Drain](message)
+
+    handlers: dict[type, Callable[[Any], Any]] = {
+        **figures.handlers,
+        StatusWanted: status,
+        Drain: drain,
+    }
+    return Role(handlers=handlers, run=run, log=log)
 
 
 async def gateway(context: Context) -> Role:
@@ -305,6 +340,7 @@ async def gateway(context: Context) -> Role:
         reads=Reads(pool, settings.rise.chain_id),
         market_reads=MarketReads(replica, settings.rise.chain_id),
         documents=documents,
+        media=_media(settings),
         people=people,
         sessions=sessions,
         audit=Audit(database),
@@ -348,7 +384,9 @@ async def _forever() -> None:
 
 
 def _log(context: Context) -> Any:
-    logs.hide(context.settings.gateway.jwt_secret)
+    media = context.settings.media
+    for secret in (context.settings.gateway.jwt_secret, media.key_id, media.secret_key):
+        logs.hide(secret)
     logs.configure(context.settings.logs)
     return logs.get(context.role).bind(slot=context.slot)
 
@@ -363,6 +401,26 @@ def _mongo(settings: Settings) -> Any:
     stores = settings.stores
     client = documents_store.connect(stores.mongodb_url, timeout_s=stores.timeout_s)
     return documents_store.database(client)
+
+
+def _media(settings: Settings) -> Any:
+    media = settings.media
+    if not media.bucket:
+        return DiskMedia(
+            Path(media.directory),
+            bytes_max=media.directory_bytes_max,
+            timeout_s=settings.stores.timeout_s,
+        )
+    from storage.media_s3 import S3Media  # noqa: PLC0415 (30 MB that only a bucket needs)
+
+    return S3Media(
+        bucket=media.bucket,
+        endpoint=media.endpoint,
+        region=media.region,
+        key_id=media.key_id,
+        secret_key=media.secret_key,
+        timeout_s=settings.stores.timeout_s,
+    )
 
 
 def _nodes(settings: Settings, log: Any) -> FailoverRpc:

@@ -27,6 +27,7 @@ from engine.settings import (
     GatewaySettings,
     KeeperSettings,
     LogSettings,
+    MediaSettings,
     Settings,
     StoreSettings,
 )
@@ -214,6 +215,17 @@ def compose(
         keeper=KeeperSettings(
             private_key=environment.private_key or (DEVNET_KEEPER_KEY if local else "")
         ),
+        media=MediaSettings(
+            directory=str(data_dir / "media"),
+            directory_bytes_max=environment.media_directory_bytes_max,
+            bucket=environment.media_s3_bucket,
+            endpoint=environment.media_s3_endpoint,
+            region=environment.media_s3_region,
+            key_id=environment.media_s3_key_id,
+            secret_key=environment.media_s3_secret_key,
+            document_kept_s=environment.document_kept_s,
+            image_kept_s=environment.image_kept_s,
+        ),
         logs=LogSettings(
             level=environment.log_level,
             format=environment.log_format,
@@ -230,7 +242,8 @@ def _public_url(environment: Environment) -> str:
 
 def secret_values(environment: Environment) -> list[str]:
     """What logs must never show, for `logs.hide`."""
-    named = [getattr(environment, name) for name in ("private_key", "jwt_secret")]
+    names = ("private_key", "jwt_secret", "media_s3_key_id", "media_s3_secret_key")
+    named = [getattr(environment, name) for name in names]
     named += environment.jwt_secrets_old
     texts = [getattr(environment, name) for name in SECRETS - {"jwt_secrets_old"}]
     passwords = [urlsplit(one).password for one in texts]
@@ -266,6 +279,8 @@ def _cross_faults(values: Mapping[str, str]) -> list[str]:
     }
     if len(bridges - {""}) > 1:
         faults.append("RISE_BRIDGE_ADDRESS: expected the same as BRIDGE_CONTRACT_ADDRESS")
+    if bool(values.get("media_s3_key_id")) != bool(values.get("media_s3_secret_key")):
+        faults.append("MEDIA_S3_SECRET_KEY: expected it with MEDIA_S3_KEY_ID, or neither")
     if values.get("app_env") == "production":
         faults += _production_faults(values)
     return faults

@@ -39,6 +39,8 @@ CALLER_CODES = frozenset(
         "invalid_amount",
         "amount_too_large",
         "invalid_slippage",
+        "invalid_link",
+        "invalid_image",
         "invalid_request",
         "wrong_chain",
         "unknown_contract",
@@ -54,6 +56,8 @@ CALLER_CODES = frozenset(
         "already_referred",
         "referral_refused",
         "idempotency_conflict",
+        "metadata_mismatch",
+        "upload_timeout",
         "too_large",
         "rate_limited",
         "not_implemented",
@@ -66,6 +70,7 @@ TRANSIENT_CODES = frozenset(
         "market_paused",
         "shard_unavailable",
         "store_unavailable",
+        "storage_full",
         "overloaded",
     }
 )

@@ -45,6 +45,31 @@ PAGE_LIMIT_MAX = 100
 BODY_BYTES_MAX = 64 * 1024
 """A JSON body; the largest useful one is a token document or a raw transaction."""
 
+LINK_CHARACTERS_MAX = 500
+"""Of one link in a document or a profile; what browsers and wallets show is shorter."""
+
+IMAGE_BYTES_MAX = 5 * 1024 * 1024
+"""An uploaded image as it comes; the photo of a telephone."""
+
+IMAGE_SIDE_MIN = 16
+IMAGE_SIDE_MAX = 12_000
+IMAGE_PIXELS_MAX = 25_000_000
+"""Looked at before anything is decoded: 100 MB of memory at four bytes a pixel."""
+
+IMAGE_KEPT_SIDE = 1_024
+IMAGE_SMALL_SIDE = 256
+"""The longer side of the two sizes that are kept."""
+
+IMAGE_KEPT_BYTES_MAX = 6 * 1024 * 1024
+"""One size as it is kept; noise at full size does not compress."""
+
+IMAGE_WORKERS = 2
+IMAGE_WAITING_MAX = 32
+"""Uploads of one gateway at once, each with its bytes in memory; one more is `overloaded`."""
+
+IMAGE_WAITING_OF_ONE_MAX = 2
+"""Of them, of one wallet: nobody takes all the places by sending slowly."""
+
 TRANSACTION_GAS_MAX = 16_000_000
 """RISE's cap a transaction."""
 

@@ -107,6 +107,8 @@ class GatewaySettings:
     reads_per_minute: int = 600
     key_reads_per_minute: int = 6_000
     key_writes_per_minute: int = 600
+    uploads_per_hour: int = 20
+    upload_timeout_s: float = 30.0
     requests_in_flight_max: int = 2_000
     quote_timeout_s: float = 2.0
     request_timeout_s: float = 15.0
@@ -120,6 +122,26 @@ class KeeperSettings:
     """Who pays for the system's own transactions; empty: nobody."""
 
     private_key: str = field(default="", repr=False)
+
+
+MEDIA_KEEPERS = frozenset({"supervisor", "gateway", "analytics"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSettings:
+    """Where images are kept: in `bucket` of S3 or of `endpoint`; without one in `directory`,
+    `directory_bytes_max` at most. What no launched token names is kept for so long.
+    """
+
+    directory: str = ""
+    directory_bytes_max: int = 2 * 1024**3
+    bucket: str = ""
+    endpoint: str = ""
+    region: str = "us-east-1"
+    key_id: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+    document_kept_s: int = 86_400
+    image_kept_s: int = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +166,10 @@ class Settings:
     gateway: GatewaySettings
     logs: LogSettings
     keeper: KeeperSettings = KeeperSettings()
+    media: MediaSettings = MediaSettings()
 
     def seen_by(self, role: str) -> "Settings":
         """Without keys that are not this role's; the supervisor hands all of them on."""
-        if role in KEY_HOLDERS:
-            return self
-        return replace(self, keeper=KeeperSettings())
+        keeper = self.keeper if role in KEY_HOLDERS else KeeperSettings()
+        media = self.media if role in MEDIA_KEEPERS else MediaSettings()
+        return replace(self, keeper=keeper, media=media)

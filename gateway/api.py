@@ -21,6 +21,7 @@ from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import access_tokens
 from gateway.blocking import Blocking
 from gateway.context import CONTEXT, Context
+from gateway.images import Images
 from gateway.kept import Kept
 from gateway.keys import KeyReader
 from gateway.launches import Launches
@@ -111,6 +112,7 @@ class ApiGateway:
             return
         await self._realtime.stop()
         await runner.cleanup()
+        self._context.images.stop()
         self._started.clear()
         self._log.info("gateway_stopped", port=self._port)
 
@@ -152,6 +154,7 @@ def _context(
     clock: Callable[[], float],
 ) -> Context:
     tokens, launches = access_tokens(settings, clock), Launches(ports.node, chain)
+    metrics = Metrics()
     login = Login(
         settings=settings,
         chain=chain,
@@ -171,6 +174,8 @@ def _context(
         reads=ports.reads,
         market_reads=ports.market_reads,
         documents=ports.documents,
+        media=ports.media,
+        images=Images(ports.media, metrics=metrics, log=log),
         people=ports.people,
         sessions=ports.sessions,
         audit=ports.audit,
@@ -190,6 +195,6 @@ def _context(
         in_flight=InFlight(settings.requests_in_flight_max),
         clients=ClientAddresses(settings.trusted_proxies),
         blocking=Blocking(settings),
-        metrics=Metrics(),
+        metrics=metrics,
         clock=clock,
     )

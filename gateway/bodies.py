@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from engine.errors import CallerError
+from gateway.context import context_of
 from gateway.units import Number
 
 M = TypeVar("M", bound=BaseModel)
@@ -35,7 +36,8 @@ async def read_body(request: web.Request, model: type[M]) -> M:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise CallerError("invalid_request", "Expected a body without Content-Encoding")
     raw = await request.read()
-    return model.model_validate(loads(raw) if raw else {})
+    own_origin = context_of(request).settings.public_url
+    return model.model_validate(loads(raw) if raw else {}, context={"own_origin": own_origin})
 
 
 def read_query(request: web.Request, model: type[M]) -> M:

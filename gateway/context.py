@@ -10,6 +10,7 @@ from engine.settings import ChainSettings, GatewaySettings
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import AccessTokens, Identity
 from gateway.blocking import Blocking
+from gateway.images import Images
 from gateway.keys import KeyReader
 from gateway.launches import Launches
 from gateway.login import Login
@@ -21,6 +22,7 @@ from gateway.ports import (
     Log,
     MarketReads,
     Markets,
+    Media,
     Node,
     People,
     PointDays,
@@ -44,6 +46,8 @@ class Context:
     reads: Reads
     market_reads: MarketReads
     documents: Documents
+    media: Media
+    images: Images
     people: People
     sessions: Sessions
     audit: Audit

@@ -23,6 +23,8 @@ class Described:
     reply: Any
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    files: tuple[str, ...] = ()
+    """Content types of a body that is a file; a form with the file is as good."""
     codes: tuple[str, ...] = STORE
     statuses: tuple[int, ...] = (200,)
 
@@ -47,7 +49,7 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ("DELETE", "/auth/sessions/{sid}"): Described(r.EndedData, codes=("not_found", *STORE)),
     ("GET", "/users/me"): Described(r.UserData, codes=("not_found", *STORE)),
     ("PATCH", "/users/me"): Described(
-        r.UserData, m.UserChange, codes=("not_found", "invalid_slippage", *STORE)
+        r.UserData, m.UserChange, codes=("not_found", "invalid_slippage", "invalid_link", *STORE)
     ),
     ("GET", "/users/{address}"): Described(
         r.PublicUserData, codes=("invalid_address", "not_found", *STORE)
@@ -57,8 +59,16 @@ DESCRIBED: dict[tuple[str, str], Described] = {
         m.CreateRequest,
         codes=(
             *("invalid_amount", "amount_too_large", "invalid_slippage", "zero_output"),
-            *("unknown_contract", *STORE, *NODE),
+            *("invalid_link", "unknown_contract", *STORE, *NODE),
         ),
+    ),
+    ("PUT", "/tokens/{address}/metadata"): Described(
+        r.DocumentData, m.DocumentRequest, codes=("invalid_link", "metadata_mismatch", *_TOKEN)
+    ),
+    ("POST", "/uploads/image"): Described(
+        r.UploadData,
+        files=("image/png", "image/jpeg", "image/webp", "image/gif", "application/octet-stream"),
+        codes=("invalid_image", "upload_timeout", "storage_full", *STORE),
     ),
     ("GET", "/tokens"): Described(r.Page[r.TokenData], query=m.TokensQuery),
     ("GET", "/tokens/{address}"): Described(r.TokenData, codes=(*_TOKEN, *MARKET)),

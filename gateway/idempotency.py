@@ -2,7 +2,8 @@
 
 A launch asked for twice would have two addresses; with a key it has one. Answers that carry
 secrets (logins, API keys) are never kept, so the header does not count there; nor do answers
-of 5xx, after which the same request may be tried again.
+of 5xx, after which the same request may be tried again. An upload needs none: the same file
+has the same name.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ LEASE_S = 30
 ANSWER_BYTES_MAX = 64 * 1024
 _KEY = re.compile(r"[\x21-\x7e]{1,64}")
 _METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_SECRET = re.compile(r"/api(?:/v1)?/(?:auth|keys)(?:/|$)")
+_LEFT_OUT = re.compile(r"/api(?:/v1)?/(?:auth|keys|uploads)(?:/|$)")
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,7 +37,7 @@ async def once(request: web.Request, handler: Next) -> web.StreamResponse:
     idempotency_conflict (another body, or one is at it); TransientError without the store.
     """
     given = request.headers.get(HEADER)
-    if given is None or request.method not in _METHODS or _SECRET.match(request.path):
+    if given is None or request.method not in _METHODS or _LEFT_OUT.match(request.path):
         return await handler(request)
     if _KEY.fullmatch(given) is None:
         raise CallerError("invalid_request", f"{HEADER}: Expected 1 to 64 visible characters")

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.rows import TokenRecord
 from engine.text import hex_of
-from gateway import quotes, view
+from gateway import metadata, quotes, view
 from gateway.context import Context
 
 
@@ -19,6 +19,8 @@ async def with_markets(context: Context, records: Sequence[TokenRecord]) -> list
         context.documents.metadata([record.metadata_hash for record in records]),
     )
     return [
-        view.token_data(record, market, documents.get(hex_of(record.metadata_hash)))
+        view.token_data(
+            record, market, metadata.of(record, documents.get(hex_of(record.metadata_hash)))
+        )
         for record, market in zip(records, found, strict=True)
     ]

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 
 from eth_hash.auto import keccak
 
+from engine.errors import CallerError
+from engine.rows import TokenRecord
+
 FIELDS = ("name", "symbol", "description", "imageUrl", "website", "telegram", "twitter")
 
 
@@ -37,3 +40,29 @@ def canonical(fields: Mapping[str, str]) -> bytes:
 def metadata_hash(fields: Mapping[str, str]) -> bytes:
     """32 bytes; it goes into the launch, so the document can be checked for ever."""
     return keccak(canonical(fields))
+
+
+def check(record: TokenRecord, document: Mapping[str, str]) -> None:
+    """Raises CallerError("metadata_mismatch") for a document that is not the token's: its launch
+    holds another hash, or other names than the document says.
+    """
+    hashed = metadata_hash(document)
+    if hashed != record.metadata_hash:
+        raise CallerError(
+            "metadata_mismatch",
+            f"Expected the document of hash 0x{record.metadata_hash.hex()}, was 0x{hashed.hex()}",
+        )
+    names = (normalise(record.name), normalise(record.symbol))
+    if names != (document.get("name"), document.get("symbol")):
+        raise CallerError("metadata_mismatch", "Expected the name and symbol of the token")
+
+
+def of(record: TokenRecord, found: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """The document to show with a token; None for one that is not the token's."""
+    if found is None:
+        return None
+    try:
+        check(record, found)
+    except CallerError:
+        return None
+    return found

@@ -36,6 +36,15 @@ class Metrics:
             ["door", "outcome"],
             registry=self._registry,
         )
+        self.uploads = Counter(
+            "risecurve_uploads_total", "Images sent to us", ["outcome"], registry=self._registry
+        )
+        self.image_seconds = Histogram(
+            "risecurve_image_seconds",
+            "Time to write an image anew, with the wait for it",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
         self.in_flight = self._gauge("http_in_flight", "Requests under way")
         self.sockets = self._gauge("sockets", "Socket.IO connections")
         self.subscriptions = self._gauge("subscriptions", "Topics subscribed to, all sockets")

@@ -126,8 +126,11 @@ async def admit(request: web.Request, handler: Next) -> web.StreamResponse:
         async with asyncio.timeout(context.settings.request_timeout_s):
             return await handler(request)
     check_caller(request)
+    timeout_s = context.settings.request_timeout_s
+    if route is not None and route.budget is Spent.UPLOAD:
+        timeout_s += context.settings.upload_timeout_s
     with context.in_flight.one():
-        async with asyncio.timeout(context.settings.request_timeout_s):
+        async with asyncio.timeout(timeout_s):
             await _spend(request, route)
             return await handler(request)
 
@@ -159,6 +162,9 @@ async def _spend_of_key(request: web.Request, route: Route | None) -> None:
         raise
     context_of(request).blocking.check_wallet(identity.address)
     request[IDENTITY] = identity
+    if route is not None and route.budget is Spent.UPLOAD:
+        await _take(request, Spent.UPLOAD, "0x" + identity.address.hex())
+        return
     writes = route is not None and route.budget in (Spent.WRITE, Spent.USER_WRITE)
     await _take(request, Spent.KEY_WRITE if writes else Spent.KEY_READ, identity.sid)
 
@@ -185,6 +191,8 @@ def budget_of(spent: Spent, settings: GatewaySettings) -> Budget:
     """The seed's 100 in 15 minutes for what writes, 600 a minute for what reads."""
     if spent in (Spent.WRITE, Spent.USER_WRITE):
         return Budget(spent.value, settings.writes_per_window, settings.write_window_s)
+    if spent is Spent.UPLOAD:
+        return Budget(spent.value, settings.uploads_per_hour, 3_600)
     if spent is Spent.KEY_WRITE:
         return Budget(spent.value, settings.key_writes_per_minute, 60)
     if spent is Spent.KEY_READ:

@@ -14,16 +14,19 @@ from gateway.fields import (
     Boolean,
     Code,
     Cursor,
+    ImageLink,
     Limit,
     Line,
-    Link,
     Page,
     Query,
     Resolution,
     Side,
     Slippage,
     Strict,
+    Telegram,
     Text,
+    Twitter,
+    Website,
     hex_of,
 )
 from gateway.units import SLIPPAGE_BPS_DEFAULT
@@ -61,7 +64,7 @@ class ProfileChange(Strict):
     """What everybody sees; null takes a field away."""
 
     name: Annotated[Line, Field(min_length=1, max_length=50)] | None = None
-    avatar_url: Link | None = None
+    avatar_url: ImageLink | None = None
     bio: Annotated[Text, Field(max_length=500)] | None = None
     locale: Literal["en", "id", "zh", "es"] | None = None
 
@@ -87,19 +90,16 @@ class RoleRequest(Strict):
     role: Literal["user", "moderator", "admin"]
 
 
-class CreateRequest(Strict):
-    """A launch. Lengths are in characters after NFC."""
+class DocumentRequest(Strict):
+    """A token's document, whose hash its launch holds. Lengths are in characters after NFC."""
 
     name: Annotated[Line, Field(min_length=1, max_length=50)]
     symbol: Annotated[Line, Field(min_length=1, max_length=10)]
     description: Annotated[Text, Field(max_length=500)] | None = None
-    image_url: Link | None = None
-    website: Link | None = None
-    telegram: Link | None = None
-    twitter: Link | None = None
-    curve: Literal["constant_product", "linear"] = "constant_product"
-    initial_buy_eth: Amount | None = None
-    slippage: Slippage = SLIPPAGE_BPS_DEFAULT
+    image_url: ImageLink | None = None
+    website: Website | None = None
+    telegram: Telegram | None = None
+    twitter: Twitter | None = None
 
     @property
     def fields(self) -> dict[str, str | None]:
@@ -113,6 +113,14 @@ class CreateRequest(Strict):
             "telegram": self.telegram,
             "twitter": self.twitter,
         }
+
+
+class CreateRequest(DocumentRequest):
+    """A launch: its document, its curve, and what its creator buys in it."""
+
+    curve: Literal["constant_product", "linear"] = "constant_product"
+    initial_buy_eth: Amount | None = None
+    slippage: Slippage = SLIPPAGE_BPS_DEFAULT
 
 
 class QuoteBody(Strict):

@@ -34,6 +34,7 @@ _MEANINGS: dict[int, str] = {
     403: "Not for this caller.",
     404: "There is no such thing.",
     405: "The path has other methods.",
+    408: "It took too long to arrive.",
     409: "It cannot be done as things stand.",
     413: "Too large.",
     415: "Another kind of content is needed.",
@@ -127,9 +128,17 @@ def _operation(
             "required": bool(_required(described.body)),
             "content": {"application/json": {"schema": schema}},
         }
+    if described.files:
+        operation["requestBody"] = {"required": True, "content": _files(described.files)}
     if route.access is not Access.OPEN:
         operation["security"] = [{"bearer": []}] + ([{"key": []}] if route.scope else [])
     return operation
+
+
+def _files(types: tuple[str, ...]) -> Json:
+    raw = {"type": "string", "format": "binary"}
+    form = {"type": "object", "properties": {"image": raw}, "required": ["image"]}
+    return {one: {"schema": raw} for one in types} | {"multipart/form-data": {"schema": form}}
 
 
 def reply_of(described: Described) -> type[BaseModel]:

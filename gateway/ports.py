@@ -127,10 +127,26 @@ class Documents(Protocol):
     """`storage.documents`: token documents."""
 
     async def store_metadata(
-        self, hash: bytes, document: Mapping[str, Any], *, creator: bytes, now: float
+        self,
+        hash: bytes,
+        document: Mapping[str, Any],
+        *,
+        creator: bytes,
+        now: float,
+        image: str | None = None,
+        mined: bool = False,
     ) -> None: ...
     async def metadata(self, hashes: Sequence[bytes]) -> dict[str, dict[str, Any]]: ...
     async def ping(self) -> None: ...
+
+
+class Media(Protocol):
+    """`storage.media_disk` or `storage.media_s3`: files under the names of their content. A
+    TransientError is `store_unavailable`, or `storage_full`.
+    """
+
+    async def put(self, name: str, content: bytes) -> None: ...
+    async def get(self, name: str) -> bytes | None: ...
 
 
 class People(Protocol):
@@ -425,6 +441,7 @@ class Ports:
     reads: Reads
     market_reads: MarketReads
     documents: Documents
+    media: Media
     people: People
     sessions: Sessions
     audit: Audit

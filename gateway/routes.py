@@ -24,6 +24,7 @@ from gateway.rest import (
     system,
     tokens,
     trading,
+    uploads,
     users,
 )
 
@@ -55,6 +56,7 @@ class Spent(Enum):
     REFRESH = "refresh"  # an IP: sessions that go on, apart from logins
     USER_READ = "user_read"  # a wallet: nothing is changed
     USER_WRITE = "user_write"  # a wallet
+    UPLOAD = "upload"  # a wallet, whether by login or by API key
     KEY_READ = "key_read"  # an API key: whatever is no write
     KEY_WRITE = "key_write"  # an API key
 
@@ -84,6 +86,8 @@ API: tuple[Route, ...] = (
     Route("PATCH", "/users/me", users.change_me, Access.USER, Spent.USER_WRITE),
     Route("GET", "/users/{address}", users.one),
     Route("POST", "/tokens/create", tokens.create, Access.USER, Spent.USER_WRITE, "trade"),
+    Route("PUT", "/tokens/{address}/metadata", tokens.put_metadata, budget=Spent.WRITE),
+    Route("POST", "/uploads/image", uploads.image, Access.USER, Spent.UPLOAD, "trade"),
     Route("GET", "/tokens", tokens.list_tokens),
     Route("GET", "/tokens/{address}", tokens.one),
     Route("GET", "/tokens/{address}/chart", tokens.chart),
@@ -131,6 +135,7 @@ SYSTEM: tuple[Route, ...] = (
     Route("GET", "/healthz", system.healthz, budget=Spent.NOTHING),
     Route("GET", "/readyz", system.readyz, budget=Spent.NOTHING),
     Route("GET", "/metrics", system.metrics, budget=Spent.NOTHING),
+    Route("GET", "/media/{name}", uploads.file),
     Route("GET", "/openapi.json", docs.document),
     Route("GET", "/docs", docs.page),
     Route("GET", "/docs/{file}", docs.file),

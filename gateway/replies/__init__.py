@@ -22,6 +22,7 @@ from gateway.replies.markets import (
     CreatorData,
     CreatorsData,
     DeploymentData,
+    DocumentData,
     FeeConfigReply,
     FeesReply,
     FillData,
@@ -43,6 +44,7 @@ from gateway.replies.markets import (
     TransactionFields,
     TrendingData,
     TrendingListData,
+    UploadData,
 )
 from gateway.replies.people import (
     AuditData,
@@ -99,6 +101,7 @@ __all__ = [
     "CreatorsData",
     "Cursored",
     "DeploymentData",
+    "DocumentData",
     "EarningData",
     "Empty",
     "EndedData",
@@ -151,6 +154,7 @@ __all__ = [
     "TransactionFields",
     "TrendingData",
     "TrendingListData",
+    "UploadData",
     "UserData",
     "VerifyData",
 ]

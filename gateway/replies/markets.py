@@ -79,6 +79,24 @@ class CreateData(Strict):
     quote: QuoteData | None
 
 
+class DocumentData(Strict):
+    """A token's document as it is shown from now on."""
+
+    token_address: AddressText
+    metadata_hash: HashText
+    metadata: dict[str, str]
+
+
+class UploadData(Strict):
+    """Where an image is kept, in two sizes; pixels and bytes of the large one."""
+
+    image_url: str
+    small_url: str
+    width: int
+    height: int
+    bytes: int
+
+
 class FeeConfigReply(Strict):
     """Basis points and blocks, frozen at launch."""
 
@@ -217,6 +235,8 @@ class LimitsData(Strict):
     """Bounds of requests."""
 
     body_bytes: int
+    image_bytes: int
+    image_pixels: int
     page_limit: int
     candles: int
     socket_message_bytes: int

@@ -12,6 +12,8 @@ from engine.errors import RiseCurveError
 from engine.limits import (
     BODY_BYTES_MAX,
     CANDLES_MAX,
+    IMAGE_BYTES_MAX,
+    IMAGE_PIXELS_MAX,
     PAGE_LIMIT_MAX,
     SOCKET_MESSAGE_BYTES_MAX,
     SOCKET_TOPICS_MAX,
@@ -89,6 +91,8 @@ async def config(request: web.Request) -> web.Response:
                 "sepolia": None if context.sepolia is None else _chain(context.sepolia),
                 "limits": {
                     "bodyBytes": BODY_BYTES_MAX,
+                    "imageBytes": IMAGE_BYTES_MAX,
+                    "imagePixels": IMAGE_PIXELS_MAX,
                     "pageLimit": PAGE_LIMIT_MAX,
                     "candles": CANDLES_MAX,
                     "socketMessageBytes": SOCKET_MESSAGE_BYTES_MAX,

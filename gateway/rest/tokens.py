@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -12,13 +13,20 @@ from engine.limits import CANDLES_MAX
 from engine.messages import CurveNumbers, Refusal
 from engine.rows import TokenRecord
 from engine.text import address, hex_of, price, units
-from gateway import listing, metadata, quotes, unsigned, view
+from gateway import links, listing, metadata, quotes, unsigned, view
 from gateway.addresses import parse_address
 from gateway.bodies import read_body, read_query
 from gateway.context import Context, context_of, identity_of
 from gateway.errors import json_response, raise_refusal, success
 from gateway.launches import FirstBuy, first_buy
-from gateway.models import ChartQuery, CreateRequest, HistoryQuery, PageQuery, TokensQuery
+from gateway.models import (
+    ChartQuery,
+    CreateRequest,
+    DocumentRequest,
+    HistoryQuery,
+    PageQuery,
+    TokensQuery,
+)
 
 # (seconds shown, minutes a candle when none is asked for)
 _TIMEFRAMES = {
@@ -56,7 +64,9 @@ async def create(request: web.Request) -> web.Response:
         data=data,
         value=bought.value if bought else 0,
     )
-    await context.documents.store_metadata(hashed, document, creator=creator, now=context.clock())
+    await context.documents.store_metadata(
+        hashed, document, creator=creator, now=context.clock(), image=_image(document)
+    )
     return json_response(
         success(
             {
@@ -68,6 +78,27 @@ async def create(request: web.Request) -> web.Response:
             }
         )
     )
+
+
+async def put_metadata(request: web.Request) -> web.Response:
+    """Gives a launched token the document that its launch holds the hash of. Anybody may: the
+    hash proves it. Repeatable.
+    """
+    body = await read_body(request, DocumentRequest)
+    context, token = context_of(request), _token(request)
+    record = await _record(context, token)
+    document = metadata.document(body.fields)
+    metadata.check(record, document)
+    await context.documents.store_metadata(
+        record.metadata_hash,
+        document,
+        creator=record.creator,
+        now=context.clock(),
+        image=_image(document),
+        mined=True,
+    )
+    shown = {"tokenAddress": address(token), "metadataHash": hex_of(record.metadata_hash)}
+    return json_response(success(shown | {"metadata": document}))
 
 
 async def list_tokens(request: web.Request) -> web.Response:
@@ -97,7 +128,7 @@ async def one(request: web.Request) -> web.Response:
     )
     if isinstance(found, Refusal):
         raise_refusal(found)
-    document = documents.get(hex_of(record.metadata_hash))
+    document = metadata.of(record, documents.get(hex_of(record.metadata_hash)))
     return json_response(success(view.token_data(record, found, document)))
 
 
@@ -182,6 +213,10 @@ async def transactions(request: web.Request) -> web.Response:
             }
         )
     )
+
+
+def _image(document: Mapping[str, str]) -> str | None:
+    return links.own_image(document.get("imageUrl", ""))
 
 
 async def _record(context: Context, token: bytes) -> TokenRecord:

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from engine.errors import CallerError
-from gateway import people
+from gateway import links, people
 from gateway.addresses import parse_address
 from gateway.bodies import read_body
 from gateway.context import Context, context_of, identity_of
@@ -30,6 +30,9 @@ async def change_me(request: web.Request) -> web.Response:
         if named is not None:
             given = named.model_dump(by_alias=True, exclude_unset=True)
             fields |= {f"{part}.{people.stored(name)}": given[name] for name in given}
+    if "profile.avatarUrl" in fields:
+        # Kept beside it, so that the image is known to be in use.
+        fields["avatarImage"] = links.own_image(fields["profile.avatarUrl"] or "")
     user = await context.people.change(address, fields, context.clock()) if fields else None
     if user is None:
         user = await _found(context, address)

@@ -157,11 +157,9 @@ class FakeReads(Breakable):
 class FakeDocuments(Breakable):
     stored: dict[bytes, dict[str, Any]] = field(default_factory=dict)
 
-    async def store_metadata(
-        self, hash: bytes, document: Mapping[str, Any], creator: bytes, now: float
-    ) -> None:
+    async def store_metadata(self, hash: bytes, document: Mapping[str, Any], **rest: Any) -> None:
         self.check()
-        self.stored[hash] = dict(document)
+        self.stored.setdefault(hash, dict(document))
 
     async def metadata(self, hashes: Sequence[bytes]) -> dict[str, dict[str, Any]]:
         self.check()
@@ -169,6 +167,19 @@ class FakeDocuments(Breakable):
 
     async def ping(self) -> None:
         self.check()
+
+
+@dataclass
+class FakeMedia(Breakable):
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    async def put(self, name: str, content: bytes) -> None:
+        self.check()
+        self.files[name] = content
+
+    async def get(self, name: str) -> bytes | None:
+        self.check()
+        return self.files.get(name)
 
 
 class FakeMarketReads:

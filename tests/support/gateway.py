@@ -22,6 +22,7 @@ from tests.support.fakes import (
     FakeDocuments,
     FakeMarketReads,
     FakeMarkets,
+    FakeMedia,
     FakeNode,
     FakeNonces,
     FakePeople,
@@ -63,6 +64,7 @@ class Door:
     reads: Any
     market_reads: Any
     documents: FakeDocuments
+    media: Any
     people: Any
     sessions: Any
     audit: Any
@@ -178,6 +180,7 @@ async def open_door(
         "reads": reads,
         "market_reads": FakeMarketReads(),
         "documents": FakeDocuments(),
+        "media": FakeMedia(),
         "people": FakePeople(),
         "sessions": FakeSessions(),
         **dict.fromkeys(("audit", "referrals", "api_keys", "points", "point_days", "replays")),

@@ -12,6 +12,8 @@ from storage import valkey
 from tests.support.gateway import SECRET, Door, headers_of
 from tests.support.lobby import ADMIN, Clock, lobby
 
+AVATAR = "ipfs://bafybeiemxf5abjwjbikoz4mc3a3dla6ual3jsgpdr4cjr3oz3evfyavhwq"
+
 
 @pytest.fixture
 def door(people_door: Door) -> Door:
@@ -197,7 +199,7 @@ async def test_user_sees_and_changes_himself_strangers_his_profile(door: Door) -
     _, answer = await door.get("/api/users/me", headers=headers)
     Reply[replies.UserData].model_validate(answer)
     change = {
-        "profile": {"name": "Ann", "bio": "火", "avatarUrl": "ipfs://x", "locale": "id"},
+        "profile": {"name": "Ann", "bio": "火", "avatarUrl": AVATAR, "locale": "id"},
         "settings": {"slippage": 2.5, "currency": "USD"},
     }
     status, answer = await door.ask("PATCH", "/api/users/me", json=change, headers=headers)
@@ -232,7 +234,8 @@ async def test_user_change_that_is_none_of_his_business_is_refused(door: Door, c
     headers = headers_of(await door.session_of())
     before = (await door.get("/api/users/me", headers=headers))[1]["data"]
     status, answer = await door.ask("PATCH", "/api/users/me", json=change, headers=headers)
-    code = "invalid_slippage" if "slippage" in str(change) else "invalid_request"
+    codes = {"slippage": "invalid_slippage", "avatarUrl": "invalid_link"}
+    code = next((codes[name] for name in codes if name in str(change)), "invalid_request")
     assert (status, answer["error"]["code"]) == (400, code)
     assert (await door.get("/api/users/me", headers=headers))[1]["data"] == before
 

@@ -106,6 +106,78 @@ async def test_metadata_first_document_stays(token_documents):
     assert await token_documents.metadata([]) == {}
 
 
+HASHES = [bytes([n]) * 32 for n in range(1, 6)]
+
+
+async def test_unmined_documents_are_found_when_old_and_settled(token_documents):
+    for number, hash in enumerate(HASHES):
+        await token_documents.store_metadata(hash, {"name": "x"}, creator=ALICE, now=NOW + number)
+    assert await token_documents.unmined(NOW, 10) == []
+    assert set(await token_documents.unmined(NOW + 3, 10)) == set(HASHES[:3])
+    assert len(await token_documents.unmined(NOW + 3, 2)) == 2
+    # Asked for again while somebody looks: it stays.
+    await token_documents.store_metadata(HASHES[1], {"name": "x"}, creator=BOB, now=NOW + 50)
+    for removed in (1, 0):
+        gone = await token_documents.settle(HASHES[:1], HASHES[1:3], before=NOW + 3, now=NOW + 60)
+        assert gone == removed
+    found = await token_documents.metadata(HASHES)
+    assert found.keys() == {"0x" + hash.hex() for hash in HASHES if hash != HASHES[2]}
+    # The mined one is never looked at again, also when it is asked for again.
+    await token_documents.store_metadata(HASHES[0], {"name": "x"}, creator=BOB, now=NOW + 70)
+    assert set(await token_documents.unmined(NOW + 999, 10)) == {HASHES[n] for n in (1, 3, 4)}
+
+
+async def test_document_stored_as_mined_stays_also_when_it_was_there(token_documents):
+    one, two = HASHES[:2]
+    await token_documents.store_metadata(one, {"name": "x"}, creator=ALICE, now=NOW)
+    for hash in (one, two, one):
+        await token_documents.store_metadata(
+            hash, {"name": "x"}, creator=ALICE, now=NOW, mined=True
+        )
+    assert await token_documents.unmined(NOW + 999, 10) == []
+    assert await token_documents.settle([], [one, two], before=NOW + 999, now=NOW) == 0
+    assert len(await token_documents.metadata([one, two])) == 2
+
+
+async def test_store_many_at_once_makes_one_document(token_documents):
+    await asyncio.gather(
+        *(
+            token_documents.store_metadata(
+                HASHES[n % 2], {"name": "x"}, creator=ALICE, now=NOW, mined=n % 3 == 0
+            )
+            for n in range(30)
+        )
+    )
+    assert len(await token_documents.metadata(HASHES)) == 2
+    assert await token_documents.unmined(NOW + 999, 10) == []
+
+
+async def test_documents_of_before_begin_to_age_when_they_were_made(token_documents):
+    await token_documents._metadata.insert_one(
+        {
+            "_id": "0x" + "07" * 32,
+            "document": {},
+            "creator": "0x",
+            "createdAt": documents._time(NOW),
+        }
+    )
+    await token_documents.prepare()
+    assert await token_documents.unmined(NOW + 1, 10) == [bytes([7]) * 32]
+
+
+async def test_images_that_a_document_or_a_profile_names_are_known(token_documents, people):
+    images = ["a" * 64, "b" * 64, "c" * 64]
+    await token_documents.store_metadata(
+        HASHES[0], {"name": "x"}, creator=ALICE, now=NOW, image=images[0]
+    )
+    await people.connect(ALICE, NOW)
+    await people.change(ALICE, {"avatarImage": images[1]}, NOW)
+    assert await token_documents.named_images(images) == set(images[:2])
+    await people.change(ALICE, {"avatarImage": None}, NOW)
+    assert await token_documents.named_images(images) == {images[0]}
+    assert await token_documents.named_images([]) == set()
+
+
 async def test_closed_port_is_store_unavailable_within_the_timeout():
     client = documents.connect("mongodb://127.0.0.1:1", timeout_s=0.3)
     store, people = Documents(documents.database(client)), People(documents.database(client))

@@ -145,6 +145,7 @@ async def test_queries_of_the_doors_never_scan_a_whole_table(pool):
         "known": (events["known"], ([one],)),
         "graduating": (events["graduating"], (100,)),
         "curves": (events["token_curves"], ([one],)),
+        "documents": (queries.load("launched")["hashes"], ([bytes(32)] * 500,)),
     }
     for name, (query, arguments) in plans.items():
         rows = await fetch(pool, f"EXPLAIN {query}", CHAIN_ID, *arguments)

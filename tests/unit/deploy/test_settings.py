@@ -208,6 +208,27 @@ def test_settings_text_shows_no_secret(tmp_path: Path) -> None:
     assert set(secret_values(environment)) == {STRONG, "hunter22", "ab" * 32}
 
 
+def test_bucket_keys_are_for_those_who_use_it_and_are_never_shown(tmp_path: Path) -> None:
+    given = {
+        "MEDIA_S3_BUCKET": "images",
+        "MEDIA_S3_KEY_ID": "AKIA-marked",
+        "MEDIA_S3_SECRET_KEY": "marked-secret",
+    }
+    environment = load_settings(given)
+    settings = composed(environment, tmp_path)
+    assert settings.media.directory == str(tmp_path / "media")
+    for role in ("gateway", "analytics", "supervisor"):
+        assert settings.seen_by(role).media == settings.media
+    for role in ("shard", "listener", "keeper"):
+        assert settings.seen_by(role).media.secret_key == ""
+    assert "marked" not in repr(environment) + repr(settings)
+    assert set(secret_values(environment)) == {"AKIA-marked", "marked-secret"}
+    with pytest.raises(SettingsError) as raised:
+        load_settings(given | {"MEDIA_S3_SECRET_KEY": "", "MEDIA_S3_BUCKET": "No_Bucket"})
+    assert "MEDIA_S3_SECRET_KEY: expected it with" in str(raised.value)
+    assert "MEDIA_S3_BUCKET: " in str(raised.value) and "marked" not in str(raised.value)
+
+
 def test_env_example_lists_every_variable_with_its_default() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     listed = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

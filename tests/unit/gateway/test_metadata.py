@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import metadata
@@ -59,6 +59,7 @@ def test_canonical_of_a_lone_surrogate_raises() -> None:
         metadata.canonical({"name": "\ud800"})
 
 
+@settings(deadline=None)  # of a busy machine
 @given(
     st.dictionaries(
         st.sampled_from(metadata.FIELDS), st.text(st.characters(exclude_categories=["Cs"]))
