@@ -19,6 +19,7 @@ from engine.points import merkle
 from engine.points.deeds import deed_of
 from engine.points.entries import Deed
 from engine.points.rules import RuleBook, ours
+from engine.rows import BlockRows
 from engine.text import hex_of
 from storage import documents
 from storage.events import EventStore
@@ -35,6 +36,7 @@ from tests.support.scenario import CHAIN_ID, address_of
 
 START = 1_767_225_600
 NAMES = ("alice", "bob", "carol", "creator", "pooler")
+TRADERS = (*NAMES, "dave")
 
 
 class Killed(BaseException):
@@ -82,6 +84,7 @@ class World:
     seen: list[tuple[MarketEvent, bytes]] = field(default_factory=list)
     creators: dict[bytes, bytes] = field(default_factory=dict)
     now: int = 0
+    dying: bool = False
 
     def actor(self, wrap: Callable[[Any], Any] = lambda one: one) -> PointsLedger:
         return PointsLedger(
@@ -101,15 +104,19 @@ class World:
             assert await self.events.write(
                 [rows], incarnation=self.incarnation, position=position_of(block)
             )
-            for event in rows.events:
-                if isinstance(event, MarketEvent):
-                    creator = getattr(event, "creator", None)
-                    if creator:
-                        self.creators[event.token] = creator
-                    self.seen.append((event, self.creators[event.token]))
+            self.saw(rows)
             self.now = block.header.timestamp
             self.saga.time += int(hours * 3600) if self.saga.random.random() < 0.1 else 0
         await self.events.finalise(self.saga.number, self.incarnation)
+
+    def saw(self, rows: BlockRows) -> None:
+        """What the ledgers are to be compared with."""
+        for event in rows.events:
+            if isinstance(event, MarketEvent):
+                creator = getattr(event, "creator", None)
+                if creator:
+                    self.creators[event.token] = creator
+                self.seen.append((event, self.creators[event.token]))
 
     def deeds(self) -> list[Deed]:
         found = (deed_of(event, creator) for event, creator in self.seen)
@@ -127,7 +134,7 @@ class World:
         (or made up) or `wrong`, with balances that are not the sum of their rows.
         """
         known = await self.ledger.known(
-            wallets=[address_of(name) for name in NAMES], places=(), tags=(), now=0
+            wallets=[address_of(name) for name in TRADERS], places=(), tags=(), now=0
         )
         people = {who: (p.since, p.referrer, p.bound_at) for who, p in known.people.items()}
         found = {
@@ -191,7 +198,7 @@ class World:
         deathly = [Deathly(one, dice) for one in (self.outbox, self.ledger, self.days)]
         wrapped = {id(one.inner): one for one in deathly}
         inside = _die_inside(self.ledger, dice)
-        died = 0
+        died, self.dying = 0, True
         while died < kills:
             await self.play(5, hours=5)
             for one in deathly:
@@ -204,8 +211,10 @@ class World:
                     break
                 except Killed:
                     died += 1
-            await self.sweep()
+                    if dice.random() < 0.3:
+                        await self.sweep()
         inside.stop()
+        self.dying = False
         await settle(self.actor())
         return {"kills": died, "inside": inside.killed}
 
