@@ -81,14 +81,15 @@ class Outbox:
             await connection.execute(_SQL["told"], self._chain_id, _CONSUMER + consumer, block)
 
     async def sweep(self, *, kept_s: int, rows_max: int = OUTBOX_SWEEP_ROWS) -> int:
-        """Takes away about `rows_max` rows, whole blocks, that all consumers are past and that
-        were visible for `kept_s`; how many. Rows and floor change in one transaction.
+        """Takes away `rows_max` rows, and what else is of the last one's block, that all
+        consumers are past and that were visible for `kept_s`; how many. Rows and floor change in
+        one transaction.
         """
         async with postgres.transaction(self._pool) as connection:
             await connection.execute(_SQL["lock_floor"], self._chain_id, FLOOR)
             lowest = await self._lowest(connection)
             rows = await connection.fetch(_SQL["oldest"], self._chain_id, lowest, rows_max, kept_s)
-            target = _whole_blocks([(row["block_number"], row["old"]) for row in rows], rows_max)
+            target = _last_old_block([(row["block_number"], row["old"]) for row in rows])
             if target is None:
                 return 0
             tag = await connection.execute(_SQL["take_away"], self._chain_id, target)
@@ -116,10 +117,7 @@ class Outbox:
         )
 
 
-def _whole_blocks(rows: Sequence[tuple[int, bool]], limit: int) -> int | None:
-    # The last block of which all rows are here and old; None: there is none.
+def _last_old_block(rows: Sequence[tuple[int, bool]]) -> int | None:
+    # Of rows in the order of blocks; None: the first is young, or there is none.
     young = next((block for block, old in rows if not old), None)
-    blocks = {block for block, _ in rows if young is None or block < young}
-    if young is None and len(rows) >= limit and len(blocks) > 1:
-        blocks.discard(rows[-1][0])  # perhaps cut in two
-    return max(blocks, default=None)
+    return max((block for block, _ in rows if young is None or block < young), default=None)

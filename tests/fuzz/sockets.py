@@ -209,7 +209,7 @@ class Maker:
         """(a frame, whether it must be answered under `number`)."""
         pick = self._dice.random()
         if self._is_calm or pick < 0.55:
-            return f"42{number}{self._json([self._event(), self._body()])}", True
+            return f"42{number}{self._json(self._call())}", True
         if pick < 0.8:
             return self._odd_call(number)
         if pick < 0.99:
@@ -231,26 +231,29 @@ class Maker:
         rest = [self._value(4) for _ in range(self._dice.randrange(4))]
         return f"42{number}{self._json([event, *rest])}", True
 
-    def _event(self) -> str:
-        return "quote" if self._is_calm else self._dice.choice(EVENTS)
-
-    def _body(self) -> Any:
+    def _call(self) -> list[Any]:
         token = self._dice.choice(self._tokens)
-        body: dict[str, Any] = {"tokenAddress": token, "type": "buy", "amount": "0.001"}
+        quote: dict[str, Any] = {"tokenAddress": token, "type": "buy", "amount": "0.001"}
         if self._is_calm:
-            return body
+            return ["quote", quote]
         topic = self._dice.choice((f"token:{token}", "trades", "tokens", "user:0x" + "1" * 40))
-        body = self._dice.choice(
+        place = self._dice.choice(({}, {"since": 1, "generation": "x"}))
+        event, body = self._dice.choice(
             (
-                body,
-                {"topic": topic},
-                {"topic": topic, "since": 1, "generation": "x"},
-                {"token": self._access_token},
+                ("quote", quote),
+                ("subscribe", {"topic": topic} | place),
+                ("unsubscribe", {"topic": topic}),
+                ("authenticate", {"token": self._access_token}),
             )
         )
-        while self._dice.random() < 0.5:
+        if self._dice.random() < 0.2:
+            event = self._event()
+        while self._dice.random() < 0.4:
             body = self._mutated(body)
-        return body
+        return [event, body]
+
+    def _event(self) -> str:
+        return self._dice.choice(EVENTS)
 
     def _mutated(self, body: dict[str, Any]) -> dict[str, Any]:
         body = dict(body)
