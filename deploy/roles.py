@@ -24,6 +24,7 @@ from actors.reconciler import Reconciler
 from actors.recorder import Recorder
 from actors.shard import TokenShard
 from actors.supervisor import Supervisor
+from actors.sweeper import Sweeper
 from chain import lens, transactions
 from chain.decode import TOPICS, Decoder
 from chain.failover import Endpoint, FailoverRpc
@@ -40,6 +41,7 @@ from engine.settings import Settings
 from gateway.api import ApiGateway
 from gateway.ports import Ports
 from storage import documents as documents_store
+from storage import outbox as outbox_store
 from storage import postgres, valkey
 from storage.analytics import Analytics
 from storage.api_keys import ApiKeys
@@ -63,6 +65,7 @@ from storage.replays import Replays
 from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
 from storage.ticks import Ticks
+from storage.uncounted import RecordedDeeds, UncountedReads
 
 FEED_TIMEOUT_S = 10.0
 KEEPER_WAIT_BLOCKS = 3.0
@@ -267,15 +270,26 @@ async def points(context: Context) -> Role:
     ledger, days = PointsStore(database, chain_id), PointDays(database)
     await asyncio.gather(ledger.prepare(), days.prepare())
     await ledger.claim()
+    outbox = Outbox(await _pool(settings, size=2), chain_id)
     built = PointsLedger(
-        rules=rules.ours(),
-        outbox=Outbox(await _pool(settings, size=1), chain_id),
-        ledger=ledger,
-        days=days,
-        place=Counted,
-        log=log,
+        rules=rules.ours(), outbox=outbox, ledger=ledger, days=days, place=Counted, log=log
     )
-    return Role(handlers=built.handlers, run=built.run, log=log)
+
+    async def counted() -> int:
+        return (await ledger.counted()).block
+
+    sweeper = Sweeper(outbox=outbox, consumers={outbox_store.POINTS: counted}, log=log)
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            sweeping = tasks.create_task(sweeper.run())
+            await built.run()
+            sweeping.cancel()
+
+    def status(message: StatusWanted) -> dict[str, Any]:
+        return {**built.handlers[StatusWanted](message), "outbox_swept": sweeper.swept}
+
+    return Role(handlers={**built.handlers, StatusWanted: status}, run=run, log=log)
 
 
 async def analytics(context: Context) -> Role:
@@ -348,6 +362,9 @@ async def gateway(context: Context) -> Role:
         api_keys=api_keys,
         points=PointReads(database, settings.rise.chain_id),
         point_days=PointDays(database),
+        uncounted=UncountedReads(
+            database, RecordedDeeds(replica, settings.rise.chain_id), settings.rise.chain_id
+        ),
         nonces=Nonces(redis),
         replays=Replays(redis),
         rates=RateLimits(redis),

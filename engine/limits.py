@@ -111,3 +111,9 @@ OPEN_EVENTS_MAX = 20_000
 
 TRAIL_MAX = 1_024
 """Earlier positions a consumer names when it follows: one for each block of the window."""
+
+OUTBOX_KEPT_S = 7 * 86_400
+"""Work that was done stays for a week, so that what went wrong can be looked at."""
+
+OUTBOX_SWEEP_ROWS = 5_000
+"""Rows of the outbox taken away at once: some ten milliseconds of one transaction."""

@@ -82,22 +82,40 @@ class Limiter:
         self._log = log
         self._clock = clock
         self._local = LocalWindows(clock)
+        self._refused: OrderedDict[str, tuple[float, Budget]] = OrderedDict()
         self._down_until = 0.0
         self._down = False
 
     async def take(self, budget: Budget, who: str) -> Allowance:
         """One request of `who`. Never raises: a store that is away only costs exactness."""
         key = f"{budget.name}:{who}"
+        if self.refuses(budget, who):
+            # Nothing comes free before it was said to: a flood is turned away here.
+            left_s = ceil(self._refused[key][0] - self._clock())
+            return Allowance(False, budget.limit, 0, left_s)
         if self._clock() >= self._down_until:
             try:
                 allowed, remaining, reset_s = await asyncio.wait_for(
                     self._rates.take(key, budget.limit, budget.window_s), STORE_TIMEOUT_S
                 )
                 self._up()
+                if not allowed:
+                    self._remember(key, budget, reset_s)
                 return Allowance(allowed, budget.limit, remaining, ceil(reset_s))
             except (TransientError, TimeoutError) as error:
                 self._fell(error)
         return self._local.take(key, budget)
+
+    def refuses(self, budget: Budget, who: str) -> bool:
+        """Whether the store said lately that nothing is left until a time that is to come."""
+        until, known = self._refused.get(f"{budget.name}:{who}", (0.0, budget))
+        return known == budget and self._clock() < until
+
+    def _remember(self, key: str, budget: Budget, reset_s: float) -> None:
+        self._refused[key] = self._clock() + reset_s, budget
+        self._refused.move_to_end(key)
+        if len(self._refused) > RATE_KEYS_MAX:
+            self._refused.popitem(last=False)
 
     async def ping(self, budget: Budget) -> None:
         """Returns when the store answers; raises TransientError or TimeoutError."""

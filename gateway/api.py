@@ -185,6 +185,7 @@ def _context(
         keys=KeyReader(ports.api_keys, chain_id=chain.chain_id, clock=clock),
         points=ports.points,
         point_days=ports.point_days,
+        uncounted=ports.uncounted,
         limiter=Limiter(ports.rates, log),
         node=ports.node,
         log=log,

@@ -21,3 +21,10 @@ def client_address(request: web.Request) -> str:
     peer = request.transport.get_extra_info("peername") if request.transport else None
     forwarded = request.headers.getall("X-Forwarded-For", [])
     return context_of(request).clients.of(peer[0] if peer else None, forwarded)
+
+
+def client_program(request: web.Request) -> str:
+    """What the caller says it is; bytes that are no UTF-8 as question marks, for no store and
+    no JSON takes them.
+    """
+    return request.headers.get("User-Agent", "").encode("utf-8", "replace").decode()

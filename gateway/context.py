@@ -31,6 +31,7 @@ from gateway.ports import (
     Referrals,
     Replays,
     Sessions,
+    UncountedReads,
 )
 from gateway.submission import Submission
 
@@ -57,6 +58,7 @@ class Context:
     replays: Replays
     points: Points
     point_days: PointDays
+    uncounted: UncountedReads
     limiter: Limiter
     node: Node
     log: Log

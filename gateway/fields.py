@@ -151,7 +151,7 @@ def parse_code(value: str) -> str:
     """A referral code: 3 to 20 letters and digits; its case does not count. It fits into a
     trade's tag. Raises CallerError("invalid_request").
     """
-    code = value.lower()
+    code = value.lower() if value.isascii() else ""  # the Kelvin sign is a small k
     if _CODE.fullmatch(code) is None or code in _NO_CODES:
         raise CallerError("invalid_request", "Expected 3 to 20 letters and digits")
     return code

@@ -63,6 +63,11 @@ class KeyReader:
         identity = Identity(key.owner, self._chain_id, "user", f"key:{key.id}", int(key.expires_at))
         return identity, key.scopes
 
+    def remembers(self, text: str) -> bool:
+        """Whether a key of this id was there when it was last looked for."""
+        found = _FORM.fullmatch(text)
+        return found is not None and self._known.get(found[1], (0.0, None))[1] is not None
+
     async def _find(self, id: str) -> ApiKey | None:
         now = self._clock()
         until, key = self._known.get(id, (0.0, None))

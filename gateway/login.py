@@ -136,9 +136,12 @@ class Login:
             ended |= {*await self.end(sorted(found), address=address)}
 
     async def check(self, identity: Identity) -> None:
-        """Raises CallerError("unauthorized") if the session has ended. While the store that
-        knows is away the access token is good for the minutes that it has left.
+        """Raises CallerError("unauthorized") if the session has ended, or is one of a system for
+        another chain that has our secret. While the store that knows who was logged out is away
+        the access token is good for the minutes that it has left.
         """
+        if identity.chain_id != self._chain.chain_id:
+            raise _refused(f"Expected a login for chain {self._chain.chain_id}")
         if self._clock() < self._unknown_until:
             return
         try:

@@ -37,6 +37,14 @@ _CORS_SHOWN = (
     f"ETag, {REQUEST_ID}, {CORRELATION_ID}, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
     "Retry-After"
 )
+# What is no page is shown as none, in nobody's frame, and kept by nobody unless it says so.
+_SAFETY = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_HTTPS_ONLY = "max-age=31536000"
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -61,8 +69,10 @@ async def identify(request: web.Request, handler: Next) -> web.StreamResponse:
         response = await handler(request)
     response.headers[REQUEST_ID] = request_id
     response.headers[CORRELATION_ID] = correlation_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers.setdefault("Cache-Control", "no-store")
+    for name, value in _SAFETY.items():
+        response.headers.setdefault(name, value)
+    if context_of(request).settings.public_url.startswith("https:"):
+        response.headers["Strict-Transport-Security"] = _HTTPS_ONLY
     response.headers.update(request[HEADERS])
     route = request.app[TABLE].of(request)
     context_of(request).metrics.request(
@@ -80,11 +90,16 @@ def cors(origins: Collection[str]) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Next) -> web.StreamResponse:
         origin = request.headers.get("Origin")
-        if request.path.startswith(SOCKET_PATH) or origin is None or origin not in origins:
+        if request.path.startswith(SOCKET_PATH):
             return await handler(request)
+        if origin is None or origin not in origins:
+            response = await handler(request)
+            # A cache must not give one page what was made for another, or for none.
+            response.headers.add("Vary", "Origin")
+            return response
         preflight = "Access-Control-Request-Method" in request.headers
         if request.method == "OPTIONS" and preflight:
-            response: web.StreamResponse = web.Response(status=204)
+            response = web.Response(status=204)
             response.headers["Access-Control-Allow-Methods"] = _CORS_METHODS
             response.headers["Access-Control-Allow-Headers"] = _CORS_REQUEST_HEADERS
             response.headers["Access-Control-Max-Age"] = "600"
@@ -153,6 +168,11 @@ async def _spend(request: web.Request, route: Route | None) -> None:
 
 
 async def _spend_of_key(request: web.Request, route: Route | None) -> None:
+    context, client = context_of(request), client_address(request)
+    if context.limiter.refuses(budget_of(Spent.READ, context.settings), client) and (
+        not context.keys.remembers(request.headers[keys.HEADER])
+    ):
+        await _take(request, Spent.READ, client)  # who guesses too often asks no store
     try:
         identity, scopes = await context_of(request).keys.read(request.headers[keys.HEADER])
         if route is not None and route.access is not Access.OPEN and route.scope not in scopes:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from engine.messages import FeedPosition, MarketView, QuoteReply, QuoteRequest, Refusal
-from engine.points.state import Window
+from engine.points.entries import Deed
+from engine.points.state import Known
 from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord
 
 
@@ -289,7 +290,6 @@ class Points(Protocol):
     """`storage.point_reads`: what is shown of the ledger."""
 
     async def counted(self) -> Counted: ...
-    async def balance(self, season: str, who: bytes) -> dict[str, Any]: ...
     async def rank(self, season: str, micro: int, most: int) -> int | None: ...
     async def total(self, season: str) -> int: ...
     async def leaders(self, season: str, *, skip: int, limit: int) -> list[dict[str, Any]]: ...
@@ -297,8 +297,30 @@ class Points(Protocol):
     async def rows(
         self, season: str, who: bytes, *, limit: int, before: int | None = None
     ) -> list[dict[str, Any]]: ...
-    async def open_windows(self, who: bytes) -> list[Window]: ...
     async def streak(self, who: bytes) -> tuple[int, int]: ...
+
+
+class Uncounted(Protocol):
+    """Of `storage.uncounted.Uncounted`."""
+
+    @property
+    def counted(self) -> Counted: ...
+    @property
+    def balance(self) -> dict[str, Any]: ...
+    @property
+    def known(self) -> Known: ...
+    @property
+    def deeds(self) -> Sequence[Deed]: ...
+    @property
+    def tip(self) -> int: ...
+    @property
+    def whole(self) -> bool: ...
+
+
+class UncountedReads(Protocol):
+    """`storage.uncounted`: what the ledger has, and what is recorded above it."""
+
+    async def of(self, who: bytes, season: str) -> Uncounted: ...
 
 
 class PointProof(Protocol):
@@ -449,6 +471,7 @@ class Ports:
     api_keys: ApiKeys
     points: Points
     point_days: PointDays
+    uncounted: UncountedReads
     nonces: Nonces
     replays: Replays
     rates: RateLimits

@@ -32,7 +32,7 @@ TABLES: dict[str, str] = {
     "transfers": "TRUE",
     "balances": _SOME,  # a row of nothing but zeros says as much as none
     "price_history": "TRUE",
-    "outbox": "TRUE",
+    "outbox": "block_number > {floor}",  # below, rows were taken away
 }
 
 
@@ -44,10 +44,20 @@ class Digest:
     sum: int
 
 
-async def digests(connection: Any, chain_id: int, *, schema: str) -> dict[str, Digest]:
-    """Of every table, as `connection` sees them."""
+async def floor(connection: Any, chain_id: int) -> int:
+    """The block up to which the outbox was swept; -1 where it was not."""
+    found = await connection.fetchval(
+        "SELECT block_number FROM public.cursors WHERE chain_id = $1 AND name = 'outbox'",
+        chain_id,
+    )
+    return -1 if found is None else int(found)
+
+
+async def digests(connection: Any, chain_id: int, *, schema: str, floor: int) -> dict[str, Digest]:
+    """Of every table, as `connection` sees them; of the outbox what is above block `floor`."""
     found = {}
-    for table, condition in TABLES.items():
+    for table, text in TABLES.items():
+        condition = text.format(floor=floor)
         row = await connection.fetchrow(
             f"SELECT count(*) AS rows, coalesce(sum({_HASH}), 0) AS sum"  # noqa: S608
             f" FROM {schema}.{table} AS one WHERE chain_id = $1 AND {condition}",
@@ -59,16 +69,16 @@ async def digests(connection: Any, chain_id: int, *, schema: str) -> dict[str, D
 
 
 async def differing(
-    pool: "Pool", chain_id: int, *, table: str, schemas: Sequence[str]
+    pool: "Pool", chain_id: int, *, table: str, schemas: Sequence[str], floor: int
 ) -> list[str]:
     """Some rows of `table` that only one of the two schemas has, with a sign of which."""
-    lines = []
+    lines, condition = [], TABLES[table].format(floor=floor)
     for sign, first, second in (("-", *schemas), ("+", *reversed(schemas))):
         async with postgres.transaction(pool) as connection:
             await connection.execute("SET LOCAL statement_timeout = 0")
             rows = await connection.fetch(
                 f"SELECT {_ROW} AS line FROM {first}.{table} AS one"  # noqa: S608
-                f" WHERE chain_id = $1 AND {TABLES[table]} EXCEPT"
+                f" WHERE chain_id = $1 AND {condition} EXCEPT"
                 f" SELECT {_ROW} FROM {second}.{table} AS one WHERE chain_id = $1 LIMIT {SHOWN}",
                 chain_id,
                 timeout=TIMEOUT_S,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DATABASE = "risecurve"
 _PASSING = ("TransientTransactionError", "UnknownTransactionCommitResult")
+_PASSING_CODES = (239, 246)  # a snapshot that is too old, or not to be had yet
 METADATA_MAX = 100  # documents in one look-up: a page of a list
 
 
@@ -48,7 +49,8 @@ async def guarded() -> AsyncIterator[None]:
         yield
     except PyMongoError as error:
         conflict = any(error.has_error_label(label) for label in _PASSING)
-        if not isinstance(error, ConnectionFailure) and not error.timeout and not conflict:
+        passing = conflict or getattr(error, "code", None) in _PASSING_CODES
+        if not isinstance(error, ConnectionFailure) and not error.timeout and not passing:
             raise
         raise TransientError(
             "store_unavailable", f"Expected MongoDB to answer, was {type(error).__name__}"

@@ -4,15 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, DESCENDING
 
-from engine.points.state import Window
 from engine.text import hex_of
 from storage.documents import guarded
-from storage.points import Counted, window_of
+from storage.points import Counted
 
 if TYPE_CHECKING:
     from storage.documents import Database, Document
-
-WINDOWS_MAX = 200
 
 
 class PointReads:
@@ -24,7 +21,6 @@ class PointReads:
         self._ledger = database["points_ledger"]
         self._balances = database["points_balances"]
         self._totals = database["points_totals"]
-        self._windows = database["points_windows"]
         self._wallets = database["points_wallets"]
 
     async def counted(self) -> Counted:
@@ -32,12 +28,6 @@ class PointReads:
         async with guarded():
             found = await self._cursors.find_one({"_id": self._chain_id})
         return Counted(found["block"], found["time"]) if found else Counted(-1, 0)
-
-    async def balance(self, season: str, who: bytes) -> "Document":
-        """`micro`, `rows`, `by` (rule → micro) of a wallet; zeros before its first row."""
-        async with guarded():
-            found = await self._balances.find_one({"_id": f"{season}:{who.hex()}"})
-        return found or {"micro": 0, "rows": 0, "by": {}}
 
     async def rank(self, season: str, micro: int, most: int) -> int | None:
         """How many have more, plus one; None beyond `most`, or for nothing."""
@@ -75,12 +65,6 @@ class PointReads:
             query["n"] = {"$lt": before}
         async with guarded():
             return await self._ledger.find(query).sort("n", DESCENDING).to_list(limit)
-
-    async def open_windows(self, who: bytes) -> list[Window]:
-        """Trades that are final but may still net out."""
-        async with guarded():
-            found = await self._windows.find({"who": hex_of(who)}).to_list(WINDOWS_MAX)
-        return [window_of(one) for one in found]
 
     async def streak(self, who: bytes) -> tuple[int, int]:
         """(UTC day since 1970 of the last day that counted, days in a row); (-1, 0) for none."""

@@ -121,7 +121,7 @@ class PointsStore:
             wanted = {*wallets, *(window.who for window in known.windows.values())}
             await self._people(known, wanted | {owner for owner, _ in known.codes.values()})
             async for one in self._wallets.find({"_id": {"$in": [hex_of(w) for w in wanted]}}):
-                known.wallets[bytes.fromhex(one["_id"][2:])] = _wallet(one)
+                known.wallets[bytes.fromhex(one["_id"][2:])] = wallet_of(one)
         return known
 
     async def commit(self, book: Book, known: Known, *, before: Counted, after: Counted) -> bool:
@@ -154,7 +154,7 @@ class PointsStore:
             wanted = set()
             fields = {"createdAt": 1, "referral": 1}
             async for one in self._users.find({"_id": {"$in": missing}}, fields):
-                person = _person(one)
+                person = person_of(one)
                 known.people[bytes.fromhex(one["_id"][2:])] = person
                 if person.referrer is not None:
                     wanted.add(person.referrer)
@@ -275,7 +275,8 @@ def _balance(season: str, who: bytes) -> str:
     return f"{season}:{who.hex()}"
 
 
-def _person(one: "Document") -> Person:
+def person_of(one: "Document") -> Person:
+    """A user as the book knows him."""
     referral = one.get("referral") or {}
     by = referral.get("by")
     return Person(
@@ -315,7 +316,8 @@ def _of_window(window: Window) -> "Document":
     }
 
 
-def _wallet(one: "Document") -> Wallet:
+def wallet_of(one: "Document") -> Wallet:
+    """What was remembered of a wallet."""
     return Wallet(
         streak_day=one["streakDay"],
         streak=one["streak"],

@@ -80,7 +80,10 @@ class EarningData(Strict):
 
 
 class PointsData(Strict):
-    """`rank` is null beyond 10,000; `allocation` whole points of the season's pool."""
+    """`rank` is null beyond 10,000; `allocation` whole points of the season's pool. `pending` is
+    of what is recorded up to `pendingBlock` and not counted: a view, never in the ledger; a part
+    of it where `pendingWhole` is false.
+    """
 
     address: AddressText
     season: str
@@ -90,6 +93,9 @@ class PointsData(Strict):
     rank: int | None
     allocation: str
     pending: Decimal
+    pending_by_rule: dict[str, Decimal]
+    pending_block: int
+    pending_whole: bool
     streak_days: int
     counted_block: int
     counted_time: int

@@ -9,6 +9,7 @@ from engine.errors import CallerError
 from engine.text import address
 from gateway import people
 from gateway.bodies import read_body
+from gateway.clients import client_program
 from gateway.context import context_of, identity_of
 from gateway.errors import json_response, success
 from gateway.login import Session
@@ -45,7 +46,7 @@ async def connect(request: web.Request) -> web.Response:
         address=body.wallet_address,
         message=body.message,
         signature=body.signature,
-        client=request.headers.get("User-Agent", ""),
+        client=client_program(request),
     )
     data = _session(request, session)
     if body.referral_code is not None:

@@ -7,7 +7,8 @@ from aiohttp import web
 from engine.errors import CallerError
 from engine.limits import LIST_COUNT_MAX
 from engine.points import merkle, rules
-from engine.points.rules import DAY_S, MICRO, WEI, Season
+from engine.points.pending import pending
+from engine.points.rules import DAY_S, Season
 from engine.text import address, hex_of, units
 from gateway import people
 from gateway.addresses import parse_address
@@ -22,31 +23,32 @@ RANK_MAX = 10_000
 
 
 async def one(request: web.Request) -> web.Response:
-    """A wallet's points of a season; `pending` are final trades that may still net out."""
+    """A wallet's points of a season. `pending` is what it would get if what is recorded became
+    final as it is and it did nothing else: never in the ledger, gone if the chain takes it back.
+    """
     query = read_query(request, SeasonQuery)
     context, who = context_of(request), parse_address(request.match_info["address"])
     season = _season(context, query.season)
-    balance = await context.points.balance(season.id, who)
+    found = await context.uncounted.of(who, season.id)
     total = await context.points.total(season.id)
-    windows = await context.points.open_windows(who)
     day, streak = await context.points.streak(who)
-    counted = await context.points.counted()
+    balance, counted = found.balance, found.counted
     today = counted.time // DAY_S
-    per_eth = rules.ours().at(int(context.clock())).points_per_eth
-    pending = sum(abs(one.net) * per_eth * MICRO // WEI for one in windows)
+    coming = pending(rules.ours(), found.known, found.deeds, who=who, season=season.id)
     return json_response(
         success(
             {
                 "address": address(who),
                 "season": season.id,
                 "points": units(balance["micro"], MICRO_DECIMALS),
-                "byRule": {
-                    rule: units(micro, MICRO_DECIMALS) for rule, micro in balance["by"].items()
-                },
+                "byRule": _by_rule(balance["by"]),
                 "entries": balance["rows"],
                 "rank": await context.points.rank(season.id, balance["micro"], RANK_MAX),
                 "allocation": str(_allocation(season, balance["micro"], total)),
-                "pending": units(pending, MICRO_DECIMALS),
+                "pending": units(coming.micro, MICRO_DECIMALS),
+                "pendingByRule": _by_rule(coming.by_rule),
+                "pendingBlock": max(found.tip, counted.block),
+                "pendingWhole": found.whole,
                 "streakDays": streak if day >= today - 1 else 0,
                 "countedBlock": counted.block,
                 "countedTime": counted.time,
@@ -167,6 +169,10 @@ def _season(context: Context, name: str | None) -> Season:
     if found is None:
         raise CallerError("not_found", "season: Expected one of GET /api/points/rules")
     return found
+
+
+def _by_rule(micro: dict[str, int]) -> dict[str, str]:
+    return {rule: units(value, MICRO_DECIMALS) for rule, value in micro.items()}
 
 
 def _allocation(season: Season, micro: int, total: int) -> Any:

@@ -20,6 +20,7 @@ from tests.chaos import (
     contracts,
     histories,
     lies,
+    points,
     processes,
     recovery,
     sockets,
@@ -47,11 +48,14 @@ class Plan:
     simulation_s: float
     outages: int
     outage_s: float
+    point_kills: int
+    point_real_kills: int
+    point_bugs: int
 
     @classmethod
     def of(cls, duration_s: float, *, short: bool) -> "Plan":
         if short:
-            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0)
+            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0, 30, 2, 2)
         longer = max(duration_s / 900, 1.0)
         return cls(
             cuts=int(sockets.CUTS_MIN * longer),
@@ -69,6 +73,9 @@ class Plan:
             simulation_s=0.2 * duration_s,
             outages=len(stores.CASES),
             outage_s=3.0,
+            point_kills=int(points.KILLS_MIN * longer),
+            point_real_kills=int(points.REAL_KILLS_MIN * longer),
+            point_bugs=len(points.PLANTED),
         )
 
 
@@ -163,6 +170,27 @@ def lose_stores(report: Report, plan: Plan) -> None:
         asyncio.run(work(started(embedded), folder, stores.started(embedded)))
 
 
+def count_points(report: Report, plan: Plan) -> None:
+    """The ledger of points is killed, over stores of its own."""
+    if not report.wants("points"):
+        return
+    rng = random.Random(report.seed)
+    with (
+        datadir.temporary() as folder,
+        Embedded(folder / "node", durable=False) as embedded,
+        report.part("points"),
+    ):
+        urls = (embedded.start_postgres(), embedded.start_mongod())
+        work = points.rows(
+            *urls,
+            rng,
+            kills=plan.point_kills,
+            real=plan.point_real_kills,
+            planted=plan.point_bugs,
+        )
+        report.add(*asyncio.run(work))
+
+
 def started(embedded: Embedded) -> Anvil:
     """A chain that finalises late enough for every reorg."""
     rpc_url, ws_url = embedded.start_anvil(
@@ -206,6 +234,7 @@ def _run(report: Report, plan: Plan) -> None:
             with report.part("system"):
                 asyncio.run(on_one_system(report, plan, anvil, folder))
     lose_stores(report, plan)
+    count_points(report, plan)
     if report.wants("simulation"):
         simulate(report, plan)
     if report.short:

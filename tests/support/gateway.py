@@ -73,6 +73,7 @@ class Door:
     replays: Any
     points: Any
     point_days: Any
+    uncounted: Any
     nonces: Any
     rates: Any
     ticks: Any
@@ -184,6 +185,7 @@ async def open_door(
         "people": FakePeople(),
         "sessions": FakeSessions(),
         **dict.fromkeys(("audit", "referrals", "api_keys", "points", "point_days", "replays")),
+        "uncounted": None,
         "nonces": FakeNonces(),
         "rates": FakeRates(),
         "ticks": FakeTicks(),

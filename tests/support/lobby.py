@@ -19,6 +19,7 @@ from storage.rates import RateLimits
 from storage.referrals import Referrals
 from storage.replays import Replays
 from storage.sessions import Sessions
+from storage.uncounted import UncountedReads
 from tests.support.gateway import Door, open_door
 from tests.support.scenario import CHAIN_ID
 
@@ -33,6 +34,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class NothingRecorded:
+    """A history without anything above what was counted."""
+
+    async def above(self, wallets: Any, block: int) -> tuple[tuple[()], int, bool]:
+        return (), block, True
 
 
 @asynccontextmanager
@@ -50,6 +58,7 @@ async def lobby(
         "referrals": Referrals(database),
         "api_keys": ApiKeys(database),
         "points": PointReads(database, CHAIN_ID),
+        "uncounted": UncountedReads(database, NothingRecorded(), CHAIN_ID),
         "point_days": PointDays(database),
         "nonces": Nonces(redis),
         "replays": Replays(redis),
