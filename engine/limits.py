@@ -33,6 +33,19 @@ SUBSCRIPTION_QUEUE = 10_000
 TICK_STREAM_LENGTH = 1_000
 """Messages kept a topic for resume."""
 
+LISTED_EVERY_MS = 1_000
+"""Between two messages of the list of tokens: what an eye can follow."""
+
+LISTED_ROWS_MAX = 200
+"""Rows in one message of the list of tokens, about 80 KB; more wait for the next one."""
+
+LISTED_KEPT_MAX = 60
+"""Messages of the list kept for resume: a minute, 5 MB at most."""
+
+LISTED_WAITING_MAX = 5_000
+"""Rows that wait for the list of tokens, in a shard and in Redis: 25 messages' worth. What does
+not fit is left out, and the message says how many."""
+
 SOCKET_TOPICS_MAX = 200
 """Topics one socket may subscribe to."""
 

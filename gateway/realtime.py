@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -23,20 +24,22 @@ from engine import text
 from engine.control import Directory
 from engine.errors import CallerError, TransientError
 from engine.limits import (
+    PAGE_LIMIT_DEFAULT,
     SOCKET_CALLS_MAX,
     SOCKET_MESSAGE_BYTES_MAX,
     SOCKET_TOPICS_MAX,
     SOCKETS_MAX,
 )
 from engine.messages import MarketView, Refusal
-from gateway import quotes, view
+from gateway import listing, quotes, view
 from gateway.addresses import parse_address
 from gateway.admission import Budget, refuse
 from gateway.auth import Identity
 from gateway.clients import check_caller, client_address
 from gateway.context import Context
 from gateway.errors import INTERNAL, failure, public, raise_refusal, response_of, success
-from gateway.fanout import Fanout
+from gateway.fanout import LIST_TOPIC, Fanout
+from gateway.kept import Fresh
 from gateway.middleware import SOCKET_PATH
 from gateway.models import (
     AuthenticateRequest,
@@ -56,7 +59,7 @@ NEW_TOKEN_PATIENCE_S = 1.5
 TOKEN_TOPIC = "token:"  # noqa: S105  (a topic, not a secret)
 USER_TOPIC = "user:"
 LOGINS_LOOKED_AT_S = 10.0
-SHARED_TOPICS = frozenset({"tokens", "trades"})
+SHARED_TOPICS = frozenset({LIST_TOPIC, "trades"})
 
 Call = Callable[["Client", Any], Awaitable[dict[str, Any]]]
 
@@ -86,6 +89,7 @@ class Realtime:
         self._origins = origins
         self._clients: dict[str, Client] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._list = Fresh(partial(_first_page, context))
         self._server = socketio.AsyncServer(
             async_mode="aiohttp",
             serializer=TextPacket,
@@ -352,6 +356,8 @@ class Realtime:
         self.fanout.leave(topic, client)
 
     async def _snapshot(self, topic: str) -> dict[str, Any] | None:
+        if topic == LIST_TOPIC:
+            return await self._list.get()
         if not topic.startswith(TOKEN_TOPIC):
             return None
         token = bytes.fromhex(topic[len(TOKEN_TOPIC) + 2 :])
@@ -364,6 +370,14 @@ class Realtime:
             if not _too_new(found) or loop.time() >= deadline:
                 raise_refusal(found)
             await asyncio.sleep(0.1)
+
+
+async def _first_page(context: Context) -> dict[str, Any]:
+    # The newest tokens, as the first page of the list has them.
+    page, limit = 1, PAGE_LIMIT_DEFAULT
+    records, total = await context.reads.tokens(page=page, limit=limit)
+    items = await listing.with_markets(context, records)
+    return {"items": items, "page": page, "limit": limit, "total": total}
 
 
 def topic_of(given: str) -> str:
