@@ -174,8 +174,16 @@ class Environment(BaseModel):
     writes_per_window: Count = 100
     write_window_s: WholeSeconds = 900
     reads_per_minute: Count = 600
+    user_reads_per_minute: Count = 1_200
+    user_writes_per_window: Count = 300
     key_reads_per_minute: Count = 6_000
     key_writes_per_minute: Count = 600
+    api_gateways: Count = 1
+    socket_quotes_per_minute: Count = 60_000
+    socket_messages_per_s: Count = 1_000
+    socket_bytes_per_s: Count = 512 * 1024
+    connects_per_s: Count = 50
+    connects_per_s_all: Count = 1_000
     requests_in_flight_max: Count = 2_000
     quote_timeout_s: Seconds = 2.0
     request_timeout_s: Seconds = 15.0

@@ -76,6 +76,12 @@ SOCKETS_MAX = 10_000
 SOCKET_QUEUE_MAX = 1_000
 """Packets that wait for one reader; a slower one is evicted (python-engineio has no bound)."""
 
+SOCKET_STUCK_S = 15
+"""A reader that takes nothing of what waits for so long is evicted, however little it is."""
+
+SOCKET_KERNEL_BYTES = 128 * 1024
+"""The system's buffer of one socket: some dozens of messages, and no more for ten thousand."""
+
 SOCKET_MESSAGE_BYTES_MAX = 16 * 1024
 """One Socket.IO message from a client; the largest useful one is a quote."""
 

@@ -105,8 +105,16 @@ class GatewaySettings:
     writes_per_window: int = 100
     write_window_s: int = 900
     reads_per_minute: int = 600
+    user_reads_per_minute: int = 1_200
+    user_writes_per_window: int = 300
     key_reads_per_minute: int = 6_000
     key_writes_per_minute: int = 600
+    api_gateways: int = 1
+    socket_quotes_per_minute: int = 60_000
+    socket_messages_per_s: int = 1_000
+    socket_bytes_per_s: int = 512 * 1024
+    connects_per_s: int = 50
+    connects_per_s_all: int = 1_000
     requests_in_flight_max: int = 2_000
     quote_timeout_s: float = 2.0
     request_timeout_s: float = 15.0

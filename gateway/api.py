@@ -180,7 +180,7 @@ def _context(
         keys=KeyReader(ports.api_keys, chain_id=chain.chain_id, clock=clock),
         points=ports.points,
         point_days=ports.point_days,
-        limiter=Limiter(ports.rates, log),
+        limiter=Limiter(ports.rates, log, gateways=settings.api_gateways),
         node=ports.node,
         log=log,
         login=login,
