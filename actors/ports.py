@@ -1,10 +1,18 @@
 """What is handed in to the roles: adapters of storage and chain, and calls to other roles."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from engine.control import Directory, Instance
-from engine.messages import BucketOwner, CurveNumbers, FeedPosition, MarketEvent, Tick
+from engine.messages import (
+    BucketOwner,
+    CurveNumbers,
+    FeedPosition,
+    ListedRow,
+    MarketEvent,
+    Sampled,
+    Tick,
+)
 from engine.rows import BlockRows, MarketRow, TransactionRecord
 
 
@@ -113,6 +121,9 @@ class Ticks(Protocol):
         self, parcels: Sequence[tuple[int, int, Sequence[Tick]]]
     ) -> list[bool]: ...
     async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None: ...
+    async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled: ...
+    async def halted(self) -> dict[bytes, str]: ...
+    async def note_halted(self, tokens: Mapping[bytes, str]) -> None: ...
 
 
 class Routes(Protocol):

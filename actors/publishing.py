@@ -3,6 +3,9 @@
 A token's topic is numbered by its owner: `seq` without a gap within a `generation`, which
 is new with each incarnation, and whenever a tick could not be published. So a client that
 sees a new generation asks for a snapshot, and a gap in `seq` is always a loss it can see.
+
+A market that is halted, and one that is served again, is told as `status`. Redis remembers
+whom that was told of, so that the next owner of a market, for which it adds up, says so.
 """
 
 import asyncio
@@ -10,13 +13,16 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from actors.listing import Lister
 from actors.ports import Log, Ticks
 from engine import text, ticks
+from engine.buckets import bucket_of
 from engine.errors import TransientError
 from engine.group import Change, Group
 from engine.limits import MAILBOX_MAX
 from engine.market import PoolOpened, SalesResumed, SoldOut
 from engine.messages import Tick
+from engine.text import token_of_topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,9 @@ class Publisher:
         self._queue: asyncio.Queue[_Parcel] = asyncio.Queue(MAILBOX_MAX)
         self._trades: asyncio.Queue[Tick] = asyncio.Queue(MAILBOX_MAX)
         self._generations: dict[int, str] = {}
+        self._halted: dict[bytes, str] = {}
+        self._lister = Lister(port, log, lost)
+        self._taken: asyncio.Queue[Group] = asyncio.Queue()
         self._down = False
         self.published = 0
         self.dropped = 0
@@ -43,10 +52,20 @@ class Publisher:
     def open(self, bucket: int, incarnation: int) -> None:
         """A bucket is owned with this incarnation: its topics get a new generation."""
         self._generations[bucket] = f"{incarnation}-{secrets.token_hex(4)}"
+        self._lister.open()
 
     def close(self, bucket: int) -> None:
         """A bucket is not owned any more."""
         self._generations.pop(bucket, None)
+        self._lister.close(bucket)
+        for token in [one for one in self._halted if bucket_of(one) == bucket]:
+            del self._halted[token]
+
+    def resume(self, group: Group) -> None:
+        """A group was taken: readers who heard last that a market is halted are told when it is
+        served again. Without Redis nobody is; the new owner's generation says enough.
+        """
+        self._taken.put_nowait(group)
 
     def generation(self, bucket: int) -> str:
         """The generation of the topics of a bucket's tokens."""
@@ -61,12 +80,15 @@ class Publisher:
                 self._queue.put_nowait(parcel)
             except asyncio.QueueFull:
                 self._drop(parcel)
+        self._lister.note(group, changes)
 
     async def run(self) -> None:
         """Drain until cancelled: all that waits in one round trip, each bucket's ticks in order."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_buckets())
             tasks.create_task(self._run_trades())
+            tasks.create_task(self._run_taken())
+            tasks.create_task(self._lister.run())
 
     async def _run_buckets(self) -> None:
         while True:
@@ -115,18 +137,41 @@ class Publisher:
             return
         for parcel, accepted in zip(parcels, answers, strict=True):
             if accepted:
-                self._sent(parcel)
+                await self._sent(parcel)
             else:
                 self._lost(parcel.bucket, parcel.incarnation)
         if self._down:
             self._log.info("ticks_back")
         self._down = False
 
-    def _sent(self, parcel: _Parcel) -> None:
+    async def _sent(self, parcel: _Parcel) -> None:
         self.published += len(parcel.ticks)
+        if any(tick.event == "status" for tick in parcel.ticks):
+            await self._note_halted(parcel)
         for tick in parcel.ticks:
             if tick.event in ("transaction", "retracted") and not self._trades.full():
                 self._trades.put_nowait(tick)
+
+    async def _note_halted(self, parcel: _Parcel) -> None:
+        tokens = [token_of_topic(one.topic) for one in parcel.ticks if one.event == "status"]
+        told = {token: self._halted.get(token, "") for token in tokens if token}
+        try:
+            await self._ticks.note_halted(told)
+        except TransientError as error:
+            self._log.warning("halts_unnoted", error=str(error))
+
+    async def _run_taken(self) -> None:
+        while True:
+            group = await self._taken.get()
+            try:
+                told = await self._ticks.halted()
+            except TransientError as error:
+                self._log.warning("halts_unknown", error=str(error))
+                continue
+            mine = {token: why for token, why in told.items() if group.owns(token)}
+            self._halted = mine | self._halted
+            back = [one for one in mine if one in group.timelines and one not in group.halted]
+            self.publish(group, [group.change(token) for token in back])
 
     def _drop(self, parcel: _Parcel) -> None:
         self.dropped += len(parcel.ticks)
@@ -135,7 +180,11 @@ class Publisher:
 
     def _ticks_of(self, group: Group, change: Change) -> list[Tick]:
         data: list[tuple[str, dict[str, object]]] = []
-        if change.market is not None:
+        served = change.market is not None and not change.halted
+        if self._status_changed(change, served=served):
+            status = ticks.status_data(change.token, change.halted, change.as_of)
+            data.append(("status", status))
+        if served and change.market is not None:
             # The price first: it is what somebody waits for.
             price = ticks.price_data(change.market, change.as_of, change.received_ns)
             data.append(("price", price))
@@ -143,7 +192,7 @@ class Publisher:
         # preconfirmed has the same identity, and the last word on it must be the true one.
         for shown in change.retracted:
             data.append(("retracted", ticks.retracted_data(shown, change.as_of)))
-        if change.market is not None:
+        if served:
             for effect in change.effects:
                 event = ticks.event_of(effect)
                 if event is not None:
@@ -155,6 +204,15 @@ class Publisher:
             Tick(topic, name, group.next_seq(change.token), generation, fields)
             for name, fields in data
         ]
+
+    def _status_changed(self, change: Change, *, served: bool) -> bool:
+        known = self._halted.get(change.token)
+        if change.halted:
+            self._halted[change.token] = change.halted
+            return known is None
+        if served:
+            self._halted.pop(change.token, None)
+        return served and known is not None
 
 
 def _merged(parcels: list[_Parcel]) -> list[_Parcel]:

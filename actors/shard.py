@@ -170,6 +170,7 @@ class TokenShard:
             await asyncio.wait_for(served.caught_up.wait(), SERVE_WAIT_S)
         except TimeoutError:
             self._log.warning("shard_serves_before_first_beat", group=group.name)
+        self._publisher.resume(group)
         owners = [BucketOwner(b, self._name, i) for b, i in group.incarnations.items()]
         self._log.info("shard_took_buckets", group=group.name, buckets=len(owners))
         return Taken(tuple(owners))
@@ -348,6 +349,8 @@ class TokenShard:
         if halted:
             token, reason = message.token.hex(), message.reason
             self._log.error("market_halted", token=token, reason=reason)
+        if halted and served is not None:
+            self._publisher.publish(served.group, [served.group.change(message.token)])
         return halted
 
     def _status(self, _: StatusWanted) -> dict[str, Any]:

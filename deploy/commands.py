@@ -69,9 +69,7 @@ def demo(plan: DemoPlan) -> Outcome:
     """Bring up, trade, judge."""
     environment = load_settings()
     with _interruptible(), _demo_folder(environment, plan) as folder:
-        raised = environment.model_copy(
-            update={"writes_per_window": 10**6, "reads_per_minute": 10**6}
-        )
+        raised = environment.model_copy(update=UNLIMITED)
         with platform.opened(raised, folder, say) as carrier:
             if not carrier.local_chain:
                 raise StartError("The demo trades on a local chain; unset RISE_CHAIN_RPC.")
@@ -249,6 +247,16 @@ async def _deploy(
     finally:
         await rpc.close()
 
+
+UNLIMITED = dict.fromkeys(
+    (
+        *("writes_per_window", "reads_per_minute", "user_writes_per_window"),
+        *("user_reads_per_minute", "socket_quotes_per_minute", "socket_messages_per_s"),
+        *("socket_bytes_per_s", "connects_per_s", "connects_per_s_all"),
+    ),
+    10**6,
+)
+"""The demo's traders all come from one address."""
 
 Work = Callable[[session.Session, asyncio.Event], Awaitable[Outcome]]
 Question = Callable[[session.Session], Awaitable[Outcome]]

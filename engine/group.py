@@ -59,7 +59,8 @@ class Shown:
 class Change:
     """One market changed: what it is now, what came of sealed or preconfirmed events, and
     what was shown and is not true any more. `market` None: its launch was taken back.
-    `as_of` is the market's, `events_as_of` that of the effects.
+    `as_of` is the market's, `events_as_of` that of the effects. `halted` says why the market is
+    not served, and is empty for one that is.
     """
 
     token: bytes
@@ -70,6 +71,7 @@ class Change:
     effects: tuple[Effect, ...]
     retracted: tuple[Shown, ...]
     received_ns: int
+    halted: str = ""
 
 
 @dataclass(slots=True)
@@ -179,10 +181,56 @@ class Group:
         self.stopped.add(token)
         return True
 
+    def owns(self, token: bytes) -> bool:
+        """Whether the token's bucket is in this group."""
+        return bucket_of(token) in self.incarnations
+
+    def change(
+        self,
+        token: bytes,
+        *,
+        effects: tuple[Effect, ...] = (),
+        retracted: Iterable[Shown] = (),
+        received_ns: int = 0,
+        sealed: bool = True,
+    ) -> Change:
+        """The market as it stands, with what came of events. KeyError: never heard of."""
+        bucket, timeline = bucket_of(token), self.timelines.get(token)
+        if timeline is None:
+            version = (self.incarnations[bucket], self._gone[token].changes)
+            nothing = AsOf(self.position.number, self.position.hash, -1, SEALED, version)
+            market, as_of, events_as_of = None, nothing, nothing
+        else:
+            # A preconfirmed launch whose overlay was dropped has no value until the seal.
+            market, as_of = timeline.quoted or timeline.sealed, self.as_of(timeline, bucket)
+            events_as_of = self.as_of(timeline, bucket, sealed=sealed)
+        return Change(
+            token=token,
+            bucket=bucket,
+            market=market,
+            as_of=as_of,
+            events_as_of=events_as_of,
+            effects=effects,
+            retracted=tuple(retracted),
+            received_ns=received_ns,
+            halted=self._why_halted(token),
+        )
+
+    def next_seq(self, token: bytes) -> int:
+        """The number of the next message of this token's topic."""
+        counter = self.timelines.get(token) or self._gone[token]
+        counter.seq += 1
+        return counter.seq
+
     # ------------------------------------------------------------------- private
 
-    def _owns(self, token: bytes) -> bool:
-        return bucket_of(token) in self.incarnations
+    def _why_halted(self, token: bytes) -> str:
+        timeline = self.timelines.get(token)
+        return (timeline.halted if timeline else self.broken.get(token)) or ""
+
+    def _is_numbered(self, token: bytes) -> bool:
+        # Nobody can have subscribed to a token of which there never was a value.
+        return token in self.timelines or token in self._gone
 
     def _remove(self, token: bytes) -> None:
         del self.timelines[token]
@@ -223,11 +271,14 @@ class Group:
         self.hashes[header.number] = header.hash
         changes = []
         for token, events in by_token.items():
+            known = self._why_halted(token)
             effects, retracted = self._seal_market(token, header.number, events)
-            if effects or retracted:
+            if self._why_halted(token) != known and self._is_numbered(token):
+                changes.append(self.change(token))
+            elif effects or retracted:
                 self._show(header.number, events)
                 back = [one for event in retracted if (one := shown_of(event)) is not None]
-                made = self._change(
+                made = self.change(
                     token, effects=effects, retracted=back, received_ns=block.received_ns
                 )
                 changes.append(made)
@@ -238,36 +289,9 @@ class Group:
         by_token: dict[bytes, list[MarketEvent]] = {}
         for event in events:
             # A bucket that was given away may still be fed until the listener hears of it.
-            if isinstance(event, MarketEvent) and self._owns(event.token):
+            if isinstance(event, MarketEvent) and self.owns(event.token):
                 by_token.setdefault(event.token, []).append(event)
         return by_token
-
-    def _change(
-        self,
-        token: bytes,
-        *,
-        effects: tuple[Effect, ...] = (),
-        retracted: Iterable[Shown] = (),
-        received_ns: int = 0,
-        sealed: bool = True,
-    ) -> Change:
-        bucket, timeline = bucket_of(token), self.timelines.get(token)
-        if timeline is None:
-            version = (self.incarnations[bucket], self._gone[token].changes)
-            nothing = AsOf(self.position.number, self.position.hash, -1, SEALED, version)
-            market, as_of, events_as_of = None, nothing, nothing
-        else:
-            market, as_of = timeline.current, self.as_of(timeline, bucket)
-            events_as_of = self.as_of(timeline, bucket, sealed=sealed)
-        return Change(
-            token, bucket, market, as_of, events_as_of, effects, tuple(retracted), received_ns
-        )
-
-    def next_seq(self, token: bytes) -> int:
-        """The number of the next message of this token's topic."""
-        counter = self.timelines.get(token) or self._gone[token]
-        counter.seq += 1
-        return counter.seq
 
     def _seal_market(
         self, token: bytes, block: int, events: list[MarketEvent]
@@ -327,7 +351,7 @@ class Group:
             changed, effects = timeline.changes, timeline.preview(events)
             self._previewed.add(token)
             if timeline.changes != changed:
-                made = self._change(
+                made = self.change(
                     token, effects=effects, received_ns=message.received_ns, sealed=False
                 )
                 changes.append(made)
@@ -373,7 +397,7 @@ class Group:
         self._previewed.discard(token)
         if not timeline.confirmed:
             self._forget(token)
-        return self._change(token, retracted=shown)
+        return self.change(token, retracted=shown)
 
     def _trim(self) -> None:
         base = self.base

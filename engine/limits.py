@@ -33,6 +33,19 @@ SUBSCRIPTION_QUEUE = 10_000
 TICK_STREAM_LENGTH = 1_000
 """Messages kept a topic for resume."""
 
+LISTED_EVERY_MS = 1_000
+"""Between two messages of the list of tokens: what an eye can follow."""
+
+LISTED_ROWS_MAX = 200
+"""Rows in one message of the list of tokens, about 80 KB; more wait for the next one."""
+
+LISTED_KEPT_MAX = 60
+"""Messages of the list kept for resume: a minute, 5 MB at most."""
+
+LISTED_WAITING_MAX = 5_000
+"""Rows that wait for the list of tokens, in a shard and in Redis: 25 messages' worth. What does
+not fit is left out, and the message says how many."""
+
 SOCKET_TOPICS_MAX = 200
 """Topics one socket may subscribe to."""
 
@@ -87,6 +100,12 @@ SOCKETS_MAX = 10_000
 
 SOCKET_QUEUE_MAX = 1_000
 """Packets that wait for one reader; a slower one is evicted (python-engineio has no bound)."""
+
+SOCKET_STUCK_S = 15
+"""A reader that takes nothing of what waits for so long is evicted, however little it is."""
+
+SOCKET_KERNEL_BYTES = 128 * 1024
+"""The system's buffer of one socket: some dozens of messages, and no more for ten thousand."""
 
 SOCKET_MESSAGE_BYTES_MAX = 16 * 1024
 """One Socket.IO message from a client; the largest useful one is a quote."""

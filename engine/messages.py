@@ -426,7 +426,7 @@ class Tick:
     """What is published after a change.
 
     `event` is the Socket.IO event name (`price`, `transaction`, `graduation`,
-    `retracted`); `seq` counts without a gap in (`topic`, `generation`).
+    `retracted`, `status`); `seq` counts without a gap in (`topic`, `generation`).
     `data` is JSON-ready: decimal strings, EIP-55 addresses.
     """
 
@@ -435,6 +435,30 @@ class Tick:
     seq: int
     generation: str
     data: dict[str, object] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRow:
+    """What the list of tokens is to show of one market; a later one takes its place. `row` is
+    JSON-ready. `launch` says what a new token is called, and is kept until it was sent.
+    """
+
+    token: bytes
+    bucket: int
+    incarnation: int
+    row: dict[str, object] = field(hash=False)
+    launch: dict[str, object] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What came of rows for the list: `refused` are (bucket, incarnation) of an owner that was
+    overtaken; `waiting` rows are still to be sent, the next ones in `due_s` seconds.
+    """
+
+    refused: tuple[tuple[int, int], ...]
+    waiting: int
+    due_s: float
 
 
 # ------------------------------------------------------------------------- ownership

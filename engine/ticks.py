@@ -62,6 +62,51 @@ def transaction_data(event: Traded | TokenCreated | PoolSwapped, as_of: AsOf) ->
     }
 
 
+def status_data(token: bytes, halted: str, as_of: AsOf) -> dict[str, object]:
+    """Event `status`: the market is not served any more, or is again. `halted` is why, or empty."""
+    return {
+        "tokenAddress": text.address(token),
+        "status": "halted" if halted else "served",
+        "code": "market_halted" if halted else None,
+        "asOf": as_of_data(as_of),
+    }
+
+
+def listed_data(
+    token: bytes, market: Market | None, as_of: AsOf, *, halted: str = ""
+) -> dict[str, object]:
+    """A row of event `tokens`: the market as it is now. Nulls where nothing is to be had, with
+    `unavailable` the code; a launch that was taken back is `token_not_found`.
+    """
+    row: dict[str, object] = {"tokenAddress": text.address(token), "asOf": as_of_data(as_of)}
+    if market is None or halted:
+        names = ("price", "marketCap", "sold", "raised", "progressBps", "phase", "eventCount")
+        code = "market_halted" if halted else "token_not_found"
+        return row | dict.fromkeys(names) | {"unavailable": code}
+    price = spot_e18(market)
+    return row | {
+        "price": text.price(price),
+        "marketCap": text.units(market_cap_wei(price)),
+        "sold": text.units(market.sold),
+        "raised": text.units(market.raised),
+        "progressBps": progress_bps(market),
+        "phase": market.phase,
+        "eventCount": market.seq,
+        "unavailable": None,
+    }
+
+
+def launch_data(event: TokenCreated) -> dict[str, object]:
+    """`launch` of a row of event `tokens`: what a new token is called, and whose it is."""
+    return {
+        "name": event.name,
+        "symbol": event.symbol,
+        "creator": text.address(event.creator),
+        "blockNumber": event.at.block_number,
+        "timestamp": event.at.block_time,
+    }
+
+
 def retracted_data(shown: Shown, as_of: AsOf) -> dict[str, object]:
     """Event `retracted`: a transaction that was published and is not on the chain."""
     return {

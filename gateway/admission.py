@@ -1,24 +1,37 @@
 """Admission before work: how much at once, how often, from whom.
 
 Rate limits are exact over all processes through the RateLimits port. When that store is away
-the doors go on: each process then counts for itself, and asks the store again a second later.
+the doors go on: each process then gives out its share of the limit, and asks the store again a
+second later.
 """
 
 import asyncio
 import ipaddress
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from engine.errors import CallerError, TransientError
 from engine.limits import RATE_KEYS_MAX
+from gateway.leases import STORE_TIMEOUT_S, Allowance, Budget, Leases
 from gateway.ports import Log, RateLimits
 
-STORE_TIMEOUT_S = 0.5
+__all__ = [
+    "Allowance",
+    "Budget",
+    "ClientAddresses",
+    "InFlight",
+    "Limiter",
+    "LocalWindows",
+    "refuse",
+]
+
 STORE_RETRY_S = 1.0
+LOCAL_STEPS = 10
+"""Requests closer together than this part of a window are counted as one moment, the last."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -43,51 +56,35 @@ class InFlight:
             self.now -= 1
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """`limit` requests in any `window_s` seconds."""
-
-    name: str
-    limit: int
-    window_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What is left of a budget."""
-
-    allowed: bool
-    limit: int
-    remaining: int
-    reset_s: int
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """RateLimit-Limit, -Remaining, -Reset (seconds), and Retry-After when refused."""
-        headers = {
-            "RateLimit-Limit": str(self.limit),
-            "RateLimit-Remaining": str(self.remaining),
-            "RateLimit-Reset": str(self.reset_s),
-        }
-        return headers if self.allowed else headers | {"Retry-After": str(max(self.reset_s, 1))}
-
-
 class Limiter:
-    """Takes from budgets, in the store or, while that is away, here."""
+    """Takes from budgets, in the store or, while that is away, here: then each of `gateways`
+    gives out its share of the limit.
+    """
 
     def __init__(
-        self, rates: RateLimits, log: Log, clock: Callable[[], float] = time.monotonic
+        self,
+        rates: RateLimits,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        gateways: int = 1,
     ) -> None:
         self._rates = rates
         self._log = log
         self._clock = clock
+        self._gateways = gateways
         self._local = LocalWindows(clock)
         self._refused: OrderedDict[str, tuple[float, Budget]] = OrderedDict()
+        self._leases = Leases(rates, clock)
         self._down_until = 0.0
         self._down = False
 
-    async def take(self, budget: Budget, who: str) -> Allowance:
-        """One request of `who`. Never raises: a store that is away only costs exactness."""
+    async def take(self, budget: Budget, who: str, *, leased: bool = False) -> Allowance:
+        """One request of `who`. Never raises: a store that is away only costs exactness.
+
+        `leased` takes from the store in blocks and spends them here: no less exact, for what is
+        asked many times a second. Both ways may be used on one budget.
+        """
         key = f"{budget.name}:{who}"
         if self.refuses(budget, who):
             # Nothing comes free before it was said to: a flood is turned away here.
@@ -95,16 +92,14 @@ class Limiter:
             return Allowance(False, budget.limit, 0, left_s)
         if self._clock() >= self._down_until:
             try:
-                allowed, remaining, reset_s = await asyncio.wait_for(
-                    self._rates.take(key, budget.limit, budget.window_s), STORE_TIMEOUT_S
-                )
-                self._up()
-                if not allowed:
-                    self._remember(key, budget, reset_s)
-                return Allowance(allowed, budget.limit, remaining, ceil(reset_s))
+                allowance = await self._in_store(key, budget, leased=leased)
             except (TransientError, TimeoutError) as error:
                 self._fell(error)
-        return self._local.take(key, budget)
+            else:
+                self._up()
+                return allowance
+        share = replace(budget, limit=max(budget.limit // self._gateways, 1))
+        return self._local.take(key, share)
 
     def refuses(self, budget: Budget, who: str) -> bool:
         """Whether the store said lately that nothing is left until a time that is to come."""
@@ -119,9 +114,17 @@ class Limiter:
 
     async def ping(self, budget: Budget) -> None:
         """Returns when the store answers; raises TransientError or TimeoutError."""
-        await asyncio.wait_for(
-            self._rates.take(f"{budget.name}:ping", budget.limit, budget.window_s), STORE_TIMEOUT_S
+        await self._in_store(f"{budget.name}:ping", budget, leased=False)
+
+    async def _in_store(self, key: str, budget: Budget, *, leased: bool) -> Allowance:
+        if leased:
+            return await self._leases.take(key, budget)
+        allowed, remaining, reset_s = await asyncio.wait_for(
+            self._rates.take(key, budget.limit, budget.window_s), STORE_TIMEOUT_S
         )
+        if not allowed:
+            self._remember(key, budget, reset_s)
+        return Allowance(allowed, budget.limit, remaining, ceil(reset_s))
 
     def _fell(self, error: BaseException) -> None:
         self._down_until = self._clock() + STORE_RETRY_S
@@ -135,26 +138,41 @@ class Limiter:
         self._down = False
 
 
+@dataclass(slots=True)
+class _Taken:
+    # Requests that came close together; they leave the window with the last of them.
+    first: float
+    last: float
+    count: int
+
+
 class LocalWindows:
-    """Fixed windows in memory, the least recently used caller forgotten first."""
+    """Sliding windows in memory, the least recently used caller forgotten first. No window holds
+    more than the limit; one that was used up comes free a tenth of a window late at most.
+    """
 
     def __init__(self, clock: Callable[[], float], most: int = RATE_KEYS_MAX) -> None:
         self._clock = clock
         self._most = most
-        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._callers: OrderedDict[str, deque[_Taken]] = OrderedDict()
 
     def take(self, key: str, budget: Budget) -> Allowance:
         """One request of `key`."""
         now = self._clock()
-        ends, used = self._windows.pop(key, (0.0, 0))
-        if now >= ends:
-            ends, used = now + budget.window_s, 0
+        taken = self._callers.setdefault(key, deque())
+        self._callers.move_to_end(key)
+        if len(self._callers) > self._most:
+            self._callers.popitem(last=False)
+        while taken and taken[0].last + budget.window_s <= now:
+            taken.popleft()
+        used = sum(one.count for one in taken)
         allowed = used < budget.limit
-        used += allowed
-        self._windows[key] = (ends, used)
-        if len(self._windows) > self._most:
-            self._windows.popitem(last=False)
-        return Allowance(allowed, budget.limit, budget.limit - used, ceil(ends - now))
+        if allowed and taken and now - taken[-1].first < budget.window_s / LOCAL_STEPS:
+            taken[-1].last, taken[-1].count = now, taken[-1].count + 1
+        elif allowed:
+            taken.append(_Taken(now, now, 1))
+        reset_s = taken[0].last + budget.window_s - now if taken else budget.window_s
+        return Allowance(allowed, budget.limit, budget.limit - used - allowed, ceil(reset_s))
 
 
 def refuse(allowance: Allowance) -> CallerError:

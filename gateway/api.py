@@ -186,7 +186,7 @@ def _context(
         points=ports.points,
         point_days=ports.point_days,
         uncounted=ports.uncounted,
-        limiter=Limiter(ports.rates, log),
+        limiter=Limiter(ports.rates, log, gateways=settings.api_gateways),
         node=ports.node,
         log=log,
         login=login,

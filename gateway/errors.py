@@ -140,6 +140,9 @@ def _response_of(error: BaseException, language: str) -> web.Response:
     answer = json_response(_spoken(body, language), status)
     if status == 503:
         answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    elif status == 429:
+        wait_s = (known.details or {}).get("retryAfterSeconds", RETRY_AFTER_S)
+        answer.headers["Retry-After"] = str(max(wait_s, RETRY_AFTER_S))
     elif status == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"
     return answer

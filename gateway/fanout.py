@@ -5,7 +5,8 @@ The cases of a message, in the order of the code:
   2. same generation and a `seq` that was heard already: a repeat, dropped;
   3. else it is remembered as the topic's last and put on each reader's queue.
 A bucket's new owner may have nothing to say of a quiet token, though the old one died before
-it took something back: `owned` says `gap` to the readers, who ask for a snapshot.
+it took something back: `owned` says `gap` to the readers, who ask for a snapshot. So do readers
+of the list of tokens, in which that market stands too.
 Putting never waits: a reader whose queue is full is the reader's own trouble.
 """
 
@@ -23,6 +24,7 @@ from engine.text import token_of_topic
 from gateway.metrics import Metrics
 from gateway.ports import Log, Ticks
 
+LIST_TOPIC = "tokens"
 RESTART_PAUSE_S = 1.0
 
 
@@ -130,7 +132,8 @@ class Fanout:
         for topic, readers in self._readers.items():
             token, last = token_of_topic(topic), self._last.get(topic)
             bucket = bucket_of(token) if token else None
-            if bucket not in known or (last and last.incarnation >= risen[bucket]):
+            heard = bucket in known and last and last.incarnation >= risen[bucket]
+            if (bucket not in known or heard) and topic != LIST_TOPIC:
                 continue
             payload: dict[str, Any] = {"topic": topic, "seq": None, "generation": None, "data": {}}
             packet = self._encode("gap", orjson.dumps(payload))

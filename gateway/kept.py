@@ -41,3 +41,26 @@ class Kept(Generic[T]):
             return await self._make()
         finally:
             self._made_at = self._clock()
+
+
+class Fresh(Generic[T]):
+    """An answer that was begun after it was asked for, made for all who wait at once: one is
+    made at a time, and those who ask meanwhile share the next.
+    """
+
+    def __init__(self, make: Callable[[], Awaitable[T]]) -> None:
+        self._make = make
+        self._running: asyncio.Task[T] | None = None
+        self._next: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        """A new one. Raises what `make` raises."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._after(self._running))
+        return await asyncio.shield(self._next)
+
+    async def _after(self, running: "asyncio.Task[T] | None") -> T:
+        if running is not None:
+            await asyncio.wait([running])
+        self._running, self._next = self._next, None
+        return await self._make()

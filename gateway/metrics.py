@@ -51,7 +51,8 @@ class Metrics:
         self.ticks = self._counter("ticks_total", "Ticks heard")
         self.ticks_refused = self._counter("ticks_refused_total", "Ticks refused: older owner")
         self.pushed = self._counter("pushes_total", "Messages put on sockets' queues")
-        self.evicted = self._counter("evicted_total", "Sockets evicted: slow readers")
+        self.evicted = self._counter("evicted_total", "Sockets evicted: slow readers, floods")
+        self.connects_refused = self._counter("connects_refused_total", "Sockets not let in")
 
     def request(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered."""

@@ -27,6 +27,8 @@ REQUEST_ID = "X-Request-Id"
 CORRELATION_ID = "X-Correlation-Id"
 SOCKET_PATH = "/socket.io/"
 
+_LOGIN = "/auth/"
+_OWN = {Spent.READ: Spent.USER_READ, Spent.WRITE: Spent.USER_WRITE}
 TABLE: web.AppKey[Table] = web.AppKey("table", Table)
 _CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _CORS_REQUEST_HEADERS = (
@@ -153,10 +155,29 @@ async def admit(request: web.Request, handler: Next) -> web.StreamResponse:
 async def _spend(request: web.Request, route: Route | None) -> None:
     if keys.HEADER in request.headers and "Authorization" not in request.headers:
         await _spend_of_key(request, route)
-        return
-    if route is None or route.access is Access.OPEN:
-        await _take(request, route.budget if route else Spent.READ, client_address(request))
-        return
+    elif route is None or route.access is Access.OPEN:
+        await _spend_of_anybody(request, route)
+    else:
+        await _spend_of_user(request, route)
+
+
+async def _spend_of_anybody(request: web.Request, route: Route | None) -> None:
+    # Whoever has a login has a budget of his own; not so for logins themselves.
+    spent = route.budget if route else Spent.READ
+    own = _OWN.get(spent) if route and not route.path.startswith(_LOGIN) else None
+    if own is not None and "Authorization" in request.headers:
+        try:
+            identity = await _identity(request, Access.OPEN)
+        except CallerError:
+            # Nobody needs to be logged in here.
+            own = None
+        else:
+            await _take(request, own, "0x" + identity.address.hex(), route=route)
+            return
+    await _take(request, spent, client_address(request), route=route)
+
+
+async def _spend_of_user(request: web.Request, route: Route) -> None:
     try:
         identity = await _identity(request, route.access)
     except CallerError:
@@ -164,7 +185,7 @@ async def _spend(request: web.Request, route: Route | None) -> None:
         await _take(request, Spent.READ, client_address(request))
         raise
     request[IDENTITY] = identity
-    await _take(request, route.budget, "0x" + identity.address.hex())
+    await _take(request, route.budget, "0x" + identity.address.hex(), route=route)
 
 
 async def _spend_of_key(request: web.Request, route: Route | None) -> None:
@@ -186,7 +207,7 @@ async def _spend_of_key(request: web.Request, route: Route | None) -> None:
         await _take(request, Spent.UPLOAD, "0x" + identity.address.hex())
         return
     writes = route is not None and route.budget in (Spent.WRITE, Spent.USER_WRITE)
-    await _take(request, Spent.KEY_WRITE if writes else Spent.KEY_READ, identity.sid)
+    await _take(request, Spent.KEY_WRITE if writes else Spent.KEY_READ, identity.sid, route=route)
 
 
 async def _identity(request: web.Request, wanted: Access) -> Identity:
@@ -194,30 +215,38 @@ async def _identity(request: web.Request, wanted: Access) -> Identity:
     identity = context.tokens.read(bearer(request.headers.get("Authorization")))
     await context.login.check(identity)
     context.blocking.check_wallet(identity.address)
-    if not wanted.admits(identity.role):
+    if wanted is not Access.OPEN and not wanted.admits(identity.role):
         raise CallerError("forbidden", f"Expected the role {wanted.value}, was {identity.role}")
     return identity
 
 
-async def _take(request: web.Request, spent: Spent, who: str) -> None:
+async def _take(
+    request: web.Request, spent: Spent, who: str, *, route: Route | None = None
+) -> None:
     context = context_of(request)
-    allowance = await context.limiter.take(budget_of(spent, context.settings), who)
+    leased = route is not None and route.leased
+    budget = budget_of(spent, context.settings)
+    allowance = await context.limiter.take(budget, who, leased=leased)
     request[HEADERS].update(allowance.headers)
     if not allowance.allowed:
         raise refuse(allowance)
 
 
 def budget_of(spent: Spent, settings: GatewaySettings) -> Budget:
-    """The seed's 100 in 15 minutes for what writes, 600 a minute for what reads."""
-    if spent in (Spent.WRITE, Spent.USER_WRITE):
-        return Budget(spent.value, settings.writes_per_window, settings.write_window_s)
-    if spent is Spent.UPLOAD:
-        return Budget(spent.value, settings.uploads_per_hour, 3_600)
-    if spent is Spent.KEY_WRITE:
-        return Budget(spent.value, settings.key_writes_per_minute, 60)
-    if spent is Spent.KEY_READ:
-        return Budget(spent.value, settings.key_reads_per_minute, 60)
-    return Budget(spent.value, settings.reads_per_minute, 60)
+    """The seed's 100 in 15 minutes for what writes, 600 a minute for what reads; users and keys
+    have their own.
+    """
+    window_s = settings.write_window_s
+    limits = {
+        Spent.WRITE: (settings.writes_per_window, window_s),
+        Spent.USER_WRITE: (settings.user_writes_per_window, window_s),
+        Spent.USER_READ: (settings.user_reads_per_minute, 60),
+        Spent.UPLOAD: (settings.uploads_per_hour, 3_600),
+        Spent.KEY_WRITE: (settings.key_writes_per_minute, 60),
+        Spent.KEY_READ: (settings.key_reads_per_minute, 60),
+    }
+    limit, window_s = limits.get(spent, (settings.reads_per_minute, 60))
+    return Budget(spent.value, limit, window_s)
 
 
 def _given(request: web.Request, name: str) -> str | None:

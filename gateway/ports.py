@@ -379,9 +379,15 @@ class Replays(Protocol):
 
 
 class RateLimits(Protocol):
-    """`storage.rates`: (allowed, remaining, seconds until the next is free)."""
+    """`storage.rates`: (allowed or how many, remaining, seconds until the next is free, and what
+    gives a lease back).
+    """
 
     async def take(self, key: str, limit: int, window_s: float) -> tuple[bool, int, float]: ...
+    async def lease(
+        self, key: str, limit: int, *, window_s: float, wanted: int, hold_s: float = 0.0
+    ) -> tuple[int, int, float, int]: ...
+    async def give_back(self, key: str, moment: int, count: int) -> None: ...
 
 
 class Ticks(Protocol):

@@ -12,7 +12,10 @@ the handshake's `auth` or by `authenticate`; when that ends the topic does.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from math import ceil
 from typing import Any
 
 import orjson
@@ -23,20 +26,24 @@ from engine import text
 from engine.control import Directory
 from engine.errors import CallerError, TransientError
 from engine.limits import (
+    PAGE_LIMIT_DEFAULT,
     SOCKET_CALLS_MAX,
     SOCKET_MESSAGE_BYTES_MAX,
+    SOCKET_STUCK_S,
     SOCKET_TOPICS_MAX,
     SOCKETS_MAX,
 )
 from engine.messages import MarketView, Refusal
-from gateway import quotes, view
+from gateway import listing, quotes, view
 from gateway.addresses import parse_address
 from gateway.admission import Budget, refuse
 from gateway.auth import Identity
 from gateway.clients import check_caller, client_address
 from gateway.context import Context
 from gateway.errors import INTERNAL, failure, public, raise_refusal, response_of, success
-from gateway.fanout import Fanout
+from gateway.fanout import LIST_TOPIC, Fanout
+from gateway.intake import Connects, Intake
+from gateway.kept import Fresh
 from gateway.middleware import SOCKET_PATH
 from gateway.models import (
     AuthenticateRequest,
@@ -45,7 +52,7 @@ from gateway.models import (
     UnsubscribeRequest,
 )
 from gateway.ports import Ticks
-from gateway.sockets import TextPacket, encode_event, evict, guard
+from gateway.sockets import WAIT_S, TextPacket, encode_event, evict, guard
 
 PING_INTERVAL_S = 25
 PING_TIMEOUT_S = 20
@@ -56,7 +63,7 @@ NEW_TOKEN_PATIENCE_S = 1.5
 TOKEN_TOPIC = "token:"  # noqa: S105  (a topic, not a secret)
 USER_TOPIC = "user:"
 LOGINS_LOOKED_AT_S = 10.0
-SHARED_TOPICS = frozenset({"tokens", "trades"})
+SHARED_TOPICS = frozenset({LIST_TOPIC, "trades"})
 
 Call = Callable[["Client", Any], Awaitable[dict[str, Any]]]
 
@@ -70,6 +77,13 @@ class Client:
         self.topics: set[str] = set()
         self.calls = 0
         self.identity: Identity | None = None
+
+    @property
+    def who(self) -> str:
+        """Whose budget it spends: the wallet's that is logged in, or its address's."""
+        if self.identity is not None:
+            return "0x" + self.identity.address.hex()
+        return str(self.socket.intake.address)
 
     def push(self, packet: Any) -> None:
         """Queue one message; a queue that is full marks the socket for eviction."""
@@ -86,6 +100,7 @@ class Realtime:
         self._origins = origins
         self._clients: dict[str, Client] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._list = Fresh(partial(_first_page, context))
         self._server = socketio.AsyncServer(
             async_mode="aiohttp",
             serializer=TextPacket,
@@ -97,7 +112,8 @@ class Realtime:
             logger=_quiet("socketio"),
             engineio_logger=_quiet("engineio"),
         )
-        guard(self._server)
+        guard(self._server, self._intake)
+        self._connects = Connects(context.settings, time.monotonic)
         self.fanout = Fanout(
             ticks=ticks, encode=encode_event, metrics=context.metrics, log=context.log
         )
@@ -163,10 +179,27 @@ class Realtime:
         if len(self._server.eio.sockets) >= SOCKETS_MAX:
             raise TransientError("overloaded", "Expected fewer connections, try again")
         if request.method == "GET":
+            self._let_in(client_address(request))
             budget = Budget("connect", self._context.settings.reads_per_minute, 60)
             allowance = await self._context.limiter.take(budget, client_address(request))
             if not allowance.allowed:
                 raise refuse(allowance)
+
+    def _intake(self, environ: dict[str, Any]) -> Intake:
+        # Now: a poll's connection may be gone when the handshake comes with another.
+        address = client_address(environ["aiohttp.request"])
+        return Intake(self._context.settings, time.monotonic, address)
+
+    def _let_in(self, who: str) -> None:
+        refused = self._connects.take(who)
+        if refused is not None:
+            self._context.metrics.connects_refused.inc()
+        if refused == "one":
+            raise CallerError(
+                "rate_limited", "Expected fewer connections a second", {"retryAfterSeconds": 1}
+            )
+        if refused == "all":
+            raise TransientError("overloaded", "Expected fewer connections a second, try again")
 
     def _allows(self, origin: str | None, environ: dict[str, Any]) -> bool:
         # The page that we serve ourselves, under whatever name it was reached.
@@ -198,13 +231,14 @@ class Realtime:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            slow = [one for one in self._server.eio.sockets.values() if one.queue.overflowed]
-            for socket in slow:
-                self._context.metrics.evicted.inc()
-                self._context.log.info("socket_evicted", waiting=socket.queue.qsize())
-                with contextlib.suppress(Exception):
-                    await evict(socket)
-                self._server.eio.sockets.pop(socket.sid, None)
+            for socket in list(self._server.eio.sockets.values()):
+                why = _why_evicted(socket)
+                if why:
+                    self._context.metrics.evicted.inc()
+                    self._context.log.info("socket_evicted", why=why, waiting=socket.queue.qsize())
+                    with contextlib.suppress(Exception):
+                        await evict(socket)
+                    self._server.eio.sockets.pop(socket.sid, None)
 
     # ------------------------------------------------------------------------ calls
 
@@ -223,6 +257,13 @@ class Realtime:
     async def _bounded(
         self, client: Client, call: Call, arguments: tuple[Any, ...]
     ) -> dict[str, Any]:
+        wait_s = WAIT_S.get()
+        if wait_s is not None:
+            raise CallerError(
+                "rate_limited",
+                f"Expected fewer messages on one socket, try again in {ceil(wait_s)} s",
+                {"retryAfterSeconds": ceil(wait_s)},
+            )
         if len(arguments) != 1:
             raise CallerError("invalid_request", "Expected one object and an acknowledgement")
         if client.calls >= SOCKET_CALLS_MAX:
@@ -248,6 +289,10 @@ class Realtime:
 
     async def _quote(self, client: Client, message: Any) -> dict[str, Any]:
         body = QuoteBody.model_validate(message)
+        budget = Budget("socket_quote", self._context.settings.socket_quotes_per_minute, 60)
+        allowance = await self._context.limiter.take(budget, client.who, leased=True)
+        if not allowance.allowed:
+            raise refuse(allowance)
         return await quotes.quote_data(self._context, body, "socketio")
 
     async def _subscribe(self, client: Client, message: Any) -> dict[str, Any]:
@@ -352,6 +397,8 @@ class Realtime:
         self.fanout.leave(topic, client)
 
     async def _snapshot(self, topic: str) -> dict[str, Any] | None:
+        if topic == LIST_TOPIC:
+            return await self._list.get()
         if not topic.startswith(TOKEN_TOPIC):
             return None
         token = bytes.fromhex(topic[len(TOKEN_TOPIC) + 2 :])
@@ -366,6 +413,14 @@ class Realtime:
             await asyncio.sleep(0.1)
 
 
+async def _first_page(context: Context) -> dict[str, Any]:
+    # The newest tokens, as the first page of the list has them.
+    page, limit = 1, PAGE_LIMIT_DEFAULT
+    records, total = await context.reads.tokens(page=page, limit=limit)
+    items = await listing.with_markets(context, records)
+    return {"items": items, "page": page, "limit": limit, "total": total}
+
+
 def topic_of(given: str) -> str:
     """The one spelling of a topic. Raises CallerError: forbidden, invalid_*."""
     if given in SHARED_TOPICS:
@@ -376,6 +431,14 @@ def topic_of(given: str) -> str:
         return text.topic_of_user("0x" + parse_address(given[len(USER_TOPIC) :]).hex())
     expected = "token:<address>, user:<address>, tokens or trades"
     raise CallerError("invalid_request", f"topic: Expected {expected}")
+
+
+def _why_evicted(socket: Any) -> str:
+    if socket.queue.overflowed:
+        return "overflowed"
+    if socket.queue.stuck_s > SOCKET_STUCK_S:
+        return "stuck"
+    return "floods" if getattr(socket, "intake", None) and socket.intake.is_spent else ""
 
 
 def _too_new(refusal: Refusal) -> bool:

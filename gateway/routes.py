@@ -72,6 +72,8 @@ class Route:
     budget: Spent = Spent.READ
     scope: Scope | None = None
     """What an API key must have for a route that needs somebody; None: no key will do."""
+    leased: bool = False
+    """Asked so often that its budget is taken in blocks; see `leases`."""
 
 
 API: tuple[Route, ...] = (
@@ -104,7 +106,7 @@ API: tuple[Route, ...] = (
     Route("POST", "/bridge/withdraw", bridge.withdraw, budget=Spent.WRITE),
     Route("GET", "/bridge/status/{id}", bridge.status),
     Route("GET", "/bridge/history/{address}", bridge.history),
-    Route("POST", "/trading/quote", trading.quote),
+    Route("POST", "/trading/quote", trading.quote, leased=True),
     Route("POST", "/trading/buy", trading.buy, Access.USER, Spent.USER_READ, "trade"),
     Route("POST", "/trading/sell", trading.sell, Access.USER, Spent.USER_READ, "trade"),
     Route("POST", "/trading/submit", trading.submit, budget=Spent.WRITE),

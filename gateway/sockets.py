@@ -3,6 +3,8 @@
 - `OutQueue`: bounded; what does not fit is dropped and the socket is marked for eviction.
 - `GuardedWebSocket`: refuses binary and malformed frames before the library sees them, and
   can cut the connection of a reader that does not read.
+- `guard` also puts an `Intake` on each socket: every packet that comes is paid for, and a socket
+  that does not wait when it is told to is cut.
 - `TextPacket`: only text packets of the five plain kinds, with an event name that is not one
   of the library's own.
 """
@@ -10,6 +12,10 @@
 import asyncio
 import json
 import re
+import socket as sockets
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import orjson
@@ -18,8 +24,9 @@ from aiohttp import web
 from engineio import packet  # type: ignore[import-untyped]
 from socketio.packet import Packet
 
-from engine.limits import SOCKET_QUEUE_MAX
+from engine.limits import SOCKET_KERNEL_BYTES, SOCKET_QUEUE_MAX
 from gateway import bodies
+from gateway.intake import Intake
 
 _CONNECT, _DISCONNECT, _EVENT, _ACK = 0, 1, 2, 3
 _RESERVED = frozenset({"connect", "disconnect", "connect_error", "*"})
@@ -66,18 +73,40 @@ class TextPacket(Packet):  # type: ignore[misc]
 
 
 class OutQueue(asyncio.Queue[Any]):
-    """What waits for one reader. Never waits, never raises; `overflowed` marks the slow."""
+    """What waits for one reader. Never waits, never raises; `overflowed` marks the slow, and so
+    does `stuck_s`, for how long nothing was taken of what waits.
+    """
 
-    def __init__(self, most: int = SOCKET_QUEUE_MAX) -> None:
+    def __init__(
+        self, most: int = SOCKET_QUEUE_MAX, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__()
         self._most = most
+        self._clock = clock
+        self._moved_at = clock()
         self.overflowed = False
+
+    @property
+    def stuck_s(self) -> float:
+        """Seconds since something was taken, or since something waits; 0: nothing does."""
+        return 0.0 if self.empty() else self._clock() - self._moved_at
+
+    def moved(self) -> None:
+        """The reader took something."""
+        self._moved_at = self._clock()
+
+    def get_nowait(self) -> Any:
+        """The next packet."""
+        self.moved()
+        return super().get_nowait()
 
     def put_nowait(self, item: Any) -> None:
         """None, the end, always fits."""
         if item is not None and self.qsize() >= self._most:
             self.overflowed = True
             return
+        if self.empty():
+            self._moved_at = self._clock()
         super().put_nowait(item)
 
     async def put(self, item: Any) -> None:
@@ -98,6 +127,7 @@ class GuardedWebSocket:
         self._request: web.Request | None = None
         # The handler is a method of the library's socket: eviction comes by that way.
         handler.__self__.guard = self
+        self._queue: OutQueue = handler.__self__.queue
 
     async def __call__(self, environ: dict[str, Any]) -> web.StreamResponse:
         request: web.Request = environ["aiohttp.request"]
@@ -106,6 +136,7 @@ class GuardedWebSocket:
             max_msg_size=self._server.max_http_buffer_size, compress=False
         )
         await self._socket.prepare(request)
+        _bound_kernel(request)
         await self._handler(self)
         return self._socket
 
@@ -121,6 +152,7 @@ class GuardedWebSocket:
             await self._socket.send_bytes(message)
         else:
             await self._socket.send_str(message)
+        self._queue.moved()
 
     async def wait(self) -> str:
         """The next text frame. Raises OSError at the end, and for a frame of no known kind."""
@@ -137,22 +169,60 @@ class GuardedWebSocket:
             self._request.transport.abort()
 
 
+def _bound_kernel(request: web.Request) -> None:
+    # The system's own buffer grows to megabytes for a reader that stands still.
+    raw = request.transport.get_extra_info("socket") if request.transport else None
+    if raw is not None:
+        raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, SOCKET_KERNEL_BYTES)
+
+
 def _well_formed(frame: str) -> bool:
     return bool(_MESSAGE_FRAME.match(frame) or _SIGNAL_FRAME.fullmatch(frame))
 
 
-def guard(server: socketio.AsyncServer) -> None:
-    """Put the guards into a server that was just made."""
+WAIT_S: "ContextVar[float | None]" = ContextVar("wait_s", default=None)
+"""Of the packet being handled: None, or the seconds after which it would have been welcome."""
+
+
+def guard(server: socketio.AsyncServer, intake: Callable[[dict[str, Any]], Intake]) -> None:
+    """Put the guards into a server that was just made; `intake` is called for each socket
+    with what it came with."""
+    connected = server.eio.handlers["connect"]
+
+    async def connect(sid: str, environ: dict[str, Any]) -> Any:
+        _meter(server.eio.sockets[sid], intake(environ))
+        return await connected(sid, environ)
+
+    server.eio.handlers["connect"] = connect
     server.eio.create_queue = OutQueue
     # A copy: the library shares one table among all servers of the process.
     server.eio._async = server.eio._async | {"websocket": GuardedWebSocket}
 
 
+def _meter(socket: Any, intake: Intake) -> None:
+    receive = socket.receive
+
+    async def metered(packet: Any) -> None:
+        if not intake.is_spent:
+            WAIT_S.set(intake.took(len(packet.data) if isinstance(packet.data, str) else 1))
+            await receive(packet)
+        if intake.is_spent:
+            cut(socket)
+
+    socket.intake = intake
+    socket.receive = metered
+
+
+def cut(socket: Any) -> None:
+    """End a socket's connection without a word; what remains of it is for `evict`."""
+    guarded = getattr(socket, "guard", None)
+    if guarded is not None:
+        guarded.cut()
+
+
 async def evict(socket: Any) -> None:
-    """Cut a slow reader off and forget what waited for it."""
-    cut = getattr(socket, "guard", None)
-    if cut is not None:
-        cut.cut()
+    """Cut a socket off and forget what waited for it."""
+    cut(socket)
     await socket.close(wait=False, abort=True)
     socket.queue.put_nowait(None)
 

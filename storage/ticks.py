@@ -2,19 +2,31 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.limits import TICK_STREAM_LENGTH, TICK_STREAM_S
-from engine.messages import Tick
+from engine.limits import (
+    LISTED_EVERY_MS,
+    LISTED_KEPT_MAX,
+    LISTED_ROWS_MAX,
+    LISTED_WAITING_MAX,
+    TICK_STREAM_LENGTH,
+    TICK_STREAM_S,
+)
+from engine.messages import ListedRow, Sampled, Tick
 from storage import valkey
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import PubSub
 
+LIST_TOPIC = "tokens"
+_LIST_HEAD = (
+    f'{{"topic":"{LIST_TOPIC}","event":"{LIST_TOPIC}","bucket":-1,"incarnation":0,'
+    '"data":{"items":['
+)
 RECONNECT_MIN_S = 0.05
 RECONNECT_MAX_S = 1.0
 # A half-open socket is silent: ask after each silence, give up after three without a word.
@@ -30,7 +42,8 @@ class Ticks:
     def __init__(self, client: "Redis", *, namespace: str = valkey.NAMESPACE) -> None:
         self._client = client
         self._publish = valkey.Script(client, "publish")
-        self._publish_counted = valkey.Script(client, "publish_counted")
+        self._publish_counted = valkey.Script(client, "publish_counted", shared="counted")
+        self._sample = valkey.Script(client, "sample", shared="counted")
         self._namespace = namespace
         self._channel = f"{namespace}:ticks"
 
@@ -76,6 +89,58 @@ class Ticks:
                 orjson.dumps(head)[:-1],
             ],
         )
+
+    async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled:
+        """Hands on rows for the topic `tokens`, and publishes those that wait longest, of all
+        callers together, if the last message was an interval ago. Without rows it only looks.
+        Bounded: what does not fit is left out, and counted in the message.
+
+        Raises TransientError (store_unavailable); whether they were taken is then unknown, and
+        they may be given again.
+        """
+        parcels: dict[tuple[int, int], list[ListedRow]] = {}
+        for row in rows:
+            parcels.setdefault((row.bucket, row.incarnation), []).append(row)
+        arguments: list[str | int | bytes] = [
+            *(self._channel, LISTED_KEPT_MAX, TICK_STREAM_S, secrets.token_hex(8)),
+            *(_LIST_HEAD, LISTED_EVERY_MS, LISTED_ROWS_MAX, LISTED_WAITING_MAX, left_out),
+        ]
+        for (_, incarnation), found in parcels.items():
+            arguments += [incarnation, len(found)]
+            for row in found:
+                launch = b"" if row.launch is None else orjson.dumps(row.launch)
+                arguments += [row.token.hex(), orjson.dumps(row.row), launch]
+        keys = [f"{self._namespace}:counter:{LIST_TOPIC}", self._stream(LIST_TOPIC)]
+        names = ("order", "rows", "launches", "left_out", "mark")
+        keys += [f"{self._namespace}:list:{name}" for name in names]
+        keys += [f"{self._namespace}:fence:{bucket}" for bucket, _ in parcels]
+        waiting, due_ms, *taken = await self._sample.run(keys, arguments)
+        refused = [one for one, ok in zip(parcels, taken, strict=True) if not ok]
+        return Sampled(tuple(refused), int(waiting), int(due_ms) / 1e3)
+
+    async def halted(self) -> dict[bytes, str]:
+        """Tokens of which `status` said last that they are halted, with the reason.
+
+        Raises TransientError (store_unavailable).
+        """
+        async with valkey.guarded():
+            found: Any = await self._client.hgetall(f"{self._namespace}:halted")
+        return {bytes.fromhex(token.decode()): why.decode() for token, why in found.items()}
+
+    async def note_halted(self, tokens: Mapping[bytes, str]) -> None:
+        """Remembers what `status` said of these tokens: why it is halted, empty for served.
+
+        Raises TransientError (store_unavailable).
+        """
+        key = f"{self._namespace}:halted"
+        halted: dict[Any, Any] = {token.hex(): why for token, why in tokens.items() if why}
+        served = [token.hex() for token, why in tokens.items() if not why]
+        async with valkey.guarded(), self._client.pipeline(transaction=False) as pipe:
+            if halted:
+                pipe.hset(key, mapping=halted)
+            if served:
+                pipe.hdel(key, *served)
+            await pipe.execute()
 
     async def replay(self, topic: str, *, generation: str, after_seq: int) -> list[bytes] | None:
         """Messages of the topic after `after_seq`, in order; None when some of them are gone or

@@ -66,10 +66,13 @@ async def ping(client: "Redis") -> None:
 
 
 class Script:
-    """A Lua script of `storage/lua`, sent by its hash. Raises TransientError."""
+    """A Lua script of `storage/lua`, sent by its hash; `shared` is put before it. Raises
+    TransientError.
+    """
 
-    def __init__(self, client: "Redis", name: str) -> None:
-        self._script = client.register_script(queries.lua(name))
+    def __init__(self, client: "Redis", name: str, *, shared: str = "") -> None:
+        before = queries.lua(shared) if shared else ""
+        self._script = client.register_script(before + queries.lua(name))
 
     async def run(self, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
         """What the script returns."""

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from gateway.fields import Strict
-from gateway.replies.common import AddressText, Decimal, HashText, HexText, Phase
+from gateway.replies.common import AddressText, Decimal, HashText, HexText, Page, Phase
 
 
 class AsOfReply(Strict):
@@ -384,6 +384,6 @@ class SubscriptionData(Strict):
     topic: str
     seq: int | None
     generation: str | None
-    snapshot: SnapshotData | None
+    snapshot: SnapshotData | Page[TokenData] | None
     gap: Literal[True] | None = None
     missed: list[MissedData] | None = None

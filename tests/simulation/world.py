@@ -4,7 +4,7 @@ over a simulated node and a real Postgres. Ticks go to a recording fake with the
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from chain.decode import Decoder, RawLog
 from chain.source import ChainSource
 from engine.control import Directory, Feed, Follow, Instance, StatesAt, StatusWanted, Unfollow
 from engine.errors import TransientError
-from engine.messages import FeedBatch, FeedPosition, Tick
+from engine.messages import FeedBatch, FeedPosition, ListedRow, Sampled, Tick
 from engine.settings import ActorSettings, ChainSettings
 from storage import postgres
 from storage.buckets import BucketStore
@@ -79,6 +79,16 @@ class TickStore:
         return [self._publish(*parcel) for parcel in parcels]
 
     async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None:
+        await asyncio.sleep(0.0005)
+
+    async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled:
+        await asyncio.sleep(0.0005)
+        return Sampled((), 0, 0.0)
+
+    async def halted(self) -> dict[bytes, str]:
+        return {}
+
+    async def note_halted(self, tokens: Mapping[bytes, str]) -> None:
         await asyncio.sleep(0.0005)
 
     def _publish(self, bucket: int, incarnation: int, ticks: Sequence[Tick]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from engine.buckets import bucket_of
 from engine.control import Instance, Ping, Pong
 from engine.errors import TransientError
-from engine.messages import BucketOwner, FeedPosition, MarketEvent
+from engine.messages import BucketOwner, FeedPosition, MarketEvent, Sampled
 
 
 class Log:
@@ -108,6 +108,9 @@ class Ticks:
         self.fence: dict[int, int] = {}
         self.sent: list[Any] = []
         self.counted: list[Any] = []
+        self.listed: list[Any] = []
+        self.left_out = 0
+        self.halts: dict[bytes, str] = {}
         self.down = False
 
     async def publish_all(self, parcels):
@@ -124,6 +127,21 @@ class Ticks:
 
     async def publish_counted(self, topic, event, data):
         self.counted.append((topic, event, data))
+
+    async def sample(self, rows, *, left_out=0):
+        if self.down:
+            raise TransientError("store_unavailable", "down")
+        fresh = [row for row in rows if row.incarnation >= self.fence.get(row.bucket, 0)]
+        self.listed += fresh
+        self.left_out += left_out
+        refused = {(row.bucket, row.incarnation) for row in rows if row not in fresh}
+        return Sampled(tuple(refused), 0, 0.0)
+
+    async def halted(self):
+        return dict(self.halts)
+
+    async def note_halted(self, tokens):
+        self.halts = {t: why for t, why in (self.halts | tokens).items() if why}
 
 
 class Calls:

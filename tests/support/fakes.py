@@ -265,6 +265,19 @@ class FakeRates(Breakable):
         self.used[key] = min(used, limit)
         return used <= limit, max(limit - used, 0), window_s
 
+    async def lease(
+        self, key: str, limit: int, *, window_s: float, wanted: int, hold_s: float = 0.0
+    ) -> tuple[int, int, float, int]:
+        self.check()
+        used = self.used.get(key, 0)
+        given = max(min(wanted, limit - used), 0)
+        self.used[key] = used + given
+        return given, limit - used - given, window_s, 0
+
+    async def give_back(self, key: str, moment: int, count: int) -> None:
+        self.check()
+        self.used[key] -= count
+
 
 class FakeTicks:
     """What `publish` is given, `listen` yields."""

@@ -48,6 +48,10 @@ def settings(**fields: Any) -> GatewaySettings:
         "jwt_secret": SECRET,
         "writes_per_window": 100_000,
         "reads_per_minute": 100_000,
+        "user_writes_per_window": 100_000,
+        "user_reads_per_minute": 100_000,
+        "connects_per_s": 10_000,
+        "connects_per_s_all": 10_000,
     }
     return GatewaySettings(**(values | fields))
 

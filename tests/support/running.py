@@ -60,6 +60,13 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
         "STREAM_PORT": str(free_port()),
         "READS_PER_MINUTE": "1000000",
         "WRITES_PER_WINDOW": "1000000",
+        "USER_READS_PER_MINUTE": "1000000",
+        "USER_WRITES_PER_WINDOW": "1000000",
+        "SOCKET_QUOTES_PER_MINUTE": "100000000",
+        "SOCKET_MESSAGES_PER_S": "1000000",
+        "SOCKET_BYTES_PER_S": "1000000000",
+        "CONNECTS_PER_S": "1000000",
+        "CONNECTS_PER_S_ALL": "1000000",
         **variables,
     }
 

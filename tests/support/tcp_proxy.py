@@ -65,15 +65,18 @@ class TcpProxy:
             if self.dead:
                 return
             await self._flowing.wait()
-            there, out = await asyncio.open_connection("127.0.0.1", self._target_port)
-            async with asyncio.TaskGroup() as pipes:
-                pipes.create_task(self._pipe(reader, out))
-                pipes.create_task(self._pipe(there, writer))
-        except (OSError, ExceptionGroup):
+            await self._serve(reader, writer)
+        except (OSError, EOFError, ExceptionGroup):
             pass  # The target is away, or a pipe was cut: the other side is told below.
         finally:
             writer.transport.abort()
             self._tasks.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, out = await asyncio.open_connection("127.0.0.1", self._target_port)
+        async with asyncio.TaskGroup() as pipes:
+            pipes.create_task(self._pipe(reader, out))
+            pipes.create_task(self._pipe(there, writer))
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._links.add(writer)

@@ -13,6 +13,7 @@ from engine.control import (
     Drain,
     Feed,
     Follow,
+    Halt,
     Instance,
     Quotes,
     Release,
@@ -348,3 +349,41 @@ async def test_two_takes_at_once_end_with_the_higher_incarnation():
     gate.set()
     await asyncio.gather(first, second)
     assert dict(shard.owners) == {b: row.incarnation for b, row in world.owners.rows.items()}
+
+
+def told(world, token):
+    mine = [tick for tick in world.ticks.sent if tick.topic == f"token:0x{token.hex()}"]
+    return [tick.data["status"] if tick.event == "status" else tick.event for tick in mine]
+
+
+@pytest.mark.parametrize("how", ["arithmetic", "audit"])
+async def test_halted_market_is_told_once_and_again_when_the_next_owner_serves_it(how):
+    world = World()
+    first, second = world.shard("shard-0/1"), world.shard("shard-1/1")
+    await first.handlers[Take](Take(ALL))
+    block = world.seal(trades=20, record=False)
+    if how == "arithmetic":
+        lies = tuple(
+            replace(e, sold=e.sold + 1) if isinstance(e, Traded) and e.token == world.token else e
+            for e in block.events
+        )
+        world.listener.blocks[-1] = replace(block, events=lies)
+    async with running(first):
+        if how == "audit":
+            for _ in range(2):
+                first.handlers[Halt](Halt(world.token, "differs"))
+        await world.listener.send()
+        await asyncio.sleep(0.05)
+        assert told(world, world.token) == ["price", "transaction", "halted"]
+        halted = [one.row for one in world.ticks.listed if one.token == world.token]
+        assert halted[-1]["unavailable"] == "market_halted" and halted[-1]["price"] is None
+    assert world.ticks.halts.keys() == {world.token}
+    world.listener.blocks[-1] = block
+    del world.listener.followers[next(iter(world.listener.followers))]
+    async with running(second):
+        await second.handlers[Take](Take(ALL))
+        await asyncio.sleep(0.05)
+        assert told(world, world.token).count("served") == 1
+        assert told(world, world.token)[-1] != "halted"
+        assert world.ticks.halts == {}
+        assert "served" not in told(world, world.other)

@@ -1,5 +1,8 @@
 """Admission: bounds, budgets, and who the client is."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from engine.errors import TransientError
@@ -34,6 +37,61 @@ def test_local_window_forgets_beyond_its_bound() -> None:
         windows.take(key, Budget("read", 1, 10))
     assert windows.take("a", Budget("read", 1, 10)).allowed
     assert not windows.take("e", Budget("read", 1, 10)).allowed
+
+
+def test_local_window_slides_no_window_holds_more_than_the_limit() -> None:
+    now, admitted = 0.0, []
+    windows, budget = LocalWindows(lambda: now), Budget("read", 7, 10)
+    while now < 60:
+        if windows.take("a", budget).allowed:
+            admitted.append(now)
+        now += 0.037
+    assert len(admitted) >= 6 * 7
+    assert all(last - first >= 10 for first, last in zip(admitted, admitted[7:], strict=False))
+
+
+async def test_limiter_gives_out_its_share_while_the_store_is_away() -> None:
+    rates = FakeRates(down=True)
+    doors = [Limiter(rates, FakeSink(), lambda: 0.0, gateways=4) for _ in range(4)]
+    budget = Budget("read", 10, 60)
+    for leased in (True, False):
+        answers = [await door.take(budget, f"ip{leased}", leased=leased) for door in doors * 5]
+        assert sum(answer.allowed for answer in answers) == 8
+        assert {answer.limit for answer in answers} == {2}
+
+
+async def test_limiter_leases_blocks_and_plain_takes_see_them() -> None:
+    rates = FakeRates()
+    asked = 0
+    lease = rates.lease
+
+    async def counting(*arguments: Any, **named: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await lease(*arguments, **named)
+
+    rates.lease = counting  # type: ignore[method-assign]
+    limiter = Limiter(rates, FakeSink(), lambda: 0.0)
+    budget = Budget("read", 600, 60)
+    answers = [await limiter.take(budget, "ip", leased=True) for _ in range(600)]
+    assert all(answer.allowed for answer in answers) and asked < 20
+    assert [answer.remaining for answer in answers] == list(range(599, -1, -1))
+    refused = await limiter.take(budget, "ip", leased=True)
+    assert not refused.allowed and refused.headers["Retry-After"] == "60"
+    assert not (await limiter.take(budget, "ip")).allowed
+
+
+async def test_limiter_gives_back_what_a_lease_has_left() -> None:
+    now, rates = 0.0, FakeRates()
+    limiter = Limiter(rates, FakeSink(), lambda: now)
+    budget = Budget("read", 600, 60)
+    for _ in range(20):
+        await limiter.take(budget, "ip", leased=True)
+    assert rates.used["read:ip"] > 20
+    now = 5.0
+    await limiter.take(budget, "ip", leased=True)
+    await asyncio.sleep(0.01)
+    assert 21 <= rates.used["read:ip"] <= 21 + 8
 
 
 async def test_limiter_counts_locally_while_away_and_says_so_once() -> None:

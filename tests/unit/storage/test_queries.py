@@ -29,6 +29,6 @@ def test_every_query_is_used_and_takes_arguments_without_a_gap(file):
         assert numbers == set(range(1, len(numbers) + 1)), name
 
 
-@pytest.mark.parametrize("script", ["publish", "publish_counted", "take_rate"])
+@pytest.mark.parametrize("script", ["publish", "counted", "sample", "take_rate"])
 def test_every_script_is_there(script):
     assert "redis.call" in queries.lua(script)

@@ -1,0 +1,17 @@
+-- Shared by scripts: counts, stores and publishes one message of a topic that no bucket owns.
+-- The count and its generation live as long as the stream: when one is lost, both begin anew.
+-- `message` is without its last bracket; `generation` a random one for the case of none.
+local function counted(counter, stream, channel, length, seconds, generation, message)
+  if redis.call('EXISTS', counter) == 0 then
+    redis.call('DEL', stream)
+    redis.call('HSET', counter, 'generation', generation)
+  end
+  local seq = redis.call('HINCRBY', counter, 'seq', 1)
+  local whole = message .. ',"seq":' .. string.format('%.0f', seq)
+    .. ',"generation":"' .. redis.call('HGET', counter, 'generation') .. '"}'
+  redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'message', whole)
+  redis.call('EXPIRE', counter, seconds)
+  redis.call('EXPIRE', stream, seconds)
+  redis.call('PUBLISH', channel, whole)
+  return seq
+end
