@@ -101,6 +101,8 @@ def _line(value: Any) -> str:
 
 def _link(value: Any) -> str:
     link = _text(value)
+    if any(_unfit(letter) for letter in link):
+        raise _fault("invalid_request", "Expected a link without control characters")
     # A name ("@someone") or an address of the web; never another scheme, such as javascript:
     if ":" in link and _LINK.fullmatch(link) is None:
         raise _fault("invalid_request", "Expected a link of http, https or ipfs")
