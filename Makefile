@@ -112,7 +112,7 @@ fuzz: install-dev
 	@$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(or $(SEED),1)
 
 fuzz-short: install-dev
-	@$(BIN)/python -m tests.fuzz --cases 1000 --examples 4 --seed $(or $(SEED),1)
+	@$(BIN)/python -m tests.fuzz --cases 1000 --examples 4 --messages 500 --seed $(or $(SEED),1)
 
 lint: install-dev
 	@$(BIN)/python -m ruff format --check --quiet . || \

@@ -163,8 +163,8 @@ def install(app: web.Application) -> Table:
             path = prefix + route.path
             found[app.router.add_route(route.method, path, route.handler)] = route
         for path, methods in _plain_paths().items():
-            for method in _methods_beside(path) - methods:
-                app.router.add_route(method, prefix + path, _refusal(method, sorted(methods)))
+            if _methods_beside(path) - methods:
+                app.router.add_route("*", prefix + path, _refusal(sorted(methods)))
     for route in SYSTEM:
         found[app.router.add_route(route.method, route.path, route.handler)] = route
     return Table(found)
@@ -186,8 +186,8 @@ def _methods_beside(path: str) -> set[str]:
     return {one.method for one, pattern in patterns.items() if re.fullmatch(pattern, path)}
 
 
-def _refusal(method: str, allowed: list[str]) -> Handler:
-    async def refuse(_request: web.Request) -> web.StreamResponse:
-        raise web.HTTPMethodNotAllowed(method, allowed)
+def _refusal(allowed: list[str]) -> Handler:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
 
     return refuse

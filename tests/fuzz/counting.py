@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.routes import API, Access, Route
+from gateway.routes import API, Route
 
 # An operation that cannot succeed yet: by design.
 NEVER = {
@@ -38,10 +38,11 @@ class Counts:
                 self.statuses.setdefault(label, Counter())[status] += 1
 
     def shares(self) -> dict[str, float]:
-        """Operation → share of answers that were 2xx."""
+        """Operation → share of answers that were 2xx; methods that a path has not are left out."""
+        asked = {label: self.statuses.get(label, Counter()) for label in map(_label, API)}
         return {
             label: round(_good(found) / max(sum(found.values()), 1), 3)
-            for label, found in sorted(self.statuses.items())
+            for label, found in asked.items()
         }
 
     def without_success(self) -> list[str]:
@@ -72,4 +73,3 @@ def _label(route: Route) -> str:
 
 
 _EXEMPT = {f"{method} /api{path}" for method, path in NEVER} | {f"POST {EXCLUDED}"}
-OPEN = frozenset(_label(route) for route in API if route.access is Access.OPEN)

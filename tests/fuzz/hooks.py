@@ -30,7 +30,7 @@ def before_call(context: Any, case: Any, **kwargs: Any) -> None:
         case.body = _login()
     elif operation == "POST /api/auth/refresh":
         case.body = {"refreshToken": _refresh_token()}
-    elif operation in _GIVEN["bodies"]:
+    elif _GIVEN["bodies"].get(operation):
         case.body = _DICE.choice(_GIVEN["bodies"][operation])
 
 

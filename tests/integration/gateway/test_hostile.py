@@ -265,6 +265,16 @@ async def test_every_answer_is_no_page_and_no_frame(door: Door) -> None:
             assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
 
 
+async def test_method_that_a_path_has_not_is_refused_with_those_it_has(door: Door) -> None:
+    # A path that a variable would take for its value too has its own methods only.
+    for path, allowed in (("referral/bind", "POST"), ("tokens/create", "POST"), ("keys", "")):
+        for method in ("OPTIONS", "GET", "PUT", "TRACE", "DELETE", "QUERY"):
+            async with door.session.request(method, f"{door.url}/api/{path}") as answer:
+                if path != "keys":
+                    assert (answer.status, answer.headers["Allow"]) == (405, allowed), method
+                assert answer.status in (401, 405)
+
+
 # ------------------------------------------------------------------------------ addresses
 
 
@@ -339,6 +349,16 @@ async def test_twenty_binds_at_once_make_neither_loop_nor_two_referrers(
                 assert at not in seen, "a loop"
                 seen.add(at)
                 at = above[at]
+
+
+LINKS = ("javascript:alert(1)", "java\nscript:x", "x\ny", "data:text/html,x", "https://a\u202eb.c")
+
+
+@pytest.mark.parametrize("link", LINKS)
+async def test_link_that_is_none_is_refused(door: Door, link: str) -> None:
+    headers, body = await door.login(), {"profile": {"avatarUrl": link}}
+    status, answer = await door.ask("PATCH", "/api/users/me", json=body, headers=headers)
+    assert (status, answer["error"]["code"]) == (400, "invalid_request")
 
 
 # ------------------------------------------------------------------------------- pages
