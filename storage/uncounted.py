@@ -126,7 +126,7 @@ class UncountedReads:
                 known.people[bytes.fromhex(one["_id"][2:])] = person_of(one)
             query = {"referral.by": {"$in": [one["_id"] for one in found]}}
         ids = [hex_of(wallet) for wallet in known.people]
-        for one in await self._found(self._wallets, {"_id": {"$in": ids}}, session, 3):
+        for one in await self._found(self._wallets, {"_id": {"$in": ids}}, session, times=3):
             known.wallets[bytes.fromhex(one["_id"][2:])] = wallet_of(one)
         windows = await self._found(self._windows, {"who": {"$in": ids}}, session)
         for one in windows:
@@ -136,7 +136,7 @@ class UncountedReads:
 
     @staticmethod
     async def _found(
-        collection: Any, query: dict[str, Any], session: "AsyncClientSession", times: int = 1
+        collection: Any, query: dict[str, Any], session: "AsyncClientSession", *, times: int = 1
     ) -> "list[Document]":
         most = WALLETS_MAX * times
         return list(await collection.find(query, session=session).limit(most).to_list(most))
