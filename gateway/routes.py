@@ -134,6 +134,7 @@ SYSTEM: tuple[Route, ...] = (
     Route("GET", "/readyz", system.readyz, budget=Spent.NOTHING),
     Route("GET", "/metrics", system.metrics, budget=Spent.NOTHING),
     Route("GET", "/openapi.json", docs.document),
+    Route("GET", "/asyncapi.json", docs.realtime),
     Route("GET", "/docs", docs.page),
     Route("GET", "/docs/{file}", docs.file),
 )
