@@ -106,6 +106,12 @@ def openapi(*, json: Json = False) -> None:
 
 
 @app.command()
+def asyncapi(*, json: Json = False) -> None:
+    """Print the realtime doors' AsyncAPI 3.0 document; --json on one line."""
+    _end(commands.asyncapi(), json=json)
+
+
+@app.command()
 def devnet(
     *,
     reset: Annotated[bool, typer.Option(help="Forget the local chains and all data.")] = False,

@@ -174,7 +174,17 @@ def openapi() -> Outcome:
     """The OpenAPI document, without any server."""
     from gateway import openapi as written  # noqa: PLC0415 (no other command needs the doors)
 
-    document = written.document()
+    return _printed(written.document())
+
+
+def asyncapi() -> Outcome:
+    """The AsyncAPI document, without any server."""
+    from gateway import asyncapi as written  # noqa: PLC0415 (no other command needs the doors)
+
+    return _printed(written.document())
+
+
+def _printed(document: dict[str, Any]) -> Outcome:
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
     return Outcome(data=document, text=text)
 

@@ -16,7 +16,7 @@ from engine.control import Directory
 from engine.errors import RiseCurveError
 from engine.limits import BODY_BYTES_MAX
 from engine.settings import ChainSettings, GatewaySettings
-from gateway import idempotency, middleware, openapi, routes, shaping
+from gateway import asyncapi, idempotency, middleware, openapi, routes, shaping
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import access_tokens
 from gateway.blocking import Blocking
@@ -130,6 +130,7 @@ class ApiGateway:
         )
         app[CONTEXT] = self._context
         app[docs.DOCUMENT] = openapi.document
+        app[docs.REALTIME] = asyncapi.document
         app[system.READY] = Kept(
             partial(system.readiness, self._context), seconds=system.READY_KEPT_S
         )

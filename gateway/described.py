@@ -30,7 +30,7 @@ class Described:
 
 
 _TOKEN = ("invalid_address", "token_not_found", *STORE)
-_QUOTE = (
+QUOTE = (
     *("token_not_found", "exceeds_sold", "zero_output", "slippage_exceeded", "market_graduating"),
     *("invalid_address", "invalid_amount", "amount_too_large", "invalid_slippage", *MARKET),
 )
@@ -92,17 +92,17 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ("POST", "/bridge/withdraw"): _BRIDGE,
     ("GET", "/bridge/status/{id}"): _BRIDGE,
     ("GET", "/bridge/history/{address}"): _BRIDGE,
-    ("POST", "/trading/quote"): Described(r.QuoteData, m.QuoteBody, codes=_QUOTE),
+    ("POST", "/trading/quote"): Described(r.QuoteData, m.QuoteBody, codes=QUOTE),
     ("POST", "/trading/buy"): Described(
-        r.TradeData, m.BuyRequest, codes=(*_QUOTE, "unknown_contract")
+        r.TradeData, m.BuyRequest, codes=(*QUOTE, "unknown_contract")
     ),
     ("POST", "/trading/sell"): Described(
-        r.TradeData, m.SellRequest, codes=(*_QUOTE, "unknown_contract")
+        r.TradeData, m.SellRequest, codes=(*QUOTE, "unknown_contract")
     ),
     ("POST", "/trading/submit"): Described(
         r.StateData,
         m.SubmitRequest,
-        codes=(*_QUOTE, "wrong_chain", "unknown_contract", *STORE),
+        codes=(*QUOTE, "wrong_chain", "unknown_contract", *STORE),
         statuses=_STATE,
     ),
     ("GET", "/trading/tx/{hash}"): Described(r.StateData, codes=("not_found", *STORE, *NODE)),

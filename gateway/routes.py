@@ -139,6 +139,7 @@ SYSTEM: tuple[Route, ...] = (
     Route("GET", "/metrics", system.metrics, budget=Spent.NOTHING),
     Route("GET", "/media/{name}", uploads.file),
     Route("GET", "/openapi.json", docs.document),
+    Route("GET", "/asyncapi.json", docs.realtime),
     Route("GET", "/docs", docs.page),
     Route("GET", "/docs/{file}", docs.file),
 )

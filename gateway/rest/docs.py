@@ -1,4 +1,6 @@
-"""/openapi.json, and /docs: Swagger UI from the npm package, its files served by us."""
+"""/openapi.json, /asyncapi.json, and /docs: Swagger UI from the npm package, with its files
+served by us.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ from engine.errors import CallerError
 
 DOCUMENT: "web.AppKey[Any]" = web.AppKey("openapi", object)
 """What makes the OpenAPI document; it reads the table of routes that this file is in."""
+
+REALTIME: "web.AppKey[Any]" = web.AppKey("asyncapi", object)
+"""What makes the AsyncAPI document."""
 
 FILES = {
     "swagger-ui.css": "text/css",
@@ -44,6 +49,12 @@ _POLICY = (
 async def document(request: web.Request) -> web.Response:
     """The OpenAPI document of this API."""
     body = orjson.dumps(request.app[DOCUMENT]())
+    return web.Response(body=body, content_type="application/json")
+
+
+async def realtime(request: web.Request) -> web.Response:
+    """The AsyncAPI document of what is pushed."""
+    body = orjson.dumps(request.app[REALTIME]())
     return web.Response(body=body, content_type="application/json")
 
 

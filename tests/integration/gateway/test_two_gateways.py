@@ -11,7 +11,6 @@ import socketio
 
 from engine import text
 from engine.messages import ListedRow, Tick
-from gateway import realtime
 from storage import ticks as ticks_store
 from storage import valkey
 from storage.ticks import Ticks
@@ -113,7 +112,6 @@ async def test_clients_of_both_gateways_see_the_same_messages(
             await late.socket.disconnect()
         assert places == {ROUNDS}
         await asyncio.gather(*(one.socket.disconnect() for one in watchers))
-    assert {"tokens", "trades"} == realtime.SHARED_TOPICS
 
 
 async def test_without_stickiness_polling_finds_no_session(redis_url: str) -> None:
