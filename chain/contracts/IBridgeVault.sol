@@ -130,17 +130,22 @@ interface IBridgeVault {
 
     /// @notice Lock `msg.value` for `recipient` at the peer. `ref` is the caller's own number for
     /// it (the API's request id), or zero. Refused above the limit of one window.
-    function deposit(address recipient, uint256 targetChain, bytes32 ref) external payable returns (bytes32 id);
+    function deposit(address recipient, uint256 targetChain, bytes32 ref)
+        external
+        payable
+        returns (bytes32 id);
 
     /// @notice Pay a message out, at its target, once. `signatures` are at least `threshold` of
     /// current signers over `releaseDigest`, 65 bytes each (r, s, v), low s, sorted by signer
     /// without duplicates. Over the window's limit the message is queued instead; a queued one is
     /// paid by the same call later, without deadline, under the signers of then. Its whole amount
-    /// counts. Refused, so that it is refunded in the end: more than the liquidity, above the limit.
-    /// @dev Order of checks: paused, peer, chain, vaults, recipient, amount and fee, fate, deadline,
-    /// signatures, limit, liquidity, window.
+    /// counts. What is above the limit or the liquidity is refused, and so refunded in the end.
+    /// @dev Order of checks: paused, peer, chain, vaults, recipient, amount and fee, fate,
+    /// deadline, signatures, limit, liquidity, window.
     /// @return fate Released or Queued.
-    function release(Message calldata message, bytes[] calldata signatures) external returns (Fate fate);
+    function release(Message calldata message, bytes[] calldata signatures)
+        external
+        returns (Fate fate);
 
     /// @notice End a message that was not released, at its target, an hour after its deadline.
     function cancel(Message calldata message) external;
@@ -177,7 +182,7 @@ interface IBridgeVault {
 
     /// @notice Owner: announce a call of this vault by itself (`unpause`, `setSigners`,
     /// `setLimit`, `setFee`, `setGuardian`, `setLiquidityProvider`), which the owner may `execute`
-    /// after the delay and before it has lapsed, once. `unpause` may be announced while paused only.
+    /// after the delay and before it has lapsed, once. `unpause` is announced while paused only.
     function schedule(bytes calldata data) external returns (bytes32 action);
 
     function unschedule(bytes32 action) external;
@@ -222,7 +227,10 @@ interface IBridgeVault {
     function fateOf(bytes32 id) external view returns (Fate);
 
     /// @notice What was deposited here: zero address for an unknown id.
-    function depositOf(bytes32 id) external view returns (address depositor, uint256 amount, bool refunded);
+    function depositOf(bytes32 id)
+        external
+        view
+        returns (address depositor, uint256 amount, bool refunded);
 
     function signers()
         external
