@@ -8,7 +8,7 @@ again and finds what is there, and a dry run names the addresses before anything
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from eth_abi.abi import encode
@@ -50,7 +50,34 @@ LAUNCHPAD_TYPES = [
     "(uint8,uint128,uint128,uint128,uint128)[]",
 ]
 
+VAULT_TYPES = [
+    "(address,address[],uint256,address[],address[],uint256,uint256,uint256,uint256)",
+]
+VAULT_VERSION = 1
+TRANSFER_TTL_S = 24 * 3_600
+
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultConfig:
+    """A vault's first parameters. `limit_wei` is what may leave in any 24 hours, `delay_s` what
+    the owner's changes wait; a deposit may be released for `transfer_ttl_s` (24 h or more)."""
+
+    owner: bytes
+    signers: tuple[bytes, ...]
+    threshold: int
+    guardians: tuple[bytes, ...]
+    liquidity_providers: tuple[bytes, ...]
+    limit_wei: int
+    fee_bps: int
+    delay_s: int
+    transfer_ttl_s: int = TRANSFER_TTL_S
+
+    def encoded(self) -> bytes:
+        """The constructor's argument; signers ascending."""
+        values = asdict(self) | {"signers": sorted(self.signers)}
+        return encode(VAULT_TYPES, [tuple(values.values())])
 
 
 @dataclass(frozen=True, slots=True)
