@@ -9,14 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 NONE, QUEUED, RELEASED, CANCELLED = range(4)
 HOUR = 3_600
 LAPSE = 14 * 24 * HOUR
 AMOUNT_MAX = 2**88 - 1
-MESSAGE = "(uint256,uint256,address,address,uint256,address,address,uint256,uint256,uint256)"
 FIELDS = (
     *("sourceChain", "targetChain", "sourceVault", "targetVault", "nonce"),
     *("depositor", "recipient", "amount", "fee", "deadline"),
@@ -71,9 +69,17 @@ class Given:
     refunded: bool = False
 
 
+def words(*values: int | bytes) -> bytes:
+    """32 bytes each, as the ABI has integers, addresses and hashes."""
+    return b"".join(
+        value.rjust(32, b"\0") if isinstance(value, bytes) else value.to_bytes(32, "big")
+        for value in values
+    )
+
+
 def message_id(message: Message) -> bytes:
     """keccak256 of the ABI's words."""
-    return keccak(encode([MESSAGE], [tuple(message[name] for name in FIELDS)]))
+    return keccak(words(*(message[name] for name in FIELDS)))
 
 
 @dataclass
@@ -110,8 +116,9 @@ class Vault:
 
     @property
     def signer_set(self) -> bytes:
-        words = [self.epoch, self.threshold, self.signers]
-        return keccak(encode(["uint256", "uint256", "address[]"], words))
+        # The list is behind its offset and its length, as the ABI has it.
+        head = (self.epoch, self.threshold, 96, len(self.signers))
+        return keccak(words(*head, *self.signers))
 
     @property
     def left(self) -> int:

@@ -10,6 +10,7 @@ from eth_hash.auto import keccak
 from chain import abi
 from chain.deployer import VAULT_TYPES
 from tests.model import vault as model
+from tests.model.vault import FIELDS, Message, words
 from tests.support.evm import ETHER, Chain, Contract, Event, Reverted, named
 from tests.support.vault_signing import attestors
 
@@ -25,6 +26,10 @@ STEPPED = keccak(
 RUN = keccak(f"run(address,{STEP})".encode())[:4]
 STATE_WORDS = 15
 RUN_GAS = 400_000_000
+RELEASE = keccak(
+    b"release((uint256,uint256,address,address,uint256,address,address,uint256,uint256,uint256),"
+    b"bytes[])"
+)[:4]
 ACTORS = 8
 OWNER, GUARDIAN, PROVIDER, FIRST_USER = range(4)
 LIMIT = 100 * ETHER
@@ -74,8 +79,7 @@ class Bench:
 
     def run(self, steps: Sequence[Step], *, at: int) -> list[Outcome]:
         """All of them in one block of time `at`."""
-        values = [(s.actor, s.to, s.value, s.id, s.data) for s in steps]
-        data = RUN + encode(["address", STEP], [self.vault.address, values])
+        data = RUN + _encoded(self.vault.address, steps)
         self.chain.rpc("evm_setNextBlockTimestamp", at)
         receipt = self.chain.send(self.driver, data, sender=self.sender, gas=RUN_GAS)
         assert receipt["status"] == "0x1", receipt
@@ -105,6 +109,31 @@ class Bench:
             since = []
         assert len(found) == count and not since
         return found
+
+
+def _encoded(vault: bytes, steps: Sequence[Step]) -> bytes:
+    # As the ABI does it, many times faster than a library that checks each value.
+    tails = [
+        words(step.actor, step.to, step.value, step.id, 160) + dynamic(step.data) for step in steps
+    ]
+    offsets, at = [], 32 * len(tails)
+    for tail in tails:
+        offsets.append(at)
+        at += len(tail)
+    return words(vault, 64, len(tails), *offsets) + b"".join(tails)
+
+
+def dynamic(data: bytes) -> bytes:
+    """`bytes` as the ABI has them: the length, then the bytes padded."""
+    return words(len(data)) + data + bytes(-len(data) % 32)
+
+
+def release_data(message: Message, signatures: Sequence[bytes]) -> bytes:
+    """A call of `release`."""
+    tails = [dynamic(one) for one in signatures]
+    offsets = [32 * len(tails) + sum(map(len, tails[:index])) for index in range(len(tails))]
+    head = words(*(message[name] for name in FIELDS), 11 * 32, len(tails), *offsets)
+    return RELEASE + head + b"".join(tails)
 
 
 def config(**changes: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tests.model.vault import (
     Vault,
     message_id,
 )
+from tests.support.evm import Event
 from tests.support.vault_bench import (
     ACTORS,
     FIRST_USER,
@@ -29,6 +30,7 @@ from tests.support.vault_bench import (
     Bench,
     Outcome,
     Step,
+    release_data,
 )
 from tests.support.vault_signing import SPOILED, Key, Signed, attestors, signed
 
@@ -76,13 +78,16 @@ class Machine:
             self.rng.choices(self._deeds, self._weights)[0]()
         outcomes = self.bench.run(self._steps, at=self.model.now)
         for step, wanted, outcome in zip(self._steps, self._wanted, outcomes, strict=True):
-            self._compare(step, wanted, outcome)
-            self._obeys_laws(outcome)
+            events = self.bench.events(outcome)
+            self._compare(step, wanted, outcome, events)
+            self._obeys_laws(outcome, events)
         self.calls += len(outcomes)
 
     # ------------------------------------------------------------------- comparing
 
-    def _compare(self, step: Step, wanted: Any, outcome: Outcome) -> None:
+    def _compare(
+        self, step: Step, wanted: Any, outcome: Outcome, events: Sequence[Event]
+    ) -> None:
         refused, logs, state = wanted
         name = self._name(step)
         if refused is not None:
@@ -94,16 +99,16 @@ class Machine:
                 raise Differs(f"{name}: expected {refused}, was {error}")
         elif outcome.error is not None:
             raise Differs(f"{name}: expected success, was {outcome.error}")
-        told = [(one.name, _plain(one.args)) for one in self.bench.events(outcome)]
+        told = [(one.name, _plain(one.args)) for one in events]
         self.counts.update(event for event, _ in told)
         if told != [(event, _plain(args)) for event, args in logs]:
             raise Differs(f"{name}: expected logs {logs}, was {told}")
         if outcome.state != state:
             raise Differs(f"{name}: expected state {state}, was {outcome.state}")
 
-    def _obeys_laws(self, outcome: Outcome) -> None:
+    def _obeys_laws(self, outcome: Outcome, events: Sequence[Event]) -> None:
         # Of the contract's own words alone: the model may be wrong in the same way.
-        for event in self.bench.events(outcome):
+        for event in events:
             if event.name in ("Released", "Refunded"):
                 self.ended[event.args["id"]] += 1
                 if self.ended[event.args["id"]] > 1:
@@ -236,13 +241,10 @@ class Machine:
         over = self.model.over_release(message_id(message))
         signatures = self._signatures(over, message)
         actor = self._actor()
-        self._call(
-            actor,
-            "release",
-            tuple(message[name] for name in FIELDS),
-            signatures.raw,
-            id_=message_id(message),
-            deed=lambda: self.model.release(self.bench.actors[actor], message, signatures.model),
+        data, sender = release_data(message, signatures.raw), self.bench.actors[actor]
+        self._add(
+            Step(actor, data, id=message_id(message)),
+            lambda: self.model.release(sender, message, signatures.model),
         )
 
     def _mutated(self, message: Message) -> Message:

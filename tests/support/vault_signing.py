@@ -6,10 +6,9 @@ from functools import cache
 from typing import Any
 
 import coincurve
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from tests.model.vault import FIELDS, Message, Signature
+from tests.model.vault import FIELDS, Message, Signature, words
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _DOMAIN = keccak(
@@ -24,14 +23,6 @@ _REFUND = keccak(
     b"Refund(bytes32 id,uint256 sourceChain,uint256 targetChain,address sourceVault,"
     b"address targetVault,address depositor,uint256 amount,bytes32 signerSet)"
 )
-_RELEASE_TYPES = [
-    *("bytes32", "bytes32", "uint256", "uint256", "address", "address", "uint256"),
-    *("address", "address", "uint256", "uint256", "uint256", "bytes32"),
-]
-_REFUND_TYPES = [
-    *("bytes32", "bytes32", "uint256", "uint256", "address", "address", "address"),
-    *("uint256", "bytes32"),
-]
 _OF_REFUND = ("sourceChain", "targetChain", "sourceVault", "targetVault", "depositor", "amount")
 
 
@@ -60,19 +51,14 @@ def attestors(count: int = 6) -> tuple[Key, ...]:
 def domain(chain: int, vault: bytes) -> bytes:
     """The separator of a vault on a chain."""
     name, version = keccak(b"RiseCurve Bridge"), keccak(b"1")
-    types = ["bytes32", "bytes32", "bytes32", "uint256", "address"]
-    return keccak(encode(types, [_DOMAIN, name, version, chain, vault]))
+    return keccak(words(_DOMAIN, name, version, chain, vault))
 
 
 def digest(over: tuple[Any, ...], message: Message) -> bytes:
     """Of what the model calls `over`: (kind, chain, vault, id, signer set)."""
     kind, chain, vault, id_, signer_set = over
-    if kind == "release":
-        values = [_RELEASE, id_, *(message[name] for name in FIELDS), signer_set]
-        struct = encode(_RELEASE_TYPES, values)
-    else:
-        values = [_REFUND, id_, *(message[name] for name in _OF_REFUND), signer_set]
-        struct = encode(_REFUND_TYPES, values)
+    hash_, names = (_RELEASE, FIELDS) if kind == "release" else (_REFUND, _OF_REFUND)
+    struct = words(hash_, id_, *(message[name] for name in names), signer_set)
     return keccak(b"\x19\x01" + domain(chain, vault) + keccak(struct))
 
 
