@@ -1,8 +1,9 @@
 """The bridge's vault as one object that does what it is told, written from the issue's words.
 
 Every deed either raises `Refused` and changes nothing, or appends its logs in the order in which
-the contract emits them. The window is the list of all that left in the last 25 clock hours, summed afresh each time. A
-signature is who signed what, so nothing is recovered here. Amounts are wei, times unix seconds.
+the contract emits them. The window is the list of all that left in the last 25 clock hours, summed
+afresh each time. A signature is who signed what, so nothing is recovered here. Amounts are wei,
+times unix seconds.
 """
 
 from collections.abc import Callable, Sequence

@@ -204,9 +204,7 @@ class Contract:
         return found
 
 
-def compile_sources(
-    folder: Path, out: Path, *, quick: bool = False
-) -> dict[str, dict[str, Any]]:
+def compile_sources(folder: Path, out: Path, *, quick: bool = False) -> dict[str, dict[str, Any]]:
     """Compile the contracts of `folder` against chain/contracts; artifacts by name."""
     words = ["--quick"] if quick else []
     subprocess.run(

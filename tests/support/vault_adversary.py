@@ -8,7 +8,7 @@ taken; plans that took most are changed a little and tried again.
 import random
 from dataclasses import dataclass, field
 
-from tests.model.vault import FIELDS, HOUR
+from tests.model.vault import FIELDS, HOUR, Message, message_id
 from tests.support.vault_bench import (
     FIRST_USER,
     LIMIT,
@@ -19,16 +19,16 @@ from tests.support.vault_bench import (
     Step,
     release_data,
 )
-from tests.support.vault_signing import attestors
+from tests.support.vault_signing import attestors, digest
 
 DAY = 24 * HOUR
-SPLITS = 8
+SPLITS = 7
 KINDS = ("release", "remove", "loop")
 
 Plan = tuple[tuple[int, str], ...]
 """(seconds after the first full day, what is taken first)."""
 
-STEADY: Plan = tuple((second, "release") for second in range(0, 2 * DAY, HOUR))
+STEADY: Plan = tuple((second, "release") for second in range(0, 30 * HOUR, 2 * HOUR))
 ROUND_A_DAY: Plan = ((DAY - 1, "release"), (DAY, "loop"), (DAY + 1, "remove"), (2 * DAY, "release"))
 ROUND_AN_HOUR: Plan = tuple(
     (HOUR * hour + late, KINDS[hour % 3]) for hour in (1, 24, 25, 26) for late in (-1, 0, 1)
@@ -47,7 +47,12 @@ class Adversary:
     plans: int = 0
     taken_wei: int = 0
     _nonce: int = 10**9
-    _ids: list[bytes] = field(default_factory=list)
+    _refunds: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.vault = self.bench.vault.address
+        self.mine = int(self.bench.chain.rpc("eth_chainId"), 16)
+        self.signer_set = self.bench.signer_set
 
     def known(self) -> float:
         """The plans that broke other windows."""
@@ -87,10 +92,10 @@ class Adversary:
         own = vault.data("deposit", self.bench.actors[FIRST_USER + 1], PEER_CHAIN, bytes(32))
         steps = [Step(PROVIDER, vault.data("addLiquidity"), 50 * LIMIT)]
         # Its own deposits, to be refunded later.
-        steps += [Step(FIRST_USER, own, LIMIT >> split) for split in range(SPLITS) for _ in "ab"]
+        steps += [Step(FIRST_USER, own, LIMIT >> split) for split in range(SPLITS)]
         outcomes = self.bench.run(steps, at=self.bench.now() + 1)
         events = [event for one in outcomes[1:] for event in self.bench.events(one)]
-        self._ids = [event.args["id"] for event in events]
+        self._refunds = [self._refund(event.args["message"]) for event in events]
 
     def _take(self, first: str, at: int) -> list[int]:
         order = [first, *(kind for kind in KINDS if kind != first)]
@@ -109,20 +114,21 @@ class Adversary:
         if kind == "remove":
             return [Step(PROVIDER, vault.data("removeLiquidity", thief, one)) for one in amounts]
         if kind == "loop":
-            return [Step(FIRST_USER, self._refund(id_)) for id_ in self._ids]
+            return [Step(FIRST_USER, refund) for refund in self._refunds]
         return [Step(FIRST_USER, self._release(thief, one, at)) for one in amounts]
 
-    def _refund(self, id_: bytes) -> bytes:
-        wanted = self.bench.vault.call("refundDigest", id_)
+    def _refund(self, deposit: Message) -> bytes:
+        id_ = message_id(deposit)
+        wanted = digest(("refund", self.mine, self.vault, id_, self.signer_set), deposit)
         return self.bench.vault.data("refund", id_, [k.sign(wanted) for k in attestors()[:2]])
 
     def _release(self, thief: bytes, amount: int, at: int) -> bytes:
         self._nonce += 1
-        mine = int(self.bench.chain.rpc("eth_chainId"), 16)
-        ends = (PEER_CHAIN, mine, PEER_VAULT, self.bench.vault.address, self._nonce)
+        ends = (PEER_CHAIN, self.mine, PEER_VAULT, self.vault, self._nonce)
         values = (*ends, thief, thief, amount, amount // 100, at + DAY)
         message = dict(zip(FIELDS, values, strict=True))
-        wanted = self.bench.vault.call("releaseDigest", values)
+        over = ("release", self.mine, self.vault, message_id(message), self.signer_set)
+        wanted = digest(over, message)
         return release_data(message, [key.sign(wanted) for key in attestors()[:2]])
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from chain import abi
-from chain.deployer import VAULT_TYPES
+from chain.vault_deployer import VAULT_TYPES
 from tests.model import vault as model
 from tests.model.vault import FIELDS, Message, words
 from tests.support.evm import ETHER, Chain, Contract, Event, Reverted, named
@@ -73,6 +74,12 @@ class Bench:
         """A model in the state in which the vault is right after it was made."""
         chain_id = int(self.chain.rpc("eth_chainId"), 16)
         return model.Vault(chain_id, self.vault.address, self.start)
+
+    @cached_property
+    def signer_set(self) -> bytes:
+        """The first one."""
+        found: bytes = self.vault.call("signers")[3]
+        return found
 
     def now(self) -> int:
         return int(self.chain.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)

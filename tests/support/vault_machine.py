@@ -15,7 +15,6 @@ from tests.model.vault import (
     Call,
     Message,
     Refused,
-    Vault,
     message_id,
 )
 from tests.support.evm import Event
@@ -85,9 +84,7 @@ class Machine:
 
     # ------------------------------------------------------------------- comparing
 
-    def _compare(
-        self, step: Step, wanted: Any, outcome: Outcome, events: Sequence[Event]
-    ) -> None:
+    def _compare(self, step: Step, wanted: Any, outcome: Outcome, events: Sequence[Event]) -> None:
         refused, logs, state = wanted
         name = self._name(step)
         if refused is not None:

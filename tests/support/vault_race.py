@@ -25,7 +25,7 @@ from tests.support.vault_bench import (
     build,
     release_data,
 )
-from tests.support.vault_signing import attestors
+from tests.support.vault_signing import attestors, digest
 
 MESSAGES = 2
 ROUNDS_MAX = 5
@@ -116,17 +116,22 @@ class _Trial:
         self.paid.clear()
 
     def _release(self, message: Message) -> bytes:
-        wanted = self.target.vault.call("releaseDigest", tuple(message.values()))
+        wanted = self._digest("release", self.target, message)
         return release_data(message, [key.sign(wanted) for key in attestors()[:2]])
 
     def _refund(self, message: Message) -> bytes:
         id_ = message_id(message)
         vault = self.source.vault
         if self._fate(message) == CANCELLED:
-            wanted = vault.call("refundDigest", id_)
+            wanted = self._digest("refund", self.source, message)
         else:
-            wanted = self.target.vault.call("releaseDigest", tuple(message.values()))
+            wanted = self._digest("release", self.target, message)
         return vault.data("refund", id_, [key.sign(wanted) for key in attestors()[1:3]])
+
+    def _digest(self, kind: str, bench: Bench, message: Message) -> bytes:
+        chain_id = message["sourceChain" if bench is self.source else "targetChain"]
+        over = (kind, chain_id, bench.vault.address, message_id(message), bench.signer_set)
+        return digest(over, message)
 
     def _fate(self, message: Message) -> int:
         return int(self.target.vault.call("fateOf", message_id(message)))
@@ -188,5 +193,3 @@ class _Trial:
         self._send(self.target, [Step(OWNER, vault.data("schedule", data))], 0)
         at = self.now[id(self.target)] + later
         self._send(self.target, [Step(OWNER, vault.data("execute", data))], at)
-
-

@@ -119,3 +119,49 @@ contract WindowHarness {
         }
     }
 }
+
+/// @notice For tests: a contract that may have every role of a vault, is paid by it, and calls it
+/// back when it is.
+contract Relay {
+    address private target;
+    bytes private callback;
+    bool private refuses;
+
+    /// @dev One slot, never zero: a receiver has no gas for more.
+    struct Tried {
+        uint64 attempts;
+        bool succeeded;
+        bytes4 answer;
+        bool ready;
+    }
+
+    Tried public tried = Tried(0, false, 0, true);
+
+    function aim(address target_) external {
+        target = target_;
+    }
+
+    function arm(bytes calldata callback_) external {
+        callback = callback_;
+    }
+
+    function refuse(bool refuses_) external {
+        refuses = refuses_;
+    }
+
+    function execute(bytes calldata data) external payable {
+        (bool ok, bytes memory result) = target.call{value: msg.value}(data);
+        if (!ok) {
+            assembly ("memory-safe") {
+                revert(add(result, 32), mload(result))
+            }
+        }
+    }
+
+    receive() external payable {
+        require(!refuses, "no ether");
+        if (callback.length == 0) return;
+        (bool ok, bytes memory result) = target.call(callback);
+        tried = Tried(tried.attempts + 1, ok, bytes4(result), true);
+    }
+}
