@@ -17,6 +17,15 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VaultDeployment:
+    """The chain's end of the bridge, where there is one."""
+
+    address: bytes
+    first_block: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSettings:
     """One chain: where its nodes are, what is deployed there, how it keeps time."""
 
@@ -39,6 +48,7 @@ class ChainSettings:
     faucet_url: str = ""
     rpc_url_2: str = field(default="", repr=False)
     ws_url_2: str = field(default="", repr=False)
+    vault: VaultDeployment | None = None
 
     @property
     def first_block(self) -> int:
