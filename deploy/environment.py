@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from engine.errors import CallerError
-from engine.limits import MAX_REORG_DEPTH
+from engine.limits import GATEWAYS_MAX, MAX_REORG_DEPTH, SHARDS_MAX
 from gateway.addresses import parse_address
 
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -180,7 +180,8 @@ class Environment(BaseModel):
     quote_timeout_s: Seconds = 2.0
     request_timeout_s: Seconds = 15.0
 
-    shards: Annotated[int, Field(ge=0, le=1024)] = 0
+    shards: Annotated[int, Field(ge=0, le=SHARDS_MAX)] = 0
+    gateways: Annotated[int, Field(ge=1, le=GATEWAYS_MAX)] = 1
     ray_address: str = ""
     ray_namespace: str = "risecurve"
     ping_interval_s: Seconds = 1.0

@@ -67,6 +67,8 @@ class ActorSettings:
     """How many of each, and how they watch each other."""
 
     shards: int = 2
+    gateways: int = 1
+    stream_gateways: int = 1
     ray_address: str = ""
     ray_namespace: str = "risecurve"
     ping_interval_s: float = 1.0

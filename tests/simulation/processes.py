@@ -8,7 +8,7 @@ and in the midst of a statement, and kills it at a chosen one.
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,7 +187,7 @@ class Cluster:
             raise TransientError("shard_unavailable", "no answer in time")
         return work.result()
 
-    async def launch(self, slot: str, role: str) -> Instance:
+    async def launch(self, slot: str, role: str, placed: Sequence[Instance]) -> Instance:
         self.started += 1
         name = f"{slot}/{self.started}"
         process = await self._build(slot, role, name)
