@@ -54,14 +54,11 @@ ROLES = {
 
 
 def connect(settings: Settings, *, temp_dir: Path, cpus: int | None = None) -> None:
-    """Join the cluster of RAY_ADDRESS, or start a local Ray that ends with this process.
+    """Start a local Ray that ends with this process.
 
     `temp_dir` holds Ray's session files; short, since Unix socket paths are. The
     environment must have been prepared (`deploy.ray_environment`) before Ray's import.
     """
-    if settings.actors.ray_address:
-        join(settings, settings.actors.ray_address)
-        return
     ray.init(
         include_dashboard=False,
         object_store_memory=80 * 1024 * 1024,
@@ -72,8 +69,12 @@ def connect(settings: Settings, *, temp_dir: Path, cpus: int | None = None) -> N
 
 
 def join(settings: Settings, address: str) -> None:
-    """Connect to a Ray that runs."""
-    ray.init(address=address, **_common(settings))
+    """Connect to a Ray that runs. Raises TransientError when none answers there."""
+    try:
+        ray.init(address=address, **_common(settings))
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        text = f"Expected a Ray at {address}: {error}".splitlines()[0]
+        raise errors.TransientError("shard_unavailable", text) from error
 
 
 def address() -> str:
@@ -172,15 +173,21 @@ class Cluster:
         """Living actors of this namespace, of this or an earlier supervisor."""
         return [pong.instance for pong in await self.pongs()]
 
-    async def pongs(self) -> list[Pong]:
-        """What they say of themselves."""
+    async def names(self) -> list[str]:
+        """Of all actors of this namespace that live or are being restarted.
+
+        Raises TransientError while Ray's head does not answer.
+        """
         try:
-            listed = await asyncio.to_thread(ray.util.list_named_actors, False)
-        except RayError as error:
+            listed = await _in_thread(ray.util.list_named_actors, GCS_TIMEOUT_S)
+        except (RayError, TimeoutError) as error:
             text = f"Expected Ray's head to answer: {type(error).__name__}"
             raise errors.TransientError("shard_unavailable", text) from error
-        names = [name for name in listed if name.startswith(f"{NAME_PREFIX}/")]
-        pongs = (self.ask(name, Ping(), timeout_s=2.0) for name in names)
+        return [name for name in listed if name.startswith(f"{NAME_PREFIX}/")]
+
+    async def pongs(self) -> list[Pong]:
+        """What they say of themselves; who does not answer is left out."""
+        pongs = (self.ask(name, Ping(), timeout_s=2.0) for name in await self.names())
         answers = await asyncio.gather(*pongs, return_exceptions=True)
         return [answer for answer in answers if isinstance(answer, Pong)]
 

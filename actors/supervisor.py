@@ -37,12 +37,14 @@ from engine.control import (
 from engine.errors import RiseCurveError, TransientError
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
+from engine.placement import Node
 from engine.settings import ActorSettings
 
 ROLE = "supervisor"
 TAKE_TIMEOUT_S = 60.0
 SILENCE_MAX_S = 4.0
 """A role that answers no ping for this long is taken for stopped; a dead one shows at once."""
+NODES_EVERY_S = 3.0
 GATHER_S = 20.0
 """Shards that start together are waited for so long, so that a bucket moves once."""
 
@@ -68,6 +70,7 @@ class Supervisor:
         self._slots: dict[str, str] = {}
         self._wanted = wanted
         self._numbers: Wanted | None = None
+        self._nodes: tuple[Node, ...] = ()
         self._settings = settings
         self._launcher = launcher
         self._buckets = owners
@@ -93,12 +96,30 @@ class Supervisor:
 
     async def run(self) -> None:
         """Adopt what is there, then look after it until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_nodes())
+            tasks.create_task(self._look_after())
+
+    async def _look_after(self) -> None:
         await self._learn()
         await self._adopt()
         while True:
             if not self._draining:
                 await self._round()
             await asyncio.sleep(self._settings.ping_interval_s)
+
+    async def _watch_nodes(self) -> None:
+        # For whoever asks, and so that a node is asked for its build when it joins.
+        while True:
+            try:
+                found = tuple(await self._launcher.nodes())
+            except TransientError as error:
+                self._log.warning("nodes_unknown", error=str(error))
+            else:
+                for node in set(found) - set(self._nodes):
+                    self._log.info("node", host=node.host, node=node.id, refused=node.refused)
+                self._nodes = found
+            await asyncio.sleep(NODES_EVERY_S)
 
     @property
     def ready(self) -> bool:
@@ -363,6 +384,7 @@ class Supervisor:
             "wanted": asdict(self._numbers) if self._numbers else {},
             "slots": sorted(self._slots),
             "instances": [asdict(one) for one in self._instances.values()],
+            "nodes": [asdict(one) for one in self._nodes],
         }
 
     async def _drain(self, message: Drain) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from actors.host import Role
 from engine.control import Instance, Ping, Pong
 from engine.errors import TransientError
+from engine.placement import Node
 from tests.simulation.loop import outside
 
 KILL_AFTER_STEPS = 3
@@ -201,6 +202,9 @@ class Cluster:
         found = self.processes.get(instance.name)
         if found is not None:
             found.kill()
+
+    async def nodes(self) -> list[Node]:
+        return []
 
     async def existing(self) -> list[Instance]:
         return [one.instance for one in self.processes.values() if not one.dead]

@@ -21,5 +21,14 @@ def test_slots_are_of_known_roles():
 
 
 def test_every_command_can_be_imported():
-    for name in ("cli", "cluster", "commands", "session", "status", "replay", "verify", "demo.session"):
+    for name in (
+        "cli",
+        "cluster",
+        "commands",
+        "session",
+        "status",
+        "replay",
+        "verify",
+        "demo.session",
+    ):
         assert importlib.import_module(f"deploy.{name}")
