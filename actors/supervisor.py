@@ -3,7 +3,8 @@
 Each round, in order:
   1. ping all instances; one that is dead or silent is ended by its pid and forgotten;
   2. empty slots are filled, each in a task of its own; who fills no slot is ended, a shard
-     not before all its buckets are elsewhere;
+     not before all its buckets are elsewhere, and so is one that had better be on another
+     node, one at a time;
   3. buckets go to the living shards by rendezvous hashing: `Take` to the new owner, then
      the new directory to everybody (doors first: from here on they refuse the old owner's
      answers), then `Release` to the old owner.
@@ -21,6 +22,7 @@ from typing import Any
 
 from actors.ports import Buckets, Launcher, Log, WantedNumbers
 from engine import buckets as bucketing
+from engine import placement
 from engine.control import (
     Directory,
     Drain,
@@ -47,6 +49,9 @@ SILENCE_MAX_S = 4.0
 NODES_EVERY_S = 3.0
 GATHER_S = 20.0
 """Shards that start together are waited for so long, so that a bucket moves once."""
+
+SPREAD = ("shard", "gateway")
+"""Roles that are moved to a node that joins later: those of which there is one each."""
 
 DRAIN_ORDER = ("gateway", "listener", "shard", "recorder")
 Slots = Callable[[Wanted], Mapping[str, str]]
@@ -80,6 +85,7 @@ class Supervisor:
         self._instances: dict[str, Instance] = {}
         self._owners: dict[int, BucketOwner] = {}
         self._launching: dict[str, asyncio.Task[None]] = {}
+        self._displaced = ""
         self._retiring: dict[str, asyncio.Task[None]] = {}
         self._gathering_since: float | None = None
         self._version = 0
@@ -174,6 +180,7 @@ class Supervisor:
                 task = asyncio.create_task(self._fill(slot, role))
                 self._launching[slot] = task
         if self._moves is None or self._moves.done():
+            self._spread()
             self._retire_idle()
             self._moves = asyncio.create_task(self._balance())
         await self._tell_all()
@@ -203,6 +210,7 @@ class Supervisor:
             return
         self._log.warning("role_missing", slot=instance.slot, error=str(error))
         del self._instances[instance.slot]
+        self._displaced = "" if self._displaced == instance.slot else self._displaced
         self._restarts += 1
         self._version = self._next_version()
         if self._settings.kill_stopped:
@@ -272,11 +280,25 @@ class Supervisor:
         self._log.info("scaled", slots=sorted(self._slots))
         return self._numbers
 
+    def _leaves(self, slot: str) -> bool:
+        return slot not in self._slots or slot == self._displaced
+
+    def _spread(self) -> None:
+        # A node that joined is given its share; the slot is filled again, there.
+        if not self.ready or self._displaced:
+            return
+        for role in SPREAD:
+            one = placement.displaced(self._nodes, self._instances.values(), role)
+            if one is not None:
+                self._log.info("role_displaced", slot=one.slot, node=one.node)
+                self._displaced = one.slot
+                return
+
     def _retire_idle(self) -> None:
         # Called between moves, so that no `Take` is under way to any of them.
         owning = {owner.owner for owner in self._owners.values()}
         for slot, instance in self._instances.items():
-            spare = slot not in self._slots and instance.name not in owning
+            spare = self._leaves(slot) and instance.name not in owning
             if spare and slot not in self._retiring:
                 self._retiring[slot] = asyncio.create_task(self._retire(instance))
 
@@ -291,6 +313,7 @@ class Supervisor:
             self._version = self._next_version()
         await self._launcher.kill(instance)
         del self._retiring[instance.slot]
+        self._displaced = "" if self._displaced == instance.slot else self._displaced
         self._log.info("role_retired", slot=instance.slot, pid=instance.pid)
 
     # -------------------------------------------------------------------- ownership
@@ -316,7 +339,7 @@ class Supervisor:
         shards = {
             slot: instance
             for slot, instance in self._instances.items()
-            if instance.role == "shard" and slot in self._slots and slot not in self._retiring
+            if instance.role == "shard" and not self._leaves(slot) and slot not in self._retiring
         }
         wanted = bucketing.assign(sorted(shards))
         await asyncio.gather(*(self._move(shards[slot], share) for slot, share in wanted.items()))

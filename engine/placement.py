@@ -40,6 +40,20 @@ def choose(nodes: Sequence[Node], placed: Iterable[Instance], role: str) -> Node
     return min(usable, key=weight, default=None)
 
 
+def displaced(nodes: Sequence[Node], placed: Iterable[Instance], role: str) -> Instance | None:
+    """One of this role that had better be elsewhere: its node has two more than another one has."""
+    here: dict[str, list[Instance]] = {one.id: [] for one in nodes if not one.refused}
+    for one in placed:
+        if one.role == role and one.node in here:
+            here[one.node].append(one)
+    if not here:
+        return None
+    fullest, emptiest = max(here.values(), key=len), min(here.values(), key=len)
+    if len(fullest) - len(emptiest) < 2:
+        return None
+    return max(fullest, key=lambda one: one.slot)
+
+
 def port(placed: Iterable[Instance], host: str, first: int) -> int:
     """The lowest port from `first` up that no door on this host has; 0 stays 0, any free one."""
     if first == 0:

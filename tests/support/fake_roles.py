@@ -7,10 +7,12 @@ from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
+from engine import placement
 from engine.buckets import bucket_of
 from engine.control import Instance, Ping, Pong, Wanted
 from engine.errors import TransientError
 from engine.messages import BucketOwner, FeedPosition, MarketEvent
+from engine.placement import Node
 
 
 class Log:
@@ -182,20 +184,22 @@ class Launcher(Calls):
         self.count = 0
         self.killed: list[str] = []
         self.start_s = 0.0
+        self.places: list[Node] = []
 
     async def launch(self, slot, role, placed):
         await asyncio.sleep(self.start_s)
         self.count += 1
         name = f"{slot}/{self.count}"
         self.roles[name] = self.make(slot, name)
-        return Instance(slot, role, name, self.count)
+        node = placement.choose(self.places, placed, role)
+        return Instance(slot, role, name, self.count, node.id if node else "")
 
     async def kill(self, instance):
         self.killed.append(instance.name)
         self.dead.add(instance.name)
 
     async def nodes(self):
-        return []
+        return self.places
 
     async def existing(self):
         return [

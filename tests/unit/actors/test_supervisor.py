@@ -10,6 +10,7 @@ from engine import placement
 from engine.control import Directory, Drain, Release, Scale, Take, Taken
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
+from engine.placement import Node
 from engine.settings import ActorSettings
 from tests.support import fake_roles
 
@@ -330,3 +331,25 @@ async def test_shard_that_dies_while_another_starts_is_not_waited_for():
         await world.until(lambda: victim not in world.owners())
         living = {one.name for one in world.living("shard")}
         assert world.owners() <= living and len(living) == 1
+
+
+async def test_node_that_joins_is_given_shards_one_at_a_time_and_no_bucket_is_left_alone(
+    monkeypatch,
+):
+    monkeypatch.setattr(module, "NODES_EVERY_S", 0.01)
+    world = World()
+    world.wanted.now = replace(world.wanted.now, shards=4)
+    world.launcher.places = [Node("a", "10.0.0.1", head=True)]
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 4)
+        world.launcher.places = [*world.launcher.places, Node("b", "10.0.0.2")]
+        away = []
+
+        def spread():
+            away.append(BUCKETS - world.supervisor._owned())
+            nodes = [one.node for one in world.living("shard")]
+            return nodes.count("a") == nodes.count("b") == 2 and world.supervisor.ready
+
+        await world.until(spread)
+        assert max(away) == 0
+        assert len(world.launcher.killed) == 2

@@ -60,3 +60,18 @@ def test_scaled_names_as_many_slots_as_are_wanted():
         "stream-1": "stream_gateway",
     }
     assert len(placement.scaled(Wanted(2, 1, 2), streams=False)) == 3
+
+
+def test_displaced_moves_from_the_fullest_to_a_node_that_joined():
+    placed = place(["shard"] * 6, NODES[:2])
+    one = placement.displaced(NODES, placed, "shard")
+    assert (one.slot, one.node) == ("shard-4", "a")
+    assert placement.displaced(NODES, placed, "gateway") is None
+
+
+def test_displaced_leaves_alone_what_cannot_be_evened_out():
+    placed = place(["shard"] * 4)
+    assert placement.displaced(NODES, placed, "shard") is None
+    refused = [*NODES, Node("d", "10.0.0.4", refused="does not answer")]
+    assert placement.displaced(refused, place(["shard"] * 6), "shard") is None
+    assert placement.displaced([], placed, "shard") is None
