@@ -181,8 +181,8 @@ def started(embedded: Embedded) -> Anvil:
 
 
 def lose_nodes(report: Report, plan: Plan) -> None:
-    """A system on a Ray cluster of three nodes; in a process of its own, since Ray reads its
-    environment when it is imported.
+    """A system on a Ray cluster of three nodes; before anything else imports Ray, which reads
+    its environment then.
     """
     if not report.wants("cluster"):
         return
@@ -235,6 +235,8 @@ def _run(report: Report, plan: Plan) -> None:
             with report.part("system"):
                 asyncio.run(on_one_system(report, plan, anvil, folder))
     lose_stores(report, plan)
+    if not report.short:
+        lose_nodes(report, plan)
     if report.wants("simulation"):
         simulate(report, plan)
     if report.short:
@@ -245,7 +247,6 @@ def _run(report: Report, plan: Plan) -> None:
         ]
     else:
         recover(report, plan)
-        lose_nodes(report, plan)
         check_contracts(report)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 
 from actors.build import ROOMS, ROOT
 from chain.rpc import JsonRpc
@@ -300,7 +301,7 @@ async def _taken_down(one: Clustered) -> Row:
         row.fail(f"down: exit {code}, {told}, {len(pids)} roles")
 
     async def ended() -> bool:
-        return not any(Path("/proc", str(pid)).exists() for pid in pids)
+        return not any(psutil.pid_exists(pid) for pid in pids)
 
     try:
         await until(ended, 15.0, "the processes of all roles have ended")

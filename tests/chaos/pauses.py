@@ -24,7 +24,9 @@ class Seen:
 
 
 class Pauses:
-    """`begin` forgets, `seen` is since then; `of_moved` says how long each token paused whose owner changed since."""
+    """`begin` forgets, `seen` is since then; `of_moved` says how long each token paused whose
+    owner changed.
+    """
 
     def __init__(self, apis: Sequence[str], chain_id: int, tokens: Sequence[str]) -> None:
         self._clients = [

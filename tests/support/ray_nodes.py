@@ -8,6 +8,7 @@ is started as in an installation without the dashboard. `prepare` must come befo
 import os
 import secrets
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ TRIES = 3
 
 def prepare(folder: Path) -> dict[str, str]:
     """What every process of the cluster has in its environment, this one included."""
+    assert "ray" not in sys.modules, "Expected Ray not to be imported yet"
     token = folder / "ray.token"
     if not token.exists():
         token.touch(mode=0o600)
@@ -46,8 +48,9 @@ class RayNodes:
     """`address` is the head's; `nodes` maps the id of a node to what started it."""
 
     def __init__(self, redis_url: str) -> None:
-        import ray._private.utils as utils  # noqa: PLC0415 (Ray reads its environment then)
-        from ray.cluster_utils import Cluster  # noqa: PLC0415
+        # Here, since Ray reads its environment when it is imported.
+        from ray._private import utils
+        from ray.cluster_utils import Cluster
 
         utils.get_dashboard_dependency_error = lambda: ImportError("not wanted")
         parts = urlsplit(redis_url)
