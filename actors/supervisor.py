@@ -46,6 +46,9 @@ ROLE = "supervisor"
 TAKE_TIMEOUT_S = 60.0
 SILENCE_MAX_S = 4.0
 """A role that answers no ping for this long is taken for stopped; a dead one shows at once."""
+STARTS_AT_ONCE = 4
+"""On a busy machine a start takes its time: all at once would fail together, again and again."""
+
 NODES_EVERY_S = 3.0
 GATHER_S = 20.0
 """Shards that start together are waited for so long, so that a bucket moves once."""
@@ -85,6 +88,7 @@ class Supervisor:
         self._instances: dict[str, Instance] = {}
         self._owners: dict[int, BucketOwner] = {}
         self._launching: dict[str, asyncio.Task[None]] = {}
+        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._displaced = ""
         self._retiring: dict[str, asyncio.Task[None]] = {}
         self._gathering_since: float | None = None
@@ -218,8 +222,9 @@ class Supervisor:
 
     async def _fill(self, slot: str, role: str) -> None:
         try:
-            placed = tuple(self._instances.values())
-            instance = await self._launcher.launch(slot, role, placed)
+            async with self._starts:
+                placed = tuple(self._instances.values())
+                instance = await self._launcher.launch(slot, role, placed)
         except RiseCurveError as error:
             self._log.error("role_cannot_start", slot=slot, error=str(error))
             await asyncio.sleep(self._settings.ping_interval_s)

@@ -39,8 +39,10 @@ KILLS_MIN = 5
 SHARDS = 6
 NODES = 3
 TOKENS = 16
-UP_S_MAX = 180.0
-BACK_S_MAX = 120.0
+UP_S_MAX = 400.0
+BACK_S_MAX = 240.0
+"""Only what does not come back at all is broken by it: the figures have bounds of their own."""
+
 FAILOVER_S_MAX = 12.0
 TOPICS_S = 12.0
 AWAY_S = 5.0
@@ -341,19 +343,22 @@ async def _agree(one: Clustered, row: Row) -> None:
 
 
 def _up_and_leave(environment: dict[str, str], folder: Path) -> None:
-    # `up`, until it says that it is ready; then as by Ctrl-C.
+    # `up`, until it says that it is ready; then as by Ctrl-C. One that gave up waiting on a
+    # busy machine left a supervisor, which the next one finds.
     log = folder / "up.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [running.CLI, "up"], env=environment, stdout=output, stderr=output
-        )
     deadline = time.monotonic() + UP_S_MAX
-    while "ready:" not in log.read_text():
-        assert process.poll() is None, log.read_text()[-3000:]
-        assert time.monotonic() < deadline, log.read_text()[-3000:]
-        time.sleep(0.1)
+    while True:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [running.CLI, "up"], env=environment, stdout=output, stderr=output
+            )
+        while "ready:" not in (said := log.read_text()) and process.poll() is None:
+            time.sleep(0.1)
+        if process.poll() is None:
+            break
+        assert "Expected all roles" in said and time.monotonic() < deadline, said[-3000:]
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0, log.read_text()[-3000:]
+    assert process.wait(timeout=60) == 0, log.read_text()[-3000:]
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ Nothing of the dashboard is used, and its agent alone takes two seconds of a cor
 is started as in an installation without the dashboard. `prepare` must come before Ray's import.
 """
 
+import contextlib
 import os
 import secrets
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from deploy import watchdog
 from deploy.process import free_port
 
 HOST = "127.0.0.2"
@@ -53,6 +55,8 @@ class RayNodes:
         from ray.cluster_utils import Cluster
 
         utils.get_dashboard_dependency_error = lambda: ImportError("not wanted")
+        # Nodes are started in threads, beside a loop; a signal handler wants the main one.
+        utils.set_sigterm_handler = lambda handler: None
         parts = urlsplit(redis_url)
         self._redis = f"{parts.hostname}:{parts.port}"
         self._cluster = Cluster()
@@ -92,9 +96,13 @@ class RayNodes:
         return str(self.head.node_id)
 
     def stop(self) -> None:
-        """End everything."""
+        """End everything, what killed nodes left too: agents stay for up to a minute."""
         for node in [*self.nodes.values()]:
             node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+        token, folder = os.environ["RAY_AUTH_TOKEN_PATH"], os.environ["RAY_TMPDIR"]
+        for pid in set(watchdog._left(token, f"{folder}/ray")) - {os.getpid()}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _head(self) -> Any:
         os.environ["RAY_REDIS_ADDRESS"] = self._redis

@@ -353,3 +353,24 @@ async def test_node_that_joins_is_given_shards_one_at_a_time_and_no_bucket_is_le
         await world.until(spread)
         assert max(away) == 0
         assert len(world.launcher.killed) == 2
+
+
+async def test_starts_are_a_few_at_once():
+    world = World()
+    world.wanted.now = replace(world.wanted.now, shards=12)
+    at_once, most = 0, 0
+    launch = world.launcher.launch
+
+    async def counted(*given):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.01)
+        instance = await launch(*given)
+        at_once -= 1
+        return instance
+
+    world.launcher.launch = counted
+    async with running(world):
+        assert most == module.STARTS_AT_ONCE
+        assert len(world.living("shard")) == 12
