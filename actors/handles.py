@@ -96,6 +96,7 @@ class Cluster:
         self._shared = bool(settings.actors.ray_address)
         self._handles: dict[str, Any] = {}
         self._starting: dict[str, Instance] = {}
+        self._strangers: list[Instance] = []  # as it were: ports that somebody else has
         self._builds: dict[str, asyncio.Task[str]] = {}
 
     async def ask(self, name: str, message: Any, *, timeout_s: float) -> Any:
@@ -135,6 +136,8 @@ class Cluster:
         except (RayError, TimeoutError) as error:
             if handle is not None and not fixed:
                 ray.kill(handle)
+            if "port_in_use" in str(error) and place.port != self._settings.gateway.api_port:
+                self._strangers.append(place)
             text = f"Expected {slot} to start: {_cause(error)}"
             raise errors.TransientError("shard_unavailable", text) from error
         finally:
@@ -236,7 +239,7 @@ class Cluster:
         }
         port = doors.get(one.role, 0)
         if one.role == "gateway":
-            port = placement.port(there, node.host, port)
+            port = placement.port([*there, *self._strangers], node.host, port)
         return replace(one, node=node.id, host=node.host, port=port)
 
     async def _looked_at(self, row: dict[str, Any]) -> Node:

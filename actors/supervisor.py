@@ -88,6 +88,7 @@ class Supervisor:
         self._instances: dict[str, Instance] = {}
         self._owners: dict[int, BucketOwner] = {}
         self._launching: dict[str, asyncio.Task[None]] = {}
+        self._failing: dict[str, str] = {}
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._displaced = ""
         self._retiring: dict[str, asyncio.Task[None]] = {}
@@ -227,11 +228,13 @@ class Supervisor:
                 instance = await self._launcher.launch(slot, role, placed)
         except RiseCurveError as error:
             self._log.error("role_cannot_start", slot=slot, error=str(error))
+            self._failing[slot] = str(error)
             await asyncio.sleep(self._settings.ping_interval_s)
             return
         finally:
             self._launching.pop(slot, None)
         self._log.info("role_started", slot=slot, pid=instance.pid, node=instance.node)
+        self._failing.pop(slot, None)
         self._instances[slot] = instance
         self._version = self._next_version()
         await self._tell(instance)
@@ -411,6 +414,7 @@ class Supervisor:
             "buckets_owned": self._owned(),
             "wanted": asdict(self._numbers) if self._numbers else {},
             "slots": sorted(self._slots),
+            "failing": {slot: why for slot, why in self._failing.items() if slot in self._slots},
             "instances": [asdict(one) for one in self._instances.values()],
             "nodes": [asdict(one) for one in self._nodes],
         }

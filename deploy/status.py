@@ -77,7 +77,7 @@ def _roles(data: Mapping[str, Any]) -> Table:
     for one in sorted(data["instances"], key=lambda row: (row["role"], row["slot"])):
         table.add_row(*_row(one, data["roles"].get(one["slot"]), tip))
     for slot in sorted(set(data["slots"]) - {one["slot"] for one in data["instances"]}):
-        table.add_row(slot, *[""] * 6, "starts")
+        table.add_row(slot, *[""] * 6, f"starts; {data['failing'].get(slot, '')}".strip("; "))
     return table
 
 

@@ -198,9 +198,11 @@ class System:
             raise ConsistencyError("other_build", text)
 
 
-def _missing(status: dict[str, Any]) -> list[str]:
+def _missing(status: dict[str, Any]) -> str:
     there = {one["slot"] for one in status.get("instances", [])}
-    return sorted(set(status.get("slots", [])) - there)
+    slots = sorted(set(status.get("slots", [])) - there)
+    why = status.get("failing", {})
+    return "; ".join(f"{slot} ({why[slot]})" if slot in why else slot for slot in slots)
 
 
 def _progress(status: dict[str, Any]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from actors import supervisor as module
 from actors.supervisor import Supervisor
 from engine import placement
-from engine.control import Directory, Drain, Release, Scale, Take, Taken
+from engine.control import Directory, Drain, Release, Scale, StatusWanted, Take, Taken
+from engine.errors import TransientError
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
 from engine.placement import Node
@@ -374,3 +375,28 @@ async def test_starts_are_a_few_at_once():
     async with running(world):
         assert most == module.STARTS_AT_ONCE
         assert len(world.living("shard")) == 12
+
+
+async def test_status_says_why_a_slot_is_empty_until_it_is_filled():
+    world = World()
+    launch, broken = world.launcher.launch, True
+
+    async def refused(slot, role, placed):
+        if slot == "gateway-0" and broken:
+            raise TransientError("shard_unavailable", "Expected a free port")
+        return await launch(slot, role, placed)
+
+    world.launcher.launch = refused
+    status = world.supervisor.handlers[StatusWanted]
+    task = asyncio.create_task(world.supervisor.run())
+    try:
+        await world.until(lambda: world.supervisor._failing)
+        told = await status(StatusWanted())
+        assert (
+            list(told["failing"]) == ["gateway-0"] and "free port" in told["failing"]["gateway-0"]
+        )
+        broken = False
+        await world.until(lambda: world.supervisor.ready)
+        assert (await status(StatusWanted()))["failing"] == {}
+    finally:
+        task.cancel()
