@@ -1,4 +1,4 @@
-"""The status for humans: nodes, then roles, as tables."""
+"""The status for humans: nodes, then roles, as tables. Behind are blocks; MB are PSS."""
 
 import io
 import shutil
@@ -29,9 +29,9 @@ def text(data: Mapping[str, Any]) -> str:
     with console.capture() as capture:
         console.print(_summary(data))
         if len(data["nodes"]) > 1:
-            console.print(_nodes(data))
-        console.print(_roles(data))
-    return capture.get().rstrip()
+            console.print("", _nodes(data), sep="\n")
+        console.print("", _roles(data), sep="\n")
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).rstrip()
 
 
 def lag_blocks(role: str, status: Mapping[str, Any] | None, tip: int | None) -> int | None:
@@ -48,8 +48,7 @@ def _summary(data: Mapping[str, Any]) -> str:
     wanted = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in data["wanted"].items())
     return (
         f"{'ready' if data['ready'] else 'not ready'}: {data['buckets_owned']} buckets,"
-        f" {markets} markets, {memory:.0f} MB; wanted: {wanted};"
-        f" {data['restarts']} restarts"
+        f" {markets} markets, {memory:.0f} MB, {data['restarts']} restarts\nwanted: {wanted}"
     )
 
 
@@ -59,7 +58,7 @@ def _nodes(data: Mapping[str, Any]) -> Table:
         table.add_column(name)
     for node in sorted(data["nodes"], key=lambda one: (not one["head"], one["host"], one["id"])):
         here = Counter(one["role"] for one in data["instances"] if one["node"] == node["id"])
-        roles = ", ".join(role if n == 1 else f"{n} {role}" for role, n in sorted(here.items()))
+        roles = ", ".join(role if n == 1 else f"{role} x{n}" for role, n in sorted(here.items()))
         note = f"refused: {node['refused']}" if node["refused"] else "head" * node["head"]
         table.add_row(node["id"][:NODE_DIGITS], node["host"], roles, note)
     return table
@@ -69,7 +68,7 @@ def _roles(data: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("slot")
     table.add_column("node")
-    for name in ("pid", "port", "MB", "mailbox", "lag"):
+    for name in ("pid", "port", "MB", "mailbox", "behind"):
         table.add_column(name, justify="right")
     table.add_column("")
     listeners = [data["roles"].get(one["slot"]) for one in _of(data, "listener")]
@@ -99,7 +98,7 @@ def _row(
         *shared,
         f"{status['memory_mb']:.0f}",
         str(status["mailbox"]),
-        "" if lag is None else f"{lag} blocks",
+        "" if lag is None else str(lag),
         told,
     )
 
