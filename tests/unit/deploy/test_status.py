@@ -48,7 +48,7 @@ def test_text_shows_nodes_where_there_are_several():
     text = status.text(DATA)
     assert "shard x2" in line(text, NODE_A[:8]) and line(text, NODE_A[:8]).endswith("head")
     assert "refused: runs build 1" in line(text, NODE_B[:8])
-    assert "refused" not in status.text({**DATA, "nodes": DATA["nodes"][1:]})
+    assert NODE_A[:8] + "  10." not in status.text({**DATA, "nodes": DATA["nodes"][1:]})
 
 
 def test_lag_is_of_those_who_follow_the_chain():
