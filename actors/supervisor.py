@@ -56,7 +56,8 @@ GATHER_S = 20.0
 SPREAD = ("shard", "gateway")
 """Roles that are moved to a node that joins later: those of which there is one each."""
 
-DRAIN_ORDER = ("gateway", "listener", "shard", "recorder")
+DOORS = ("gateway", "stream_gateway")
+DRAIN_ORDER = (*DOORS, "listener", "shard", "recorder")
 Slots = Callable[[Wanted], Mapping[str, str]]
 
 
@@ -389,7 +390,7 @@ class Supervisor:
 
     async def _tell_all(self) -> None:
         late = [i for i in self._instances.values() if self._told.get(i.name) != self._version]
-        doors = [one for one in late if one.role == "gateway"]
+        doors = [one for one in late if one.role in DOORS]
         await asyncio.gather(*(self._tell(one) for one in doors))
         await asyncio.gather(*(self._tell(one) for one in late if one not in doors))
         names = {one.name for one in self._instances.values()}
