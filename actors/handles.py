@@ -2,7 +2,11 @@
 
 Guarantee of `ask`: at most once. When it fails, the message may have been applied; every
 message is safe to send again. Actors have unique names in one namespace, so that a handle
-can be found again by anybody.
+can be found again by anybody. On a cluster the supervisor alone has a fixed one: there is
+one of it, which Ray starts again, elsewhere if need be.
+
+Nodes are asked before anything is placed on them: at the raylet's port whether they live,
+since Ray itself notices a dead node only after some health checks, and once for their build.
 """
 
 import asyncio
@@ -10,18 +14,32 @@ import contextlib
 import os
 import secrets
 import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from engine import errors
+from actors import build
+from engine import errors, placement
 from engine.control import Failure, Instance, Ping, Pong
+from engine.placement import Node
 from engine.settings import Settings
 
 NAME_PREFIX = "risecurve"
 START_TIMEOUT_S = 60.0
+GCS_TIMEOUT_S = 5.0
+"""Of a question to Ray's head, which may be restarting."""
+
+CONNECT_TIMEOUT_S = 0.5
+BUILD_TIMEOUT_S = 30.0
+"""A node that has just joined starts its first worker."""
+
+SILENT = "does not answer"
+ASKED = "is being asked for its build"
 ROLES = {
     "supervisor": "deploy.roles.supervisor",
     "listener": "deploy.roles.listener",
@@ -36,14 +54,11 @@ ROLES = {
 
 
 def connect(settings: Settings, *, temp_dir: Path, cpus: int | None = None) -> None:
-    """Join the cluster of RAY_ADDRESS, or start a local Ray that ends with this process.
+    """Start a local Ray that ends with this process.
 
     `temp_dir` holds Ray's session files; short, since Unix socket paths are. The
     environment must have been prepared (`deploy.ray_environment`) before Ray's import.
     """
-    if settings.actors.ray_address:
-        join(settings, settings.actors.ray_address)
-        return
     ray.init(
         include_dashboard=False,
         object_store_memory=80 * 1024 * 1024,
@@ -54,8 +69,12 @@ def connect(settings: Settings, *, temp_dir: Path, cpus: int | None = None) -> N
 
 
 def join(settings: Settings, address: str) -> None:
-    """Connect to a Ray that runs."""
-    ray.init(address=address, **_common(settings))
+    """Connect to a Ray that runs. Raises TransientError when none answers there."""
+    try:
+        ray.init(address=address, **_common(settings))
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        text = f"Expected a Ray at {address}: {error}".splitlines()[0]
+        raise errors.TransientError("shard_unavailable", text) from error
 
 
 def address() -> str:
@@ -74,7 +93,11 @@ class Cluster:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._namespace = settings.actors.ray_namespace
+        self._shared = bool(settings.actors.ray_address)
         self._handles: dict[str, Any] = {}
+        self._starting: dict[str, Instance] = {}
+        self._strangers: list[Instance] = []  # as it were: ports that somebody else has
+        self._builds: dict[str, asyncio.Task[str]] = {}
 
     async def ask(self, name: str, message: Any, *, timeout_s: float) -> Any:
         """The answer of instance `name`.
@@ -96,51 +119,142 @@ class Cluster:
             raise getattr(errors, reply.blame)(reply.code, reply.message)
         return reply
 
-    async def launch(self, slot: str, role: str) -> Instance:
-        """Start `role` in a process of its own under a new unique name."""
-        from actors.host import HostActor  # noqa: PLC0415  (host imports this module)
+    async def launch(self, slot: str, role: str, placed: Sequence[Instance] = ()) -> Instance:
+        """Start `role` in a process of its own, spread over the nodes beside `placed`.
 
-        name = f"{NAME_PREFIX}/{slot}/{secrets.token_hex(4)}"
-        detached = bool(self._settings.actors.ray_address)
+        On a cluster a supervisor that is there already is the answer. Raises TransientError:
+        no node for it, or it does not start, with the reason; then nothing of it is left.
+        """
+        fixed = self._shared and role == "supervisor"
+        name = f"{NAME_PREFIX}/{slot}/{'0' if fixed else secrets.token_hex(4)}"
+        place = await self._placed(Instance(slot, role, name), placed)
+        self._starting[slot] = place
+        handle = None
         try:
-            handle = HostActor.options(
-                name=name,
-                namespace=self._namespace,
-                lifetime="detached" if detached or role != "supervisor" else None,
-            ).remote(
-                slot=slot,
-                role=role,
-                name=name,
-                factory=ROLES[role],
-                settings=self._settings.seen_by(role),
-            )
+            handle = await _in_thread(lambda: self._create(place), START_TIMEOUT_S)
             pong = await asyncio.wait_for(handle.start.remote(), START_TIMEOUT_S)
         except (RayError, TimeoutError) as error:
+            if handle is not None and not fixed:
+                ray.kill(handle)
+            if "port_in_use" in str(error) and place.port != self._settings.gateway.api_port:
+                self._strangers.append(place)
             text = f"Expected {slot} to start: {_cause(error)}"
             raise errors.TransientError("shard_unavailable", text) from error
+        finally:
+            del self._starting[slot]
         self._handles[name] = handle
-        return Instance(slot, role, name, pong.pid)
+        assert isinstance(pong, Pong)
+        return pong.instance
 
-    async def kill(self, instance: Instance) -> None:
-        """End an actor; a stopped process on this node is ended by its pid."""
+    async def kill(self, instance: Instance, *, restart: bool = False) -> None:
+        """End an actor; a stopped process on this node is ended by its pid. With `restart`
+        one that Ray restarts comes back.
+        """
         with contextlib.suppress(RayError, ValueError):
-            ray.kill(await self._handle(instance.name))
-        if instance.pid and _is_worker(instance.pid):
+            ray.kill(await self._handle(instance.name), no_restart=not restart)
+        # The same number may be somebody else on another node.
+        if instance.pid and instance.node in ("", _this_node()) and _is_worker(instance.pid):
             os.kill(instance.pid, signal.SIGKILL)
         self._handles.pop(instance.name, None)
 
+    async def nodes(self) -> list[Node]:
+        """The living nodes; one of another build, or that does not answer, is refused.
+
+        Raises TransientError while Ray's head does not answer.
+        """
+        try:
+            rows = await _in_thread(ray.nodes, GCS_TIMEOUT_S)
+        except (RayError, TimeoutError) as error:
+            text = f"Expected Ray's head to answer: {type(error).__name__}"
+            raise errors.TransientError("shard_unavailable", text) from error
+        living = [row for row in rows if row["Alive"]]
+        if not self._shared:
+            return [_node(row, "") for row in living]
+        return list(await asyncio.gather(*(self._looked_at(row) for row in living)))
+
     async def existing(self) -> list[Instance]:
         """Living actors of this namespace, of this or an earlier supervisor."""
-        listed = await asyncio.to_thread(ray.util.list_named_actors, False)
-        found = []
-        for name in (n for n in listed if n.startswith(f"{NAME_PREFIX}/")):
-            try:
-                pong = await self.ask(name, Ping(), timeout_s=2.0)
-            except errors.RiseCurveError:
-                continue
-            assert isinstance(pong, Pong)
-            found.append(Instance(pong.slot, pong.role, pong.name, pong.pid))
-        return found
+        return [pong.instance for pong in await self.pongs()]
+
+    async def names(self) -> list[str]:
+        """Of all actors of this namespace that live or are being restarted.
+
+        Raises TransientError while Ray's head does not answer.
+        """
+        try:
+            listed = await _in_thread(ray.util.list_named_actors, GCS_TIMEOUT_S)
+        except (RayError, TimeoutError) as error:
+            text = f"Expected Ray's head to answer: {type(error).__name__}"
+            raise errors.TransientError("shard_unavailable", text) from error
+        return [name for name in listed if name.startswith(f"{NAME_PREFIX}/")]
+
+    async def pongs(self) -> list[Pong]:
+        """What they say of themselves; who does not answer is left out."""
+        pongs = (self.ask(name, Ping(), timeout_s=2.0) for name in await self.names())
+        answers = await asyncio.gather(*pongs, return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, Pong)]
+
+    def _create(self, place: Instance) -> Any:
+        from actors.host import HostActor  # noqa: PLC0415  (host imports this module)
+
+        supervisor = place.role == "supervisor"
+        restarts = self._shared and supervisor
+        settings = self._settings.seen_by(place.role)
+        if place.role == "gateway":
+            settings = replace(settings, gateway=replace(settings.gateway, api_port=place.port))
+        return HostActor.options(
+            name=place.name,
+            namespace=self._namespace,
+            lifetime="detached" if self._shared or not supervisor else None,
+            max_restarts=-1 if restarts else 0,
+            get_if_exists=restarts,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(place.node, soft=restarts),
+        ).remote(
+            slot=place.slot,
+            role=place.role,
+            name=place.name,
+            factory=ROLES[place.role],
+            settings=settings,
+            host=place.host,
+            build=build.build(),
+        )
+
+    async def _placed(self, one: Instance, placed: Sequence[Instance]) -> Instance:
+        deadline = asyncio.get_running_loop().time() + BUILD_TIMEOUT_S
+        nodes = await self.nodes()
+        while any(node.refused == ASKED for node in nodes):
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(0.1)
+            nodes = await self.nodes()
+        there = [*placed, *self._starting.values()]
+        node = placement.choose(nodes, there, one.role)
+        if node is None:
+            why = "; ".join(f"{node.host} {node.refused}" for node in nodes)
+            text = f"Expected a node for {one.slot}: {why or 'none lives'}"
+            raise errors.TransientError("shard_unavailable", text)
+        doors = {
+            "gateway": self._settings.gateway.api_port,
+            "stream_gateway": self._settings.gateway.stream_port,
+        }
+        port = doors.get(one.role, 0)
+        if one.role == "gateway":
+            port = placement.port([*there, *self._strangers], node.host, port)
+        return replace(one, node=node.id, host=node.host, port=port)
+
+    async def _looked_at(self, row: dict[str, Any]) -> Node:
+        node = _node(row, "")
+        if not await _listens(node.host, int(row["NodeManagerPort"])):
+            return replace(node, refused=SILENT)
+        if node.id not in self._builds:
+            self._builds[node.id] = asyncio.create_task(_refusal(node.id))
+        asked = self._builds[node.id]
+        if not asked.done():
+            return replace(node, refused=ASKED)
+        if asked.exception() is None:
+            return replace(node, refused=asked.result())
+        del self._builds[node.id]  # not its fault, or not known: asked again
+        return replace(node, refused=SILENT)
 
     async def _handle(self, name: str) -> Any:
         if name not in self._handles:
@@ -155,6 +269,50 @@ def _common(settings: Settings) -> dict[str, Any]:
         "log_to_driver": False,
         "logging_level": "CRITICAL",
     }
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _build_there() -> str:
+    return build.build()
+
+
+async def _refusal(node_id: str) -> str:
+    # Why the node is given nothing, or nothing. Raises when it could not be asked.
+    strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    try:
+        question = _build_there.options(scheduling_strategy=strategy).remote()
+        there = await asyncio.wait_for(question, BUILD_TIMEOUT_S)
+    except RayTaskError as error:
+        return f"cannot run this build ({_cause(error)})"
+    if there != build.build():
+        return f"runs build {there}, expected {build.build()}: install the same version there"
+    return ""
+
+
+async def _listens(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), CONNECT_TIMEOUT_S)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+Answer = TypeVar("Answer")
+
+
+async def _in_thread(call: Callable[[], Answer], timeout_s: float) -> Answer:
+    # Ray's calls to its head block for as long as the head is away.
+    return await asyncio.wait_for(asyncio.to_thread(call), timeout_s)
+
+
+def _node(row: dict[str, Any], refused: str) -> Node:
+    head = "node:__internal_head__" in row["Resources"]
+    return Node(row["NodeID"], row["NodeManagerAddress"], head, refused)
+
+
+def _this_node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _is_worker(pid: int) -> bool:

@@ -14,14 +14,15 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
 
-from actors import handles
+from actors import build, handles
 from actors.ports import Calls, Launcher, Log
-from engine.control import Failure, Ping, Pong
-from engine.errors import RiseCurveError
+from engine.control import Failure, Ping, Pong, StatusWanted
+from engine.errors import ConsistencyError, RiseCurveError
 from engine.limits import MAILBOX_MAX
 from engine.settings import Settings
 
@@ -52,7 +53,15 @@ class Host:
     """The class behind the Ray actor. `factory` is a dotted path to `async f(Context)`."""
 
     def __init__(
-        self, *, slot: str, role: str, name: str, factory: str, settings: Settings
+        self,
+        *,
+        slot: str,
+        role: str,
+        name: str,
+        factory: str,
+        settings: Settings,
+        host: str,
+        build: str,
     ) -> None:
         self._slot = slot
         self._role_name = role
@@ -62,17 +71,41 @@ class Host:
         self._role: Role | None = None
         self._background: asyncio.Task[None] | None = None
         self._in_flight = 0
+        self._host = host
+        self._build = build
+        self._starting = asyncio.Lock()
+        self._again: asyncio.Task[None] | None = None
+        self._context = ray.get_runtime_context()
         _end_with_parent()
+        if self._context.was_current_actor_reconstructed:
+            # Ray has put it in the place of one that died; nobody else calls `start`.
+            self._again = asyncio.create_task(self._start_again())
 
     async def start(self) -> Pong:
-        """Build and run the role. Raises what its factory raises."""
+        """Build and run the role, once. Raises what its factory raises, and ConsistencyError
+        when this node runs another build.
+        """
+        async with self._starting:
+            if self._role is None:
+                await self._start()
+        return self._pong()
+
+    async def _start(self) -> None:
+        if build.build() != self._build:
+            text = f"Expected build {self._build} on this node, was {build.build()}"
+            raise ConsistencyError("other_build", text)
         module, function = self._factory.rsplit(".", 1)
         factory = getattr(importlib.import_module(module), function)
         cluster = handles.Cluster(self._settings)
         context = Context(self._slot, self._role_name, self._name, self._settings, cluster, cluster)
         self._role = await factory(context)
         self._background = asyncio.create_task(self._run(self._role))
-        return self._pong()
+
+    async def _start_again(self) -> None:
+        try:
+            await self.start()
+        except BaseException:
+            os._exit(1)
 
     async def ask(self, message: Any) -> Any:
         """The role's answer, or a `Failure`. Never raises for an error with a code."""
@@ -94,7 +127,8 @@ class Host:
             return Failure("ConsistencyError", "unknown_message", type(message).__name__)
         try:
             answer = handler(message)
-            return await answer if asyncio.iscoroutine(answer) else answer
+            answer = await answer if asyncio.iscoroutine(answer) else answer
+            return self._of_process() | answer if isinstance(message, StatusWanted) else answer
         except RiseCurveError as error:
             return Failure(type(error).__name__, error.code, error.message)
         except Exception as error:
@@ -108,12 +142,35 @@ class Host:
             role.log.error("role_failed", slot=self._slot, error=repr(error), exc_info=error)
             os._exit(1)
 
+    def _of_process(self) -> dict[str, Any]:
+        # What waits here besides this question, and what the process weighs.
+        return {"mailbox": self._in_flight - 1, "memory_mb": _memory_mb()}
+
     def _pong(self) -> Pong:
-        owners = self._role.owners() if self._role else ()
-        return Pong(self._slot, self._role_name, self._name, os.getpid(), owners)
+        gateway = self._settings.gateway
+        ports = {"gateway": gateway.api_port, "stream_gateway": gateway.stream_port}
+        return Pong(
+            slot=self._slot,
+            role=self._role_name,
+            name=self._name,
+            pid=os.getpid(),
+            buckets=self._role.owners() if self._role else (),
+            node=self._context.get_node_id(),
+            host=self._host,
+            port=ports.get(self._role_name, 0),
+            build=self._build,
+        )
 
 
 HostActor = ray.remote(max_restarts=0, max_task_retries=0, num_cpus=0)(Host)
+
+
+def _memory_mb() -> float:
+    # PSS: what is shared is counted in parts, so that the sum over all roles is true.
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return round(int(line.split()[1]) / 1e3, 1)
+    return 0.0
 
 
 def _end_with_parent() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from engine.control import Directory, Instance
+from engine.control import Directory, Instance, Scale, Wanted
 from engine.messages import (
     BucketOwner,
     CurveNumbers,
@@ -13,6 +13,7 @@ from engine.messages import (
     Sampled,
     Tick,
 )
+from engine.placement import Node
 from engine.rows import BlockRows, MarketRow, TransactionRecord
 
 
@@ -35,8 +36,9 @@ class Calls(Protocol):
 class Launcher(Calls, Protocol):
     """Starting and ending actors; only the supervisor has it."""
 
-    async def launch(self, slot: str, role: str) -> Instance:
-        """Start an actor in a process of its own; returns once it is ready."""
+    async def launch(self, slot: str, role: str, placed: Sequence[Instance]) -> Instance:
+        """Start an actor in a process of its own, on the node that suits it beside those that
+        are `placed`; returns once it is ready."""
 
     async def kill(self, instance: Instance) -> None:
         """End it, by its pid where it does not answer."""
@@ -44,12 +46,22 @@ class Launcher(Calls, Protocol):
     async def existing(self) -> list[Instance]:
         """Actors of an earlier supervisor that are still there."""
 
+    async def nodes(self) -> Sequence[Node]:
+        """The living nodes; those of another build, or that do not answer, are refused."""
+
 
 class Buckets(Protocol):
     """Ownership of buckets: `storage.buckets`."""
 
     async def take(self, owner: str, buckets: Sequence[int]) -> dict[int, int]: ...
     async def owners(self) -> list[BucketOwner]: ...
+
+
+class WantedNumbers(Protocol):
+    """How many of each role: `storage.wanted`."""
+
+    async def read(self) -> Wanted: ...
+    async def write(self, change: Scale) -> Wanted: ...
 
 
 class Snapshot(Protocol):

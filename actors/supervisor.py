@@ -2,22 +2,27 @@
 
 Each round, in order:
   1. ping all instances; one that is dead or silent is ended by its pid and forgotten;
-  2. empty slots are filled, each in a task of its own;
+  2. empty slots are filled, each in a task of its own; who fills no slot is ended, a shard
+     not before all its buckets are elsewhere, and so is one that had better be on another
+     node, one at a time;
   3. buckets go to the living shards by rendezvous hashing: `Take` to the new owner, then
      the new directory to everybody (doors first: from here on they refuse the old owner's
      answers), then `Release` to the old owner.
-It holds nothing that cannot be asked again: a new supervisor finds the actors by name and
-asks each shard what it owns. Two at once do no harm, since ownership is an UPDATE in
-Postgres and a directory of an older owner is refused by incarnation.
+How many slots there are stands in Postgres and is changed by `Scale`. The supervisor holds
+nothing that cannot be asked again: a new one finds the actors by name and asks each shard
+what it owns. Two at once do no harm, since ownership is an UPDATE in Postgres and a directory
+of an older owner is refused by incarnation.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from actors.ports import Buckets, Launcher, Log
+from actors.ports import Buckets, Launcher, Log, WantedNumbers
 from engine import buckets as bucketing
+from engine import placement
 from engine.control import (
     Directory,
     Drain,
@@ -25,36 +30,56 @@ from engine.control import (
     Ping,
     Pong,
     Release,
+    Scale,
     StatusWanted,
     Take,
     Taken,
+    Wanted,
 )
 from engine.errors import RiseCurveError, TransientError
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
+from engine.placement import Node
 from engine.settings import ActorSettings
 
 ROLE = "supervisor"
 TAKE_TIMEOUT_S = 60.0
 SILENCE_MAX_S = 4.0
 """A role that answers no ping for this long is taken for stopped; a dead one shows at once."""
-DRAIN_ORDER = ("gateway", "listener", "shard", "recorder")
+STARTS_AT_ONCE = 4
+"""On a busy machine a start takes its time: all at once would fail together, again and again."""
+
+NODES_EVERY_S = 3.0
+GATHER_S = 20.0
+"""Shards that start together are waited for so long, so that a bucket moves once."""
+
+SPREAD = ("shard", "gateway")
+"""Roles that are moved to a node that joins later: those of which there is one each."""
+
+DOORS = ("gateway", "stream_gateway")
+DRAIN_ORDER = (*DOORS, "listener", "shard", "recorder")
+Slots = Callable[[Wanted], Mapping[str, str]]
 
 
 class Supervisor:
-    """Plain class; `slots` maps each slot to its role. `run` is the loop."""
+    """Plain class; `slots` says which slots there are, and their roles. `run` is the loop."""
 
     def __init__(
         self,
         *,
-        slots: Mapping[str, str],
+        slots: Slots,
         settings: ActorSettings,
         launcher: Launcher,
         owners: Buckets,
+        wanted: WantedNumbers,
         log: Log,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._slots = dict(slots)
+        self._slots_of = slots
+        self._slots: dict[str, str] = {}
+        self._wanted = wanted
+        self._numbers: Wanted | None = None
+        self._nodes: tuple[Node, ...] = ()
         self._settings = settings
         self._launcher = launcher
         self._buckets = owners
@@ -64,6 +89,11 @@ class Supervisor:
         self._instances: dict[str, Instance] = {}
         self._owners: dict[int, BucketOwner] = {}
         self._launching: dict[str, asyncio.Task[None]] = {}
+        self._failing: dict[str, str] = {}
+        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._displaced = ""
+        self._retiring: dict[str, asyncio.Task[None]] = {}
+        self._gathering_since: float | None = None
         self._version = 0
         self._told: dict[str, int] = {}
         self._heard: dict[str, float] = {}
@@ -72,23 +102,42 @@ class Supervisor:
         self._draining = False
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             StatusWanted: self._status,
+            Scale: self._scale,
             Drain: self._drain,
         }
 
     async def run(self) -> None:
         """Adopt what is there, then look after it until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_nodes())
+            tasks.create_task(self._look_after())
+
+    async def _look_after(self) -> None:
+        await self._learn()
         await self._adopt()
         while True:
             if not self._draining:
                 await self._round()
             await asyncio.sleep(self._settings.ping_interval_s)
 
+    async def _watch_nodes(self) -> None:
+        # For whoever asks, and so that a node is asked for its build when it joins.
+        while True:
+            try:
+                found = tuple(await self._launcher.nodes())
+            except TransientError as error:
+                self._log.warning("nodes_unknown", error=str(error))
+            else:
+                for node in set(found) - set(self._nodes):
+                    self._log.info("node", host=node.host, node=node.id, refused=node.refused)
+                self._nodes = found
+            await asyncio.sleep(NODES_EVERY_S)
+
     @property
     def ready(self) -> bool:
-        """Every slot filled, every bucket owned by a living shard."""
-        living = {one.name for one in self._instances.values()}
-        owned = sum(owner.owner in living for owner in self._owners.values())
-        return len(self._instances) == len(self._slots) and owned == BUCKETS
+        """Every slot filled and nobody else there, every bucket owned by a living shard."""
+        filled = bool(self._slots) and self._instances.keys() == self._slots.keys()
+        return filled and self._owned() == BUCKETS
 
     @property
     def directory(self) -> Directory:
@@ -98,11 +147,23 @@ class Supervisor:
 
     # ---------------------------------------------------------------------- rounds
 
+    async def _learn(self) -> None:
+        # Guessing how many are wanted could end shards that are; so nothing begins before.
+        while self._numbers is None:
+            try:
+                self._numbers = await self._wanted.read()
+            except TransientError as error:
+                self._log.warning("wanted_unknown", error=str(error))
+                await asyncio.sleep(self._settings.ping_interval_s)
+        self._slots = dict(self._slots_of(self._numbers))
+
     async def _adopt(self) -> None:
+        roles = set(self._slots.values())
         for instance in await self._launcher.existing():
             if instance.role == ROLE:
                 continue  # ourselves among them
-            if instance.slot in self._slots and instance.slot not in self._instances:
+            if instance.role in roles and instance.slot not in self._instances:
+                # One that fills no slot any more is retired as if it had been scaled away now.
                 self._instances[instance.slot] = instance
             else:
                 await self._launcher.kill(instance)
@@ -125,6 +186,8 @@ class Supervisor:
                 task = asyncio.create_task(self._fill(slot, role))
                 self._launching[slot] = task
         if self._moves is None or self._moves.done():
+            self._spread()
+            self._retire_idle()
             self._moves = asyncio.create_task(self._balance())
         await self._tell_all()
 
@@ -153,6 +216,7 @@ class Supervisor:
             return
         self._log.warning("role_missing", slot=instance.slot, error=str(error))
         del self._instances[instance.slot]
+        self._displaced = "" if self._displaced == instance.slot else self._displaced
         self._restarts += 1
         self._version = self._next_version()
         if self._settings.kill_stopped:
@@ -160,14 +224,18 @@ class Supervisor:
 
     async def _fill(self, slot: str, role: str) -> None:
         try:
-            instance = await self._launcher.launch(slot, role)
+            async with self._starts:
+                placed = tuple(self._instances.values())
+                instance = await self._launcher.launch(slot, role, placed)
         except RiseCurveError as error:
             self._log.error("role_cannot_start", slot=slot, error=str(error))
+            self._failing[slot] = str(error)
             await asyncio.sleep(self._settings.ping_interval_s)
             return
         finally:
             self._launching.pop(slot, None)
-        self._log.info("role_started", slot=slot, pid=instance.pid)
+        self._log.info("role_started", slot=slot, pid=instance.pid, node=instance.node)
+        self._failing.pop(slot, None)
         self._instances[slot] = instance
         self._version = self._next_version()
         await self._tell(instance)
@@ -213,12 +281,75 @@ class Supervisor:
         if known is None or known.incarnation < owner.incarnation:
             self._owners[owner.bucket] = owner
 
+    # --------------------------------------------------------------------- scaling
+
+    async def _scale(self, change: Scale) -> Wanted:
+        self._numbers = await self._wanted.write(change)
+        self._slots = dict(self._slots_of(self._numbers))
+        self._log.info("scaled", slots=sorted(self._slots))
+        return self._numbers
+
+    def _leaves(self, slot: str) -> bool:
+        return slot not in self._slots or slot == self._displaced
+
+    def _spread(self) -> None:
+        # A node that joined is given its share; the slot is filled again, there.
+        if not self.ready or self._displaced:
+            return
+        for role in SPREAD:
+            one = placement.displaced(self._nodes, self._instances.values(), role)
+            if one is not None:
+                self._log.info("role_displaced", slot=one.slot, node=one.node)
+                self._displaced = one.slot
+                return
+
+    def _retire_idle(self) -> None:
+        # Called between moves, so that no `Take` is under way to any of them.
+        owning = {owner.owner for owner in self._owners.values()}
+        for slot, instance in self._instances.items():
+            spare = self._leaves(slot) and instance.name not in owning
+            if spare and slot not in self._retiring:
+                self._retiring[slot] = asyncio.create_task(self._retire(instance))
+
+    async def _retire(self, instance: Instance) -> None:
+        try:
+            timeout = self._settings.drain_timeout_s
+            await self._launcher.ask(instance.name, Drain(), timeout_s=timeout)
+        except RiseCurveError as error:
+            self._log.warning("role_not_drained", slot=instance.slot, error=str(error))
+        if self._instances.get(instance.slot) == instance:
+            del self._instances[instance.slot]
+            self._version = self._next_version()
+        await self._launcher.kill(instance)
+        del self._retiring[instance.slot]
+        self._displaced = "" if self._displaced == instance.slot else self._displaced
+        self._log.info("role_retired", slot=instance.slot, pid=instance.pid)
+
     # -------------------------------------------------------------------- ownership
 
+    def _owned(self) -> int:
+        living = {one.name for one in self._instances.values()}
+        return sum(owner.owner in living for owner in self._owners.values())
+
+    def _gathering(self) -> bool:
+        # Whether to wait for shards that start: when nothing is owned yet, or all of it is,
+        # so that nothing is taken by one to be moved to another at once.
+        missing = any(r == "shard" and s not in self._instances for s, r in self._slots.items())
+        if not missing or (self._owners and self._owned() < BUCKETS):
+            self._gathering_since = None
+            return False
+        now = time.monotonic()
+        self._gathering_since = self._gathering_since or now
+        return now - self._gathering_since < GATHER_S
+
     async def _balance(self) -> None:
-        if not self._owners and any(self._slots[slot] == "shard" for slot in self._launching):
-            return  # at the first start, so that nothing is taken by one to be moved at once
-        shards = {s: i for s, i in self._instances.items() if i.role == "shard"}
+        if self._gathering():
+            return
+        shards = {
+            slot: instance
+            for slot, instance in self._instances.items()
+            if instance.role == "shard" and not self._leaves(slot) and slot not in self._retiring
+        }
         wanted = bucketing.assign(sorted(shards))
         await asyncio.gather(*(self._move(shards[slot], share) for slot, share in wanted.items()))
 
@@ -259,7 +390,7 @@ class Supervisor:
 
     async def _tell_all(self) -> None:
         late = [i for i in self._instances.values() if self._told.get(i.name) != self._version]
-        doors = [one for one in late if one.role == "gateway"]
+        doors = [one for one in late if one.role in DOORS]
         await asyncio.gather(*(self._tell(one) for one in doors))
         await asyncio.gather(*(self._tell(one) for one in late if one not in doors))
         names = {one.name for one in self._instances.values()}
@@ -278,22 +409,21 @@ class Supervisor:
     # ------------------------------------------------------------------------ state
 
     async def _status(self, _: StatusWanted) -> dict[str, Any]:
-        living = {one.name for one in self._instances.values()}
-        owned = sum(owner.owner in living for owner in self._owners.values())
         return {
             "ready": self.ready,
             "restarts": self._restarts,
-            "buckets_owned": owned,
+            "buckets_owned": self._owned(),
+            "wanted": asdict(self._numbers) if self._numbers else {},
             "slots": sorted(self._slots),
-            "instances": [
-                {"slot": i.slot, "role": i.role, "name": i.name, "pid": i.pid}
-                for i in self._instances.values()
-            ],
+            "failing": {slot: why for slot, why in self._failing.items() if slot in self._slots},
+            "instances": [asdict(one) for one in self._instances.values()],
+            "nodes": [asdict(one) for one in self._nodes],
         }
 
     async def _drain(self, message: Drain) -> None:
         self._draining = True
-        for task in [*self._launching.values(), *([self._moves] if self._moves else [])]:
+        moves = [self._moves] if self._moves else []
+        for task in (*self._launching.values(), *self._retiring.values(), *moves):
             task.cancel()
         for role in DRAIN_ORDER:
             ones = [i for i in self._instances.values() if i.role == role]

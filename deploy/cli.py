@@ -2,6 +2,7 @@
 one line of JSON on standard output.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -11,7 +12,9 @@ import typer
 from deploy import commands
 from deploy.process import StartError
 from deploy.vault_plan import DELAY_S, DELAY_S_MIN, VaultPlan
+from engine.control import Scale
 from engine.errors import RiseCurveError
+from engine.limits import GATEWAYS_MAX, SHARDS_MAX
 
 app = typer.Typer(
     name="risecurve",
@@ -21,6 +24,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _at(address: str) -> str:
+    # Ray's own variable, and ours.
+    if address:
+        os.environ["RAY_ADDRESS"] = address
+    return address
+
+
+RayAddress = Annotated[
+    str,
+    typer.Option(
+        "--ray-address", help="The Ray cluster it is on, HOST:PORT; RAY_ADDRESS.", callback=_at
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")]
 
 
@@ -53,31 +70,46 @@ def demo(
 
 
 @app.command()
-def up(*, json: Json = False) -> None:
-    """Bring the system up and serve until Ctrl-C or SIGTERM."""
+def up(*, ray_address: RayAddress = "", json: Json = False) -> None:
+    """Bring the system up and serve until Ctrl-C or SIGTERM. On a Ray cluster it then stays, and
+    a second `up` finds it; `down` ends it.
+    """
     _end(commands.up(json=json), json=json)
 
 
 @app.command()
-def down(*, json: Json = False) -> None:
+def down(*, ray_address: RayAddress = "", json: Json = False) -> None:
     """Drain and end the running system, detached actors too."""
     _end(commands.down(), json=json)
 
 
 @app.command()
-def drain(*, json: Json = False) -> None:
+def drain(*, ray_address: RayAddress = "", json: Json = False) -> None:
     """Finish what is begun and write what must be written; roles stay."""
     _end(commands.drain(), json=json)
 
 
 @app.command()
-def status(*, json: Json = False) -> None:
-    """Roles, processes, buckets, lag."""
+def status(*, ray_address: RayAddress = "", json: Json = False) -> None:
+    """Nodes, roles, processes, markets, lag, mailboxes, memory."""
     _end(commands.status(), json=json)
 
 
 @app.command()
-def verify(*, json: Json = False) -> None:
+def scale(
+    *,
+    shards: Annotated[int | None, typer.Option(min=1, max=SHARDS_MAX)] = None,
+    gateways: Annotated[int | None, typer.Option(min=1, max=GATEWAYS_MAX)] = None,
+    stream_gateways: Annotated[int | None, typer.Option(min=0, max=GATEWAYS_MAX)] = None,
+    ray_address: RayAddress = "",
+    json: Json = False,
+) -> None:
+    """Have so many shards and doors from now on, while it runs; without a number, say how many."""
+    _end(commands.scale(Scale(shards, gateways, stream_gateways)), json=json)
+
+
+@app.command()
+def verify(*, ray_address: RayAddress = "", json: Json = False) -> None:
     """Compare every market in memory with the contract at one block; exit 1 on any difference."""
     _end(commands.verify(), json=json)
 

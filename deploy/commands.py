@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ from rich.console import Console
 
 from chain.deployer import deploy as deploy_contracts
 from chain.rpc import JsonRpc
-from deploy import datadir, platform, ray_environment, registry, runfile, session
+from deploy import cluster, datadir, platform, ray_environment, registry, runfile, session
 from deploy import devnet as local_chains
+from deploy import status as status_tables
 from deploy.embedded import Embedded
 from deploy.environment import Environment
 from deploy.platform import Platform
 from deploy.process import StartError
 from deploy.settings import load_settings, rise_urls, sepolia_urls
 from deploy.vault_plan import VaultPlan
+from engine.control import Scale
+from engine.errors import TransientError
 
 _STDERR = Console(stderr=True, highlight=False)
 _STARTED = time.monotonic()
@@ -52,8 +55,10 @@ class DemoPlan:
 
 
 def up(*, json: bool) -> Outcome:
-    """Serve until SIGINT or SIGTERM, then drain."""
+    """Serve until SIGINT or SIGTERM, then drain. On a cluster the system stays."""
     environment = load_settings()
+    if environment.ray_address:
+        return _up_on_cluster(environment)
     with _interruptible(), platform.opened(environment, _data_dir(environment), say) as carrier:
 
         async def serve(run: session.Session, interrupted: asyncio.Event) -> Outcome:
@@ -69,6 +74,8 @@ def up(*, json: bool) -> Outcome:
 def demo(plan: DemoPlan) -> Outcome:
     """Bring up, trade, judge."""
     environment = load_settings()
+    if environment.ray_address:
+        raise StartError("The demo has a Ray of its own; unset RAY_ADDRESS.")
     with _interruptible(), _demo_folder(environment, plan) as folder:
         raised = environment.model_copy(update=UNLIMITED)
         with platform.opened(raised, folder, say) as carrier:
@@ -88,6 +95,8 @@ def demo(plan: DemoPlan) -> Outcome:
 def down() -> Outcome:
     """Ask the running system to end, and wait for it."""
     environment = load_settings()
+    if environment.ray_address:
+        return _down_on_cluster(environment)
     data_dir = _data_dir(environment)
     run = runfile.read(data_dir)
     os.kill(run.pid, signal.SIGTERM)
@@ -115,7 +124,20 @@ def status() -> Outcome:
     async def work(run: session.Session) -> Outcome:
         data = await run.system.status()
         data["roles"] = await run.system.role_status()
-        return Outcome(data=data, text=session.status_text(data))
+        return Outcome(data=data, text=status_tables.text(data))
+
+    return _attached(work)
+
+
+def scale(change: Scale) -> Outcome:
+    """So many shards and doors from now on; with no number, how many are wanted."""
+
+    async def work(run: session.Session) -> Outcome:
+        began = time.monotonic()
+        wanted = asdict(await run.system.scale(change, say))
+        seconds = round(time.monotonic() - began, 2)
+        text = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in wanted.items())
+        return Outcome(data={**wanted, "seconds": seconds}, text=f"{text}; all serve.")
 
     return _attached(work)
 
@@ -306,28 +328,77 @@ def _in_session(carrier: Platform, work: Work) -> Outcome:
 async def _started(run: session.Session, work: Work) -> Outcome:
     # Ray puts a SIGTERM handler of its own that aborts; ours goes over it.
     interrupted = _signalled()
-    say("roles start")
-    start = asyncio.create_task(run.system.start())
-    stop = asyncio.create_task(interrupted.wait())
-    await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
-    if not start.done():
-        start.cancel()
-        raise StartError("Interrupted while the roles were starting.")
-    start.result()
+    await _start(run, interrupted)
     watch = asyncio.create_task(run.system.watch())
     try:
         return await work(run, interrupted)
     finally:
-        for task in (watch, stop):
-            task.cancel()
+        watch.cancel()
         await run.system.drain()
+
+
+async def _start(run: session.Session, interrupted: asyncio.Event) -> None:
+    say("roles start")
+    start = asyncio.create_task(run.system.start())
+    stop = asyncio.create_task(interrupted.wait())
+    await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not start.done():
+        start.cancel()
+        raise StartError("Interrupted while the roles were starting.")
+    start.result()
+
+
+def _up_on_cluster(environment: Environment) -> Outcome:
+    data_dir = _data_dir(environment)
+    cluster.settings_of(environment, data_dir)  # its faults first: nothing is touched by then
+    with _interruptible():
+        say("the database schema is brought up to date")
+        asyncio.run(platform.migrate(environment.database_url))
+        say(f"Ray is joined at {environment.ray_address}")
+        with cluster.joined(environment, data_dir) as run:
+            outcome: Outcome = uvloop.run(_until_gone(run))
+            return outcome
+
+
+async def _until_gone(run: session.Session) -> Outcome:
+    interrupted = _signalled()
+    await _start(run, interrupted)
+    say(f"ready: {run.file.api_url} (Ctrl-C leaves it running, `risecurve down` ends it)")
+    watch = asyncio.create_task(run.system.watch())
+    stop = asyncio.create_task(interrupted.wait())
+    await asyncio.wait({watch, stop}, return_when=asyncio.FIRST_COMPLETED)
+    gone = watch.done()
+    for task in (watch, stop):
+        task.cancel()
+    text = "It was taken down." if gone else "It goes on without this command."
+    return Outcome(data={"running": not gone}, text=text)
+
+
+def _down_on_cluster(environment: Environment) -> Outcome:
+    async def work(run: session.Session) -> Outcome:
+        with contextlib.suppress(TransientError):
+            await run.system.attach()
+        await run.system.drain()
+        ended = await run.system.remove()
+        if not ended:
+            raise StartError(f"Nothing runs on {environment.ray_address}.")
+        return Outcome(data={"ended": ended}, text=f"{ended} actors have ended.")
+
+    with cluster.joined(environment, _data_dir(environment)) as run:
+        return asyncio.run(work(run))
 
 
 def _attached(work: Question) -> Outcome:
     environment = load_settings()
-    run_file = runfile.read(_data_dir(environment))
-    ray_environment.prepare(_data_dir(environment))
-    with session.attached(environment, run_file, _data_dir(environment)) as run:
+    data_dir = _data_dir(environment)
+    with contextlib.ExitStack() as stack:
+        if environment.ray_address:
+            run = stack.enter_context(cluster.joined(environment, data_dir))
+        else:
+            run_file = runfile.read(data_dir)
+            ray_environment.prepare(data_dir)
+            run = stack.enter_context(session.attached(environment, run_file, data_dir))
 
         async def attached() -> Outcome:
             await run.system.attach()

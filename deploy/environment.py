@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from engine.errors import CallerError
-from engine.limits import MAX_REORG_DEPTH
+from engine.limits import GATEWAYS_MAX, MAX_REORG_DEPTH, SHARDS_MAX
 from gateway.addresses import parse_address
 
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -182,7 +182,6 @@ class Environment(BaseModel):
     key_writes_per_minute: Count = 600
     uploads_per_hour: Count = 20
     upload_timeout_s: Seconds = 30.0
-    api_gateways: Count = 1
     socket_quotes_per_minute: Count = 60_000
     socket_messages_per_s: Count = 1_000
     socket_bytes_per_s: Count = 512 * 1024
@@ -201,7 +200,8 @@ class Environment(BaseModel):
     document_kept_s: Annotated[int, Field(ge=3_600, le=366 * 86_400)] = 86_400
     image_kept_s: Annotated[int, Field(ge=3_600, le=366 * 86_400)] = 7 * 86_400
 
-    shards: Annotated[int, Field(ge=0, le=1024)] = 0
+    shards: Annotated[int, Field(ge=0, le=SHARDS_MAX)] = 0
+    gateways: Annotated[int, Field(ge=1, le=GATEWAYS_MAX)] = 1
     ray_address: str = ""
     ray_namespace: str = "risecurve"
     ping_interval_s: Seconds = 1.0

@@ -18,14 +18,17 @@ def token_file(folder: Path) -> Path:
     return folder / "ray.token"
 
 
-def prepare(folder: Path, environ: MutableMapping[str, str] = os.environ) -> None:
+def prepare(
+    folder: Path, environ: MutableMapping[str, str] = os.environ, *, shared: bool = False
+) -> None:
     """Make a token of our own in `folder` (not Ray's: Ray opens its own to everybody), and
     name it in the environment.
 
-    A token mode that the operator has set already (a shared cluster) stays.
+    A token mode that the operator has set already stays. On a `shared` cluster nothing is
+    made: its token is the operator's, named by Ray's own variables.
     """
     environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if environ.get("RAY_AUTH_MODE") or environ.get("RAY_ADDRESS"):
+    if environ.get("RAY_AUTH_MODE") or shared:
         return
     token = token_file(folder)
     if not token.exists():

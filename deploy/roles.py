@@ -15,6 +15,7 @@ from typing import Any
 from actors.analyst import Analyst
 from actors.auditor import Auditor
 from actors.cleaner import Cleaner
+from actors.handles import ROLES
 from actors.host import Context, Role
 from actors.keeper import Keeper
 from actors.listener import ChainListener
@@ -34,7 +35,8 @@ from chain.source import ChainSource
 from chain.strangers import Strangers
 from chain.stream import LiveStreams
 from deploy import logs
-from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow
+from engine import placement
+from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow, Wanted
 from engine.messages import FeedBatch, FeedPosition
 from engine.points import rules
 from engine.settings import Settings
@@ -66,6 +68,7 @@ from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
 from storage.ticks import Ticks
 from storage.uncounted import RecordedDeeds, UncountedReads
+from storage.wanted import WantedStore
 
 FEED_TIMEOUT_S = 10.0
 KEEPER_WAIT_BLOCKS = 3.0
@@ -74,14 +77,12 @@ RECORDER_NICE = 5
 """On a small machine history yields the processor to quotes and ticks."""
 
 
-def slots(settings: Settings) -> dict[str, str]:
+def slots(wanted: Wanted) -> dict[str, str]:
     """Every place to fill and its role."""
-    shards = {f"shard-{index}": "shard" for index in range(settings.actors.shards)}
     return {
         "recorder": "recorder",
         "listener": "listener",
-        **shards,
-        "gateway-0": "gateway",
+        **placement.scaled(wanted, streams="stream_gateway" in ROLES),
         "keeper": "keeper",
         "auditor": "auditor",
         "points": "points",
@@ -93,11 +94,14 @@ async def supervisor(context: Context) -> Role:
     """Looks after all other roles."""
     settings, log = context.settings, _log(context)
     pool = await _pool(settings, size=2)
+    chain_id, actors = settings.rise.chain_id, settings.actors
+    first = Wanted(actors.shards, actors.gateways, actors.stream_gateways)
     built = Supervisor(
-        slots=slots(settings),
-        settings=settings.actors,
+        slots=slots,
+        settings=actors,
         launcher=context.launcher,
-        owners=BucketStore(pool, settings.rise.chain_id),
+        owners=BucketStore(pool, chain_id),
+        wanted=WantedStore(pool, chain_id, first),
         log=log,
     )
     return Role(handlers=built.handlers, run=built.run, log=log)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chain.rpc import JsonRpc
 from deploy import devnet, ray_environment, registry
@@ -67,19 +67,19 @@ class Session:
 
 @contextlib.contextmanager
 def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
-    """Start Ray (or join RAY_ADDRESS) for this process; a local one ends with it."""
+    """Start a Ray for this process, which ends with it."""
     from actors import handles  # noqa: PLC0415 (Ray reads its environment at import)
     from deploy.system import System  # noqa: PLC0415
 
-    say("Ray starts" if not carrier.settings.actors.ray_address else "Ray is joined")
-    guard = None if carrier.settings.actors.ray_address else _watchdog(carrier)
+    say("Ray starts")
+    guard = _watchdog(carrier)
     handles.connect(carrier.settings, temp_dir=carrier.ray_folder)
     try:
         settings = carrier.settings
         file = RunFile(
             pid=os.getpid(),
             api_url=f"http://127.0.0.1:{settings.gateway.api_port}",
-            ray_address=settings.actors.ray_address or handles.address(),
+            ray_address=handles.address(),
             ray_folder=str(carrier.ray_folder),
             rise_rpc=settings.rise.rpc_url,
             rise_ws=settings.rise.ws_url,
@@ -92,9 +92,8 @@ def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
         yield Session(settings, System(settings), file)
     finally:
         handles.disconnect()
-        if guard is not None:
-            guard.terminate()
-            guard.wait()
+        guard.terminate()
+        guard.wait()
 
 
 @contextlib.contextmanager
@@ -104,21 +103,19 @@ def attached(environment: Environment, file: RunFile, data_dir: Path) -> Iterato
     from deploy.system import System  # noqa: PLC0415
 
     settings = _settings_of(environment, file, data_dir)
-    handles.join(settings, file.ray_address)
-    try:
-        yield Session(settings, System(settings), file)
-    finally:
-        handles.disconnect()
+    with quiet():
+        handles.join(settings, file.ray_address)
+        try:
+            yield Session(settings, System(settings), file)
+        finally:
+            handles.disconnect()
 
 
-def status_text(data: dict[str, Any]) -> str:
-    """The status for humans."""
-    lines = [f"{'ready' if data['ready'] else 'not ready'}, {data['buckets_owned']} buckets owned"]
-    for one in sorted(data["instances"], key=lambda row: str(row["slot"])):
-        counters = data["roles"].get(one["slot"]) or {}
-        shown = "  ".join(f"{name} {value}" for name, value in counters.items())
-        lines.append(f"  {one['slot']:<12} pid {one['pid']:<8} {shown}")
-    return "\n".join(lines)
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Ray prints what its nodes complain of to standard output, which is for results."""
+    with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
+        yield
 
 
 def _watchdog(carrier: Platform) -> "subprocess.Popen[bytes]":

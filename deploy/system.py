@@ -1,19 +1,29 @@
-"""A system of actors from the outside: start, wait, ask, drain, look after its supervisor."""
+"""A system of actors from the outside: start, wait, ask, scale, drain, look after its supervisor.
+
+On a cluster of our own Ray keeps the supervisor alive, so that the system goes on without any
+command; a local one is watched by the command that started it.
+"""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
+from actors.build import build
 from actors.handles import Cluster
-from engine.control import Directory, Drain, Instance, StatusWanted
-from engine.errors import RiseCurveError, TransientError
+from engine.control import Directory, Drain, Instance, Scale, StatusWanted, Wanted
+from engine.errors import ConsistencyError, RiseCurveError, TransientError
 from engine.settings import Settings
 
 SLOT = "supervisor"
 READY_TIMEOUT_S = 90.0
+SCALE_TIMEOUT_S = 180.0
+REMOVE_TIMEOUT_S = 15.0
 ASK_TIMEOUT_S = 5.0
 DRAIN_MARGIN_S = 2.0
 WATCH_S = 1.0
 MISSES_MAX = 5
+POLL_S = 0.1
 
 
 class System:
@@ -22,32 +32,26 @@ class System:
     def __init__(self, settings: Settings) -> None:
         self.cluster = Cluster(settings)
         self._settings = settings
+        self._shared = bool(settings.actors.ray_address)
         self._supervisor: Instance | None = None
+        self._build = ""
 
     async def start(self) -> None:
         """Find the supervisor or start it; returns when every slot and bucket is served.
 
-        Raises TransientError when that does not happen in 90 s, with what is missing.
+        Raises TransientError when that does not happen in 90 s, with what is missing, and
+        ConsistencyError when what runs there is another build.
         """
         await self._find_or_launch()
-        deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
-        status: dict[str, Any] = {}
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                status = await self.status()
-            except RiseCurveError:
-                await self._find_or_launch()
-            if status.get("ready"):
-                return
-            await asyncio.sleep(0.1)
-        missing = set(status.get("slots", [])) - {
-            one["slot"] for one in status.get("instances", [])
-        }
-        text = f"Expected all roles within {READY_TIMEOUT_S:g} s, missing: {sorted(missing)}"
-        raise TransientError("shard_unavailable", text)
+        status = await self._until_ready(READY_TIMEOUT_S, lambda line: None)
+        if not status.get("ready"):
+            text = f"Expected all roles within {READY_TIMEOUT_S:g} s, missing: {_missing(status)}"
+            raise TransientError("shard_unavailable", text)
 
     async def watch(self) -> None:
-        """Keep a supervisor alive until cancelled. The roles go on without one meanwhile."""
+        """Keep a supervisor alive until cancelled. The roles go on without one meanwhile.
+        Returns when a system on a cluster was taken down by somebody else.
+        """
         misses = 0
         while True:
             await asyncio.sleep(WATCH_S)
@@ -56,9 +60,10 @@ class System:
                 misses = 0
             except RiseCurveError as error:
                 misses += 1
-                if error.code == "actor_died" or misses >= MISSES_MAX:
-                    await self._replace()
+                if await self._looked_after(died=error.code == "actor_died", misses=misses):
                     misses = 0
+                elif misses > MISSES_MAX and await self._gone():
+                    return
 
     async def status(self) -> dict[str, Any]:
         """The supervisor's view. Raises TransientError."""
@@ -68,27 +73,44 @@ class System:
 
     async def attach(self) -> None:
         """Find a running supervisor. Raises TransientError when there is none."""
-        found = [one for one in await self.cluster.existing() if one.slot == SLOT]
+        found = [pong for pong in await self.cluster.pongs() if pong.slot == SLOT]
         if not found:
             raise TransientError("shard_unavailable", "Expected a running supervisor, was none")
-        self._supervisor = found[0]
+        self._supervisor, self._build = found[0].instance, found[0].build
+
+    async def scale(self, change: Scale, say: Callable[[str], None]) -> Wanted:
+        """So many from now on; returns when all of them serve, and who is too many is gone.
+
+        Raises TransientError when that takes longer than 180 s (the supervisor goes on), and
+        ConsistencyError when what runs there is another build.
+        """
+        self._same_build()
+        name = self._supervisor.name if self._supervisor else SLOT
+        wanted = await self.cluster.ask(name, change, timeout_s=ASK_TIMEOUT_S)
+        assert isinstance(wanted, Wanted)
+        status = await self._until_ready(SCALE_TIMEOUT_S, say)
+        if not status.get("ready") or status["wanted"] != asdict(wanted):
+            text = f"Expected to be there in {SCALE_TIMEOUT_S:g} s, missing: {_missing(status)}"
+            raise TransientError("shard_unavailable", text)
+        return wanted
 
     async def directory(self) -> Directory:
         """The running instances (owners left out)."""
         status = await self.status()
-        rows = [Instance(i["slot"], i["role"], i["name"], i["pid"]) for i in status["instances"]]
-        return Directory(0, tuple(rows), ())
+        return Directory(0, tuple(Instance(**one) for one in status["instances"]), ())
 
     async def role_status(self) -> dict[str, Any]:
         """Each slot's counters; None for one that does not answer."""
-        answers: dict[str, Any] = {}
-        for one in (await self.directory()).instances:
+
+        async def ask(name: str) -> Any:
             try:
-                answer = await self.cluster.ask(one.name, StatusWanted(), timeout_s=ASK_TIMEOUT_S)
+                return await self.cluster.ask(name, StatusWanted(), timeout_s=ASK_TIMEOUT_S)
             except RiseCurveError:
-                answer = None
-            answers[one.slot] = answer
-        return answers
+                return None
+
+        ones = (await self.directory()).instances
+        answers = await asyncio.gather(*(ask(one.name) for one in ones))
+        return {one.slot: answer for one, answer in zip(ones, answers, strict=True)}
 
     async def drain(self) -> None:
         """Doors, listener, shards, recorder; bounded. Nothing rests on its success."""
@@ -100,10 +122,62 @@ class System:
         except RiseCurveError:
             return
 
-    async def remove(self) -> None:
-        """End every actor of the namespace: for detached ones on a shared cluster."""
-        for instance in await self.cluster.existing():
-            await self.cluster.kill(instance)
+    async def remove(self) -> int:
+        """End every actor of the namespace, on a shared cluster; how many there were.
+
+        Raises TransientError when some are still there after 15 s.
+        """
+        names = await self.cluster.names()
+        # The supervisor first: it would put others in their place.
+        for name in sorted(names, key=lambda name: f"/{SLOT}/" not in name):
+            await self.cluster.kill(Instance("", "", name))
+        deadline = asyncio.get_running_loop().time() + REMOVE_TIMEOUT_S
+        while left := await self.cluster.names():
+            if asyncio.get_running_loop().time() > deadline:
+                text = f"Expected all actors to end, were left: {sorted(left)}"
+                raise TransientError("shard_unavailable", text)
+            await asyncio.sleep(POLL_S)
+        return len(names)
+
+    # ----------------------------------------------------------------------------- private
+
+    async def _until_ready(self, timeout_s: float, say: Callable[[str], None]) -> dict[str, Any]:
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        status: dict[str, Any] = {}
+        told = ""
+        while asyncio.get_running_loop().time() < deadline and not status.get("ready"):
+            try:
+                status = await self.status()
+            except RiseCurveError as error:
+                status |= {"ready": False}
+                await self._looked_after(died=error.code == "actor_died", misses=0)
+            line = _progress(status)
+            if line != told:
+                say(line)
+            told = line
+            await asyncio.sleep(POLL_S)
+        return status
+
+    async def _looked_after(self, *, died: bool, misses: int) -> bool:
+        # Whether something was done about a supervisor that does not answer.
+        try:
+            if self._shared:
+                if self._supervisor is None or misses < MISSES_MAX or await self._gone():
+                    return False
+                await self.cluster.kill(self._supervisor, restart=True)
+            elif died or misses >= MISSES_MAX:
+                await self._replace()
+            else:
+                return False
+        except RiseCurveError:
+            return False  # a store that is away, or Ray's head: it is tried again
+        return True
+
+    async def _gone(self) -> bool:
+        try:
+            return not any(f"/{SLOT}/" in name for name in await self.cluster.names())
+        except RiseCurveError:
+            return False
 
     async def _replace(self) -> None:
         if self._supervisor is not None:
@@ -115,3 +189,27 @@ class System:
             await self.attach()
         except TransientError:
             self._supervisor = await self.cluster.launch(SLOT, "supervisor")
+            await self.attach()
+        self._same_build()
+
+    def _same_build(self) -> None:
+        if self._build != build():
+            text = f"Expected build {build()} to run there, was {self._build}; use the same version"
+            raise ConsistencyError("other_build", text)
+
+
+def _missing(status: dict[str, Any]) -> str:
+    there = {one["slot"] for one in status.get("instances", [])}
+    slots = sorted(set(status.get("slots", [])) - there)
+    why = status.get("failing", {})
+    return "; ".join(f"{slot} ({why[slot]})" if slot in why else slot for slot in slots)
+
+
+def _progress(status: dict[str, Any]) -> str:
+    there = {one["slot"] for one in status.get("instances", [])}
+    starting = sorted(set(status.get("slots", [])) - there)
+    leaving = sorted(there - set(status.get("slots", [])))
+    parts = [f"{status.get('buckets_owned', 0)} buckets served"]
+    parts += [f"starting: {', '.join(starting)}"] if starting else []
+    parts += [f"leaving: {', '.join(leaving)}"] if leaving else []
+    return "; ".join(parts)

@@ -25,6 +25,12 @@ class Instance:
     role: str
     name: str
     pid: int = 0
+    node: str = ""
+    """The node of the cluster that it runs on; "" where nobody said."""
+    host: str = ""
+    """That node's address: nodes of one machine share it, and its ports."""
+    port: int = 0
+    """Of a door: where it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,16 @@ class Pong:
     pid: int
     buckets: tuple[tuple[int, int], ...] = ()
     """Of a shard: (bucket, incarnation) that it owns."""
+    node: str = ""
+    host: str = ""
+    port: int = 0
+    build: str = ""
+    """Hash of the sources that it runs."""
+
+    @property
+    def instance(self) -> Instance:
+        """Who answered."""
+        return Instance(self.slot, self.role, self.name, self.pid, self.node, self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +204,24 @@ class Halt:
 
     token: bytes
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How many of each role that can be several; kept in Postgres."""
+
+    shards: int
+    gateways: int
+    stream_gateways: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Supervisor: so many from now on; None leaves a number as it is. Answer: `Wanted`."""
+
+    shards: int | None = None
+    gateways: int | None = None
+    stream_gateways: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,12 @@
 BUCKETS = 1024
 """Units of ownership; enough to spread over hundreds of shards, few enough to list."""
 
+SHARDS_MAX = 1024
+"""As many as there are buckets; one more would own none."""
+
+GATEWAYS_MAX = 256
+"""Doors of a kind; each has a pool of connections to Postgres."""
+
 MAX_REORG_DEPTH = 1024
 """Blocks held unfinalised; about 17 minutes of RISE."""
 

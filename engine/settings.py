@@ -77,6 +77,8 @@ class ActorSettings:
     """How many of each, and how they watch each other."""
 
     shards: int = 2
+    gateways: int = 1
+    stream_gateways: int = 1
     ray_address: str = ""
     ray_namespace: str = "risecurve"
     ping_interval_s: float = 1.0
@@ -121,7 +123,6 @@ class GatewaySettings:
     key_writes_per_minute: int = 600
     uploads_per_hour: int = 20
     upload_timeout_s: float = 30.0
-    api_gateways: int = 1
     socket_quotes_per_minute: int = 60_000
     socket_messages_per_s: int = 1_000
     socket_bytes_per_s: int = 512 * 1024

@@ -79,6 +79,10 @@ class Limiter:
         self._down_until = 0.0
         self._down = False
 
+    def share_among(self, gateways: int) -> None:
+        """How many doors there are now."""
+        self._gateways = gateways
+
     async def take(self, budget: Budget, who: str, *, leased: bool = False) -> Allowance:
         """One request of `who`. Never raises: a store that is away only costs exactness.
 

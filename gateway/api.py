@@ -103,6 +103,7 @@ class ApiGateway:
 
     def route(self, directory: Directory) -> None:
         """Who owns which bucket now; the markets were told before."""
+        self._context.limiter.share_among(max(len(directory.named("gateway")), 1))
         self._realtime.route(directory)
 
     async def stop(self) -> None:
@@ -187,7 +188,7 @@ def _context(
         points=ports.points,
         point_days=ports.point_days,
         uncounted=ports.uncounted,
-        limiter=Limiter(ports.rates, log, gateways=settings.api_gateways),
+        limiter=Limiter(ports.rates, log),
         node=ports.node,
         log=log,
         login=login,

@@ -17,18 +17,21 @@ from pathlib import Path
 from deploy import datadir
 from deploy.embedded import Embedded
 from tests.chaos import (
+    cluster,
     contracts,
     histories,
     lies,
     points,
     processes,
     recovery,
+    scaling,
     sockets,
     stores,
     strain,
     world,
 )
 from tests.chaos.report import Report, Row, say
+from tests.support import ray_nodes
 from tests.support.servers import RISE, Anvil
 
 
@@ -51,11 +54,13 @@ class Plan:
     point_kills: int
     point_real_kills: int
     point_bugs: int
+    scalings: int
+    node_kills: int
 
     @classmethod
     def of(cls, duration_s: float, *, short: bool) -> "Plan":
         if short:
-            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0, 30, 2, 2)
+            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0, 30, 2, 2, 2, 0)
         longer = max(duration_s / 900, 1.0)
         return cls(
             cuts=int(sockets.CUTS_MIN * longer),
@@ -76,6 +81,8 @@ class Plan:
             point_kills=int(points.KILLS_MIN * longer),
             point_real_kills=int(points.REAL_KILLS_MIN * longer),
             point_bugs=len(points.PLANTED),
+            scalings=int(scaling.ROUNDS_MIN * longer),
+            node_kills=int(cluster.KILLS_MIN * longer),
         )
 
 
@@ -88,6 +95,7 @@ ON_ONE_SYSTEM = (
     "frozen",
     "kills",
     "one writer",
+    "scaling",
 )
 Part = Callable[[], Awaitable[Row | list[Row]]]
 
@@ -108,6 +116,7 @@ async def on_one_system(report: Report, plan: Plan, anvil: Anvil, folder: Path) 
             "frozen": lambda: lies.frozen(one, rng, plan.freezes),
             "kills": lambda: processes.kills(one, rng, plan.kills, limit_s=report.quotes_back_s),
             "one writer": lambda: processes.one_writer(one, plan.stops),
+            "scaling": lambda: scaling.scaling(one, rng, plan.scalings, limit_s=report.pause_s_max),
         }
         churn = strain.Churn(one)
         churn.start()
@@ -199,6 +208,26 @@ def started(embedded: Embedded) -> Anvil:
     return Anvil(rpc_url, ws_url, RISE, embedded.pid(f"anvil-{RISE}"))
 
 
+def lose_nodes(report: Report, plan: Plan) -> None:
+    """A system on a Ray cluster of three nodes; before anything else imports Ray, which reads
+    its environment then.
+    """
+    if not report.wants("cluster"):
+        return
+    with (
+        datadir.temporary() as folder,
+        Embedded(folder / "node", durable=False) as embedded,
+        report.part("cluster"),
+    ):
+        ray_nodes.prepare(folder)
+        rpc_url, ws_url = embedded.start_anvil(
+            RISE, block_time=1, slots_in_an_epoch=32, keep_state=False
+        )
+        anvil = Anvil(rpc_url, ws_url, RISE, embedded.pid(f"anvil-{RISE}"))
+        urls, rng = stores.started(embedded), random.Random(report.seed)
+        report.add(*asyncio.run(cluster.run(anvil, folder, urls, rng, kills=plan.node_kills)))
+
+
 def check_contracts(report: Report) -> None:
     """The suites that hold the contracts against their twins."""
     if not report.wants("contracts"):
@@ -235,12 +264,15 @@ def _run(report: Report, plan: Plan) -> None:
                 asyncio.run(on_one_system(report, plan, anvil, folder))
     lose_stores(report, plan)
     count_points(report, plan)
+    if not report.short:
+        lose_nodes(report, plan)
     if report.wants("simulation"):
         simulate(report, plan)
     if report.short:
         report.elsewhere += [
             "contract suites: the integration tests run them",
             "recovery of a shard with many markets, two nodes, memory slopes: the long form",
+            "a cluster that loses nodes and its head: the long form",
         ]
     else:
         recover(report, plan)

@@ -64,6 +64,11 @@ class Report:
         """What is a failure: in a short run beside other tests only what does not come back."""
         return 40.0 if self.short else 6.0
 
+    @property
+    def pause_s_max(self) -> float:
+        """Of a bucket's quotes while it moves, as `quotes_back_s`."""
+        return 10.0 if self.short else 1.0
+
     def wants(self, part: str) -> bool:
         """Whether this part was asked for."""
         return not self._only or part in self._only

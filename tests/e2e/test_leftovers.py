@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -45,7 +46,25 @@ def pss(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.timeout(240)
+def scaled(system: running.Running) -> list[psutil.Process]:
+    """A shard and a door more; what was started for it."""
+    before = system.pids()
+    code, told = system.cli("scale", "--shards", "3", "--gateways", "2", timeout_s=120)
+    assert (code, told["shards"], told["gateways"]) == (0, 3, 2), told
+    _, status = system.cli("status")
+    after = {one["slot"]: one for one in status["instances"]}
+    assert before.items() <= {slot: one["pid"] for slot, one in after.items()}.items()
+    assert after.keys() - before.keys() == {"shard-2", "gateway-1"}
+    assert after["gateway-1"]["port"] == after["gateway-0"]["port"] + 1
+    with urllib.request.urlopen(f"http://127.0.0.1:{after['gateway-1']['port']}/readyz") as answer:
+        assert answer.status == 200
+    owned = [status["roles"][slot]["buckets"] for slot in after if slot.startswith("shard")]
+    assert sum(owned) == 1024 and min(owned) > 200
+    print(f"scaled to {len(owned)} shards of {owned} buckets in {told['seconds']} s")
+    return [psutil.Process(after[slot]["pid"]) for slot in after.keys() - before.keys()]
+
+
+@pytest.mark.timeout(300)
 def test_up_killed_leaves_nothing_starts_again_weighs_little_and_ends_on_sigterm(data_folder):
     with running.up(data_folder) as system:
         family = descendants(system.process.pid)
@@ -70,6 +89,7 @@ def test_up_killed_leaves_nothing_starts_again_weighs_little_and_ends_on_sigterm
         print(f"{len(workers)} Ray workers, {weight / 1e9:.2f} GB PSS of Ray, roles and CLI")
         assert len(workers) <= RAY_WORKERS_MAX
         assert weight <= PSS_BYTES_MAX
+        family += scaled(system)
         began = time.monotonic()
         system.process.send_signal(signal.SIGTERM)
         assert system.process.wait(timeout=20) == 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
+from actors.shard import TokenShard
 from chain.source import ChainSource
 from engine import overlay
 from engine.chain_view import ChainView, EventSeqs
@@ -15,6 +16,7 @@ from engine.timeline import Timeline
 from storage import rewind as rewinding
 from storage import snapshots as snapshot_store
 from storage.events import EventStore
+from storage.wanted import WantedStore
 from tests.simulation.runs import Outcome, simulate
 
 SEEDS = 16
@@ -135,6 +137,21 @@ def _forgets_orphans() -> Any:
     return mock.patch.object(ChainView, "ancestor_of", ancestor_of)
 
 
+def _keeps_what_another_owns() -> Any:
+    # Neither told by the supervisor nor by the fence.
+    def keeps(self: TokenShard, *_: Any) -> None:
+        return None
+
+    return mock.patch.multiple(TokenShard, _lost=keeps, _release=keeps)
+
+
+def _guesses_how_many() -> Any:
+    async def read(self: WantedStore) -> Any:
+        return self._first
+
+    return mock.patch.object(WantedStore, "read", read)
+
+
 PLANTED = (
     Planted("a shard pops one block too few", "reorg", _pops_one_too_few),
     Planted("what a reorg took back is not retracted", "reorg", _forgets_to_retract),
@@ -148,6 +165,8 @@ PLANTED = (
     Planted("the recorder forgets the old hash", "reorg", _rewinds_nothing),
     Planted("the cursor moves before the rows", "kills", _moves_the_cursor_without_rows),
     Planted("money moves before it is final", "reorg", _finalises_too_early),
+    Planted("a shard keeps what another one owns", "scaling", _keeps_what_another_owns),
+    Planted("a new supervisor forgets how many are wanted", "scaling", _guesses_how_many),
     Planted("the node is believed", "lies", _believes_the_node, "drop at hash"),
     Planted("a snapshot's checksum is not looked at", "recovery", _believes_snapshots),
     Planted("parent hashes are not compared", "reorg", _sees_no_reorg),

@@ -8,13 +8,14 @@ and in the midst of a statement, and kills it at a chosen one.
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from actors.host import Role
 from engine.control import Instance, Ping, Pong
 from engine.errors import TransientError
+from engine.placement import Node
 from tests.simulation.loop import outside
 
 KILL_AFTER_STEPS = 3
@@ -187,7 +188,7 @@ class Cluster:
             raise TransientError("shard_unavailable", "no answer in time")
         return work.result()
 
-    async def launch(self, slot: str, role: str) -> Instance:
+    async def launch(self, slot: str, role: str, placed: Sequence[Instance]) -> Instance:
         self.started += 1
         name = f"{slot}/{self.started}"
         process = await self._build(slot, role, name)
@@ -201,6 +202,9 @@ class Cluster:
         found = self.processes.get(instance.name)
         if found is not None:
             found.kill()
+
+    async def nodes(self) -> list[Node]:
+        return []
 
     async def existing(self) -> list[Instance]:
         return [one.instance for one in self.processes.values() if not one.dead]

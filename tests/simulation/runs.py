@@ -9,6 +9,7 @@ from typing import Any
 
 from actors import recovery
 from engine import snapshot
+from engine.control import Scale
 from engine.group import Group
 from storage.buckets import BucketStore
 from storage.events import EventStore
@@ -36,8 +37,9 @@ LIES: dict[str, Faults] = {
     "error": Faults(lie="error", share=0.3),
     "false head": Faults(lie="false_head", share=0.8),
 }
+SHARDS_MOST = 4
 _CHAINS = itertools.count(10**6)
-KINDS = ("reorg", "deep", "lies", "shreds", "kills", "recovery")
+KINDS = ("reorg", "deep", "lies", "shreds", "kills", "scaling", "recovery")
 
 
 @dataclass
@@ -71,6 +73,7 @@ def simulate(
         "lies": lambda one, out: _lies(one, out, mode),
         "shreds": _shreds,
         "kills": _kills,
+        "scaling": _scaling,
         "recovery": _recovery,
     }
     try:
@@ -205,6 +208,34 @@ async def _kills(world: World, outcome: Outcome) -> None:
     killed = sum(process.dead for process in world.cluster.processes.values())
     outcome.trials += max(world.cluster.started - 4, killed)
     outcome.failures += await checks.faults(world)
+
+
+async def _scaling(world: World, outcome: Outcome) -> None:
+    dice = world.random
+    for _ in range(5):
+        await world.block()
+    world.cluster.lose_reply = lambda: dice.random() < 0.02
+    wanted = 0
+    for _ in range(12):
+        wanted = dice.randint(1, SHARDS_MOST)
+        assert world.supervisor is not None
+        await world.supervisor.handlers[Scale](Scale(shards=wanted))
+        outcome.trials += 1
+        for _ in range(dice.randrange(1, 4)):
+            if dice.random() < 0.3:
+                slot = f"shard-{dice.randrange(SHARDS_MOST)}"
+                world.kill(slot, after=dice.randrange(10), inside=dice.random() < 0.4)
+            if dice.random() < 0.15:
+                await world.supervise()
+            await world.block()
+        if dice.random() < 0.25 and world.deepest >= 1:
+            depth = dice.randint(1, world.deepest)
+            await world.reorg(depth, depth + dice.randrange(2))
+        await world.note_visible()
+    outcome.failures += await checks.faults(world)
+    living = len(world.cluster.living("shard"))
+    if living != wanted:
+        outcome.failures.append(f"{living} shards, wanted were {wanted}")
 
 
 async def _recovery(world: World, outcome: Outcome) -> None:

@@ -7,6 +7,7 @@ from tests.simulation.runs import LIES, simulate
 
 pytestmark = pytest.mark.timeout(120)
 SEEDS = {"reorg": range(5), "deep": range(2), "shreds": range(2), "kills": range(4)}
+SEEDS |= {"scaling": range(2)}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,16 @@ from actors.shard import TokenShard
 from actors.supervisor import Supervisor
 from chain.decode import Decoder, RawLog
 from chain.source import ChainSource
-from engine.control import Directory, Feed, Follow, Instance, StatesAt, StatusWanted, Unfollow
+from engine.control import (
+    Directory,
+    Feed,
+    Follow,
+    Instance,
+    StatesAt,
+    StatusWanted,
+    Unfollow,
+    Wanted,
+)
 from engine.errors import TransientError
 from engine.messages import FeedBatch, FeedPosition, ListedRow, Sampled, Tick
 from engine.settings import ActorSettings, ChainSettings
@@ -26,6 +35,7 @@ from storage import postgres
 from storage.buckets import BucketStore
 from storage.events import EventStore
 from storage.snapshots import SnapshotStore
+from storage.wanted import WantedStore
 from tests.simulation import wire
 from tests.simulation.chain import SimChain, Tx
 from tests.simulation.loop import VirtualLoop, outside
@@ -101,6 +111,11 @@ class TickStore:
         return True
 
 
+def _slots(wanted: Wanted) -> dict[str, str]:
+    shards = {f"shard-{number}": "shard" for number in range(wanted.shards)}
+    return {"recorder": "recorder", "listener": "listener", **shards}
+
+
 async def _emptied(pool: Any) -> None:
     # Of the runs before: what they left would make this one slow.
     tables = await pool.fetch(
@@ -161,22 +176,36 @@ class World:
         with outside():
             self.pool = await postgres.connect(self.url, size=2)
             await _emptied(self.pool)
-        slots = {f"shard-{number}": "shard" for number in range(SHARDS)}
+        await self.supervise()
+        await self.until(lambda: self.supervisor is not None and self.supervisor.ready)
+
+    async def supervise(self) -> None:
+        """A new supervisor, in the place of the one there is."""
+        await self._end_supervisor()
+        first = Wanted(SHARDS, 1, 0)
         self.supervisor = Supervisor(
-            slots={"recorder": "recorder", "listener": "listener", **slots},
-            settings=ActorSettings(shards=SHARDS, ping_interval_s=0.25, snapshot_every_blocks=3),
+            slots=_slots,
+            settings=ActorSettings(ping_interval_s=0.25, snapshot_every_blocks=3),
             launcher=self.cluster,
             owners=Port(BucketStore(self.pool, self.chain_id), Fuse()),
+            wanted=Port(WantedStore(self.pool, self.chain_id, first), Fuse()),
             log=self.log,
             clock=self.now,
         )
         self._main = asyncio.create_task(self.supervisor.run())
-        await self.until(lambda: self.supervisor is not None and self.supervisor.ready)
+
+    async def _end_supervisor(self) -> None:
+        if self._main is None or self.supervisor is None:
+            return
+        one = self.supervisor
+        tasks = [self._main, *one._launching.values(), *one._retiring.values()]
+        tasks += [one._moves] if one._moves else []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stop(self) -> None:
-        if self._main is not None:
-            self._main.cancel()
-            await asyncio.gather(self._main, return_exceptions=True)
+        await self._end_supervisor()
         for process in list(self.cluster.processes.values()):
             process.kill()
         if self.pool is not None:

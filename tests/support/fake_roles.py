@@ -3,13 +3,16 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
+from engine import placement
 from engine.buckets import bucket_of
-from engine.control import Instance, Ping, Pong
+from engine.control import Instance, Ping, Pong, Wanted
 from engine.errors import TransientError
 from engine.messages import BucketOwner, FeedPosition, MarketEvent, Sampled
+from engine.placement import Node
 
 
 class Log:
@@ -44,6 +47,25 @@ class Buckets:
 
     async def owners(self):
         return list(self.rows.values())
+
+
+class WantedNumbers:
+    """The row of how many are wanted; `down` makes Postgres unreachable."""
+
+    def __init__(self, shards: int = 2, gateways: int = 1) -> None:
+        self.now = Wanted(shards, gateways, 0)
+        self.down = False
+
+    async def read(self):
+        if self.down:
+            raise TransientError("store_unavailable", "down")
+        return self.now
+
+    async def write(self, change):
+        await self.read()
+        asked = {name: value for name, value in asdict(change).items() if value is not None}
+        self.now = replace(self.now, **asked)
+        return self.now
 
 
 class Snapshots:
@@ -180,17 +202,22 @@ class Launcher(Calls):
         self.count = 0
         self.killed: list[str] = []
         self.start_s = 0.0
+        self.places: list[Node] = []
 
-    async def launch(self, slot, role):
+    async def launch(self, slot, role, placed):
         await asyncio.sleep(self.start_s)
         self.count += 1
         name = f"{slot}/{self.count}"
         self.roles[name] = self.make(slot, name)
-        return Instance(slot, role, name, self.count)
+        node = placement.choose(self.places, placed, role)
+        return Instance(slot, role, name, self.count, node.id if node else "")
 
     async def kill(self, instance):
         self.killed.append(instance.name)
         self.dead.add(instance.name)
+
+    async def nodes(self):
+        return self.places
 
     async def existing(self):
         return [

@@ -70,9 +70,7 @@ class Play:
         return self.call(Step(OTHER, data), later=later)
 
     def deposit(self, amount: int = ETHER) -> Message:
-        (event,) = self.do(
-            USER, "deposit", self.actors[OTHER], PEER_CHAIN, b"r" * 32, value=amount
-        )
+        (event,) = self.do(USER, "deposit", self.actors[OTHER], PEER_CHAIN, b"r" * 32, value=amount)
         made: Message = event.args["message"]
         return made
 
@@ -680,9 +678,7 @@ def test_receiver_that_enters_again_is_refused(entering: Entering, outer: str) -
 # ------------------------------------------------------------------------------------ costs
 
 
-def test_costs_of_a_transfer(
-    one: Play, record_property: Callable[[str, object], None]
-) -> None:
+def test_costs_of_a_transfer(one: Play, record_property: Callable[[str, object], None]) -> None:
     """Of a vault in use; bounds are a fifth above what was measured."""
     chain, vault, sender = one.bench.chain, one.vault, one.bench.sender
     with chain.undone():

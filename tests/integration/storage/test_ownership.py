@@ -2,10 +2,12 @@
 
 import asyncio
 
+from engine.control import Scale, Wanted
 from engine.messages import BucketOwner
 from storage import postgres
 from storage.buckets import BucketStore
 from storage.snapshots import Snapshot, SnapshotStore
+from storage.wanted import WantedStore
 from tests.support.scenario import CHAIN_ID
 
 HASH = bytes(range(32))
@@ -138,3 +140,20 @@ async def test_snapshot_load_of_many_buckets(buckets, snapshots):
             payload=bytes([bucket % 256]),
         )
     assert sorted(await snapshots.load(everything)) == list(range(0, 1024, 50))
+
+
+async def test_wanted_begins_with_the_settings_and_lasts_from_the_first_change_on(pool):
+    first = WantedStore(pool, CHAIN_ID, Wanted(2, 1, 1))
+    assert await first.read() == Wanted(2, 1, 1)
+    assert await first.write(Scale(shards=4)) == Wanted(4, 1, 1)
+    # Another start with other settings, and another chain's system.
+    again = WantedStore(pool, CHAIN_ID, Wanted(8, 8, 8))
+    assert await again.read() == await again.write(Scale(shards=4)) == Wanted(4, 1, 1)
+    assert await WantedStore(pool, CHAIN_ID + 1, Wanted(8, 8, 8)).read() == Wanted(8, 8, 8)
+
+
+async def test_wanted_of_two_writers_at_once_keeps_both_numbers(pool):
+    store = WantedStore(pool, CHAIN_ID, Wanted(2, 1, 1))
+    changes = [Scale(shards=5), Scale(gateways=3), Scale(stream_gateways=0)]
+    await asyncio.gather(*(store.write(change) for change in changes))
+    assert await store.read() == Wanted(5, 3, 0)

@@ -2,16 +2,22 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 from actors import supervisor as module
 from actors.supervisor import Supervisor
-from engine.control import Directory, Drain, Release, Take, Taken
+from engine import placement
+from engine.control import Directory, Drain, Release, Scale, StatusWanted, Take, Taken
+from engine.errors import TransientError
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
+from engine.placement import Node
 from engine.settings import ActorSettings
 from tests.support import fake_roles
 
-SLOTS = {"shard-0": "shard", "shard-1": "shard", "listener": "listener", "gateway-0": "gateway"}
+
+def slots(wanted):
+    return {"listener": "listener"} | placement.scaled(wanted)
 
 
 class FakeRole:
@@ -51,16 +57,18 @@ class FakeRole:
 class World:
     def __init__(self, **settings):
         self.store, self.order = fake_roles.Buckets(), []
+        self.wanted = fake_roles.WantedNumbers()
         self.launcher = fake_roles.Launcher(lambda s, n: FakeRole(n, self.store, self.order))
         self.settings = ActorSettings(ping_interval_s=0.01, ping_timeout_s=0.05, **settings)
         self.supervisor = self.build()
 
     def build(self):
         return Supervisor(
-            slots=SLOTS,
+            slots=slots,
             settings=self.settings,
             launcher=self.launcher,
             owners=self.store,
+            wanted=self.wanted,
             log=fake_roles.Log(),
         )
 
@@ -225,3 +233,170 @@ async def test_bucket_that_its_shard_let_go_is_taken_again():
         await world.until(lambda: role.held.get(bucket, 0) > before)
         owners = {o.bucket: o for o in world.supervisor.directory.owners}
         assert owners[bucket].incarnation == role.held[bucket]
+
+
+async def test_scaling_up_moves_buckets_once_to_all_new_shards():
+    world = World()
+    async with running(world):
+        before = {o.bucket: o for o in world.supervisor.directory.owners}
+        await world.supervisor.handlers[Scale](Scale(shards=4))
+        assert not world.supervisor.ready
+        await world.until(lambda: len(world.owners()) == 4 and world.supervisor.ready)
+        after = {o.bucket: o for o in world.supervisor.directory.owners}
+        moved = [b for b in after if after[b].owner != before[b].owner]
+        assert 0.4 * BUCKETS < len(moved) < 0.6 * BUCKETS
+        assert all(after[b].incarnation == before[b].incarnation + 1 for b in moved)
+        assert all(after[b] == before[b] for b in set(after) - set(moved))
+
+
+async def test_scaling_down_drains_a_shard_only_when_its_buckets_are_elsewhere():
+    world = World()
+    world.wanted.now = replace(world.wanted.now, shards=3)
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 3)
+        leaving = {i.name for i in world.living("shard") if i.slot != "shard-0"}
+        held = []
+        for name in leaving:
+            role = world.launcher.roles[name]
+            drain = role.drain
+            role.handlers[Drain] = lambda m, r=role, d=drain: (held.append(dict(r.held)), d(m))
+        await world.supervisor.handlers[Scale](Scale(shards=1))
+        await world.until(lambda: leaving <= set(world.launcher.killed) and world.supervisor.ready)
+        assert held == [{}, {}]
+        assert len(world.owners()) == len(world.living("shard")) == 1
+
+
+async def test_scaling_to_what_is_there_changes_nothing():
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        started, directory = world.launcher.count, world.supervisor.directory
+        numbers = await world.supervisor.handlers[Scale](Scale(shards=2))
+        await asyncio.sleep(0.1)
+        assert (numbers.shards, numbers.gateways) == (2, 1)
+        assert world.launcher.count == started and world.launcher.killed == []
+        assert world.supervisor.directory.owners == directory.owners
+
+
+async def test_gateways_come_and_go():
+    world = World()
+    async with running(world):
+        await world.supervisor.handlers[Scale](Scale(gateways=3))
+        await world.until(lambda: len(world.living("gateway")) == 3 and world.supervisor.ready)
+        await world.supervisor.handlers[Scale](Scale(gateways=1))
+        await world.until(lambda: len(world.living("gateway")) == 1 and world.supervisor.ready)
+        assert {name.split("/")[0] for name in world.launcher.killed} == {"gateway-1", "gateway-2"}
+
+
+async def test_new_supervisor_finishes_what_another_one_began_to_scale_down():
+    world = World()
+    world.wanted.now = replace(world.wanted.now, shards=3)
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 3)
+    # It wrote the number, and died.
+    await world.wanted.write(Scale(shards=2))
+    world.supervisor = world.build()
+    async with running(world):
+        assert len(world.living("shard")) == len(world.owners()) == 2
+        assert [name.split("/")[0] for name in world.launcher.killed] == ["shard-2"]
+        third = next(r for n, r in world.launcher.roles.items() if n.startswith("shard-2/"))
+        assert world.order.index(("release", third.name)) < world.order.index(("drain", third.name))
+
+
+async def test_supervisor_that_cannot_read_what_is_wanted_ends_nobody():
+    world = World()
+    world.wanted.now = replace(world.wanted.now, shards=3)
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 3)
+    world.wanted.down = True
+    world.supervisor = world.build()
+    task = asyncio.create_task(world.supervisor.run())
+    try:
+        await asyncio.sleep(0.1)
+        assert world.launcher.killed == []
+        world.wanted.down = False
+        await world.until(lambda: world.supervisor.ready)
+        assert len(world.living("shard")) == 3 and world.launcher.killed == []
+    finally:
+        task.cancel()
+
+
+async def test_shard_that_dies_while_another_starts_is_not_waited_for():
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        world.launcher.start_s = 0.5
+        await world.supervisor.handlers[Scale](Scale(shards=3))
+        victim = world.living("shard")[0].name
+        world.launcher.dead.add(victim)
+        await world.until(lambda: victim not in world.owners())
+        living = {one.name for one in world.living("shard")}
+        assert world.owners() <= living and len(living) == 1
+
+
+async def test_node_that_joins_is_given_shards_one_at_a_time_and_no_bucket_is_left_alone(
+    monkeypatch,
+):
+    monkeypatch.setattr(module, "NODES_EVERY_S", 0.01)
+    world = World()
+    world.wanted.now = replace(world.wanted.now, shards=4)
+    world.launcher.places = [Node("a", "10.0.0.1", head=True)]
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 4)
+        world.launcher.places = [*world.launcher.places, Node("b", "10.0.0.2")]
+        away = []
+
+        def spread():
+            away.append(BUCKETS - world.supervisor._owned())
+            nodes = [one.node for one in world.living("shard")]
+            return nodes.count("a") == nodes.count("b") == 2 and world.supervisor.ready
+
+        await world.until(spread)
+        assert max(away) == 0
+        assert len(world.launcher.killed) == 2
+
+
+async def test_starts_are_a_few_at_once():
+    world = World()
+    world.wanted.now = replace(world.wanted.now, shards=12)
+    at_once, most = 0, 0
+    launch = world.launcher.launch
+
+    async def counted(*given):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.01)
+        instance = await launch(*given)
+        at_once -= 1
+        return instance
+
+    world.launcher.launch = counted
+    async with running(world):
+        assert most == module.STARTS_AT_ONCE
+        assert len(world.living("shard")) == 12
+
+
+async def test_status_says_why_a_slot_is_empty_until_it_is_filled():
+    world = World()
+    launch, broken = world.launcher.launch, True
+
+    async def refused(slot, role, placed):
+        if slot == "gateway-0" and broken:
+            raise TransientError("shard_unavailable", "Expected a free port")
+        return await launch(slot, role, placed)
+
+    world.launcher.launch = refused
+    status = world.supervisor.handlers[StatusWanted]
+    task = asyncio.create_task(world.supervisor.run())
+    try:
+        await world.until(lambda: world.supervisor._failing)
+        told = await status(StatusWanted())
+        assert (
+            list(told["failing"]) == ["gateway-0"] and "free port" in told["failing"]["gateway-0"]
+        )
+        broken = False
+        await world.until(lambda: world.supervisor.ready)
+        assert (await status(StatusWanted()))["failing"] == {}
+    finally:
+        task.cancel()

@@ -4,8 +4,7 @@ import importlib
 
 from actors.handles import ROLES
 from deploy import roles
-from engine.settings import ActorSettings
-from tests.support.chain_settings import settings
+from engine.control import Wanted
 
 
 def test_every_role_has_a_factory_that_can_be_imported():
@@ -15,15 +14,21 @@ def test_every_role_has_a_factory_that_can_be_imported():
 
 
 def test_slots_are_of_known_roles():
-    class Given:
-        actors = ActorSettings(shards=3)
-        rise = settings()
-
-    found = roles.slots(Given())
+    found = roles.slots(Wanted(shards=3, gateways=2, stream_gateways=1))
     assert set(found.values()) <= ROLES.keys()
     assert sum(role == "shard" for role in found.values()) == 3
+    assert sum(role == "gateway" for role in found.values()) == 2
 
 
 def test_every_command_can_be_imported():
-    for name in ("cli", "commands", "session", "replay", "verify", "demo.session"):
+    for name in (
+        "cli",
+        "cluster",
+        "commands",
+        "session",
+        "status",
+        "replay",
+        "verify",
+        "demo.session",
+    ):
         assert importlib.import_module(f"deploy.{name}")

@@ -1,0 +1,58 @@
+"""What `risecurve status` shows a human."""
+
+from deploy import status
+
+NODE_A, NODE_B = "a" * 56, "b" * 56
+DATA = {
+    "ready": False,
+    "restarts": 2,
+    "buckets_owned": 1024,
+    "wanted": {"shards": 2, "gateways": 1, "stream_gateways": 0},
+    "slots": ["gateway-0", "keeper", "listener", "recorder", "shard-0", "shard-1"],
+    "failing": {"keeper": "Expected a key"},
+    "nodes": [
+        {"id": NODE_B, "host": "10.0.0.2", "head": False, "refused": "runs build 1, expected 2"},
+        {"id": NODE_A, "host": "10.0.0.1", "head": True, "refused": ""},
+    ],
+    "instances": [
+        {"slot": slot, "role": slot.split("-")[0], "name": slot, "pid": 10 + index,
+         "node": NODE_A, "host": "10.0.0.1", "port": 3000 * (slot == "gateway-0")}
+        for index, slot in enumerate(("listener", "recorder", "shard-0", "shard-1", "gateway-0"))
+    ],
+    "roles": {
+        "listener": {"tip": 100, "connected": True, "mailbox": 0, "memory_mb": 110.0},
+        "recorder": {"block": 99, "events": 7, "mailbox": 0, "memory_mb": 120.0},
+        "shard-0": {"block": 95, "buckets": 512, "markets": 40, "mailbox": 3, "memory_mb": 130.0},
+        "shard-1": None,
+        "gateway-0": {"port": 3000, "refused_stale": 0, "mailbox": 0, "memory_mb": 140.0},
+    },
+}  # fmt: skip
+
+
+def line(text: str, begins: str) -> str:
+    (found,) = [one for one in text.splitlines() if one.startswith(begins)]
+    return found
+
+
+def test_text_shows_lag_mailbox_memory_and_who_is_silent():
+    text = status.text(DATA)
+    assert text.splitlines()[0].startswith("not ready: 1024 buckets, 40 markets, 500 MB")
+    assert line(text, "shard-0").split()[2:7] == ["12", "130", "3", "5", "buckets"]
+    assert "does not answer" in line(text, "shard-1")
+    assert line(text, "recorder").split()[2:6] == ["11", "120", "0", "1"]
+    assert "3000" in line(text, "gateway-0")
+    assert "Expected a key" in line(text, "keeper")
+
+
+def test_text_shows_nodes_where_there_are_several():
+    text = status.text(DATA)
+    assert "shard x2" in line(text, NODE_A[:8]) and line(text, NODE_A[:8]).endswith("head")
+    assert "refused: runs build 1" in line(text, NODE_B[:8])
+    assert NODE_A[:8] + "  10." not in status.text({**DATA, "nodes": DATA["nodes"][1:]})
+
+
+def test_lag_is_of_those_who_follow_the_chain():
+    assert status.lag_blocks("shard", {"block": 90}, 100) == 10
+    assert status.lag_blocks("shard", {"block": 101}, 100) == 0
+    assert status.lag_blocks("keeper", {"block": 90}, 100) is None
+    assert status.lag_blocks("shard", None, 100) is None
