@@ -163,9 +163,19 @@ class Node:
         found = await self._asked("eth_getTransactionCount", ["0x" + address.hex(), at])
         return int(found, 16)
 
-    async def balance(self, address: bytes) -> int:
-        """Wei."""
-        return int(await self._asked("eth_getBalance", ["0x" + address.hex(), "latest"]), 16)
+    async def balance(self, address: bytes, *, at: int | str = "latest") -> int:
+        """Wei, after block `at`."""
+        block = hex(at) if isinstance(at, int) else at
+        return int(await self._asked("eth_getBalance", ["0x" + address.hex(), block]), 16)
+
+    async def nonce_at(self, address: bytes, block: int) -> int:
+        """Of the next transaction after block `block`."""
+        found = await self._asked("eth_getTransactionCount", ["0x" + address.hex(), hex(block)])
+        return int(found, 16)
+
+    async def known(self, tx_hash: bytes) -> bool:
+        """Whether the node has this transaction, waiting or mined."""
+        return await self._asked("eth_getTransactionByHash", ["0x" + tx_hash.hex()]) is not None
 
     async def code(self, address: bytes, *, timeout_s: float | None = None) -> bytes:
         """Runtime code; empty for a plain account."""
