@@ -21,7 +21,14 @@ const SETTINGS = {
   metadata: { bytecodeHash: "none", appendCBOR: false },
   outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } },
 };
-const OURS = ["Launchpad", "LaunchToken", "LaunchpadLens", "SignatureCheck", "Balances"];
+const OURS = [
+  "Launchpad",
+  "LaunchToken",
+  "LaunchpadLens",
+  "SignatureCheck",
+  "Balances",
+  "BridgeVault",
+];
 // Uniswap and WETH are used as their packages ship them, never compiled here.
 const SHIPPED = {
   UniswapV2Factory: "@uniswap/v2-core/build/UniswapV2Factory.json",
