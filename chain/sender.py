@@ -94,6 +94,11 @@ class Node:
         request = {key: tx[key] for key in ("from", "to", "data", "value") if key in tx}
         return int(await self._asked("eth_estimateGas", [request]), 16)
 
+    async def gas_of(self, *, to: bytes, data: bytes, sender: bytes) -> int:
+        """What a call would take as a transaction. A revert is a CallerError, see `call`."""
+        request = _request(to=to, data=data, sender=sender, value=0)
+        return int(await self._asked("eth_estimateGas", [request]), 16)
+
     async def fees(self) -> tuple[int, int]:
         """(max fee, max priority fee) in wei a gas: twice the base fee and the node's tip."""
         calls = [("eth_getBlockByNumber", ["latest", False]), ("eth_maxPriorityFeePerGas", [])]

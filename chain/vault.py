@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
+from chain.transactions import recover
 from engine.bridge.messages import Message
 from engine.errors import CallerError
 
@@ -111,6 +112,17 @@ def sorted_signatures(signatures: Sequence[tuple[bytes, bytes]], threshold: int)
     """The first `threshold` of (signer, signature), in the order that the vault wants."""
     distinct = dict(signatures)
     return [distinct[signer] for signer in sorted(distinct)[:threshold]]
+
+
+def signer_of(digest: bytes, signature: bytes) -> bytes | None:
+    """Whose signature this is, as the vault would tell; None: nobody's."""
+    if len(signature) != 65 or signature[64] not in (27, 28):
+        return None
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
+    try:
+        return recover(digest, r=r, s=s, parity=signature[64] - 27)
+    except ValueError:
+        return None
 
 
 def error_name(error: CallerError) -> str:

@@ -86,3 +86,6 @@ OPEN_EVENTS_MAX = 20_000
 
 TRAIL_MAX = 1_024
 """Earlier positions a consumer names when it follows: one for each block of the window."""
+
+BRIDGE_CHECKS_MAX = 10_000
+"""Payments that wait for the checker's look; beyond it the feed is told to wait."""

@@ -39,10 +39,14 @@ class ChainSettings:
     faucet_url: str = ""
     rpc_url_2: str = field(default="", repr=False)
     ws_url_2: str = field(default="", repr=False)
+    follow_from: int | None = None
+    """Where following begins, if not at the first launchpad."""
 
     @property
     def first_block(self) -> int:
         """Where following the chain begins."""
+        if self.follow_from is not None:
+            return self.follow_from
         return min(launchpad.first_block for launchpad in self.launchpads)
 
     @property
@@ -110,6 +114,37 @@ class GatewaySettings:
     requests_in_flight_max: int = 2_000
     quote_timeout_s: float = 2.0
     request_timeout_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeSettings:
+    """The bridge's roles. `attestor_keys` are the devnet's own, known to everybody; elsewhere
+    `attestor_keystores` name encrypted files. An attestor sees its own entry only."""
+
+    attestor_keys: tuple[str, ...] = field(default=(), repr=False)
+    attestor_keystores: tuple[str, ...] = ()
+    attestor_passphrase_file: str = field(default="", repr=False)
+    relayer_key: str = field(default="", repr=False)
+    guardian_key: str = field(default="", repr=False)
+    fee_cap_gwei: int = 500
+    """The most a gas may cost; above it the last offer stands."""
+    patience_blocks: float = 3.0
+    """An offer that no block took for so long is raised."""
+    finality_patience_s: float = 3_600.0
+    """Without the finalized tag moving for so long nothing is sent."""
+    retry_s_min: float = 1.0
+    retry_s_max: float = 120.0
+    look_again_s: float = 30.0
+    """What waits is looked at this often even where nothing was heard of it."""
+    idle_s: float = 0.2
+    breaker_failures_max: int = 5
+    breaker_window_s: float = 30.0
+    breaker_cool_down_s_max: float = 30.0
+
+    @property
+    def attestors(self) -> int:
+        """How many."""
+        return len(self.attestor_keystores) or len(self.attestor_keys)
 
 
 KEY_HOLDERS = frozenset({"supervisor", "keeper"})

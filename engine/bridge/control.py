@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from engine.bridge.messages import Message
+from engine.bridge.requests import Key
 
 RELEASE, REFUND = "release", "refund"
 
@@ -40,4 +41,4 @@ class Declined:
 class Retry:
     """Relayer: look at this request now, without its pause. Key as in the store."""
 
-    request: tuple[int, int, bytes]
+    request: Key

@@ -84,6 +84,24 @@ class Facts:
         return self.message.deadline
 
 
+Key = tuple[int, int, bytes]
+"""A request's: source chain, vault version, id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """As it is kept. `revision` counts what became known of it, `attempts` what was tried in
+    vain since."""
+
+    key: Key
+    target_chain: int
+    status: str
+    step: str
+    reason: str
+    attempts: int
+    revision: int
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The request's state from now on, and what is done about it."""

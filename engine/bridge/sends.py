@@ -17,6 +17,9 @@ that is mined in between would look like case 2.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from engine.bridge.requests import Key
+
+FILL = "fill"
 BPS = 10_000
 FEE_STEP_BPS = 1_250
 """Nodes ask for 10 % more of both fees before they replace a transaction."""
@@ -49,18 +52,20 @@ class Offer:
 @dataclass(frozen=True, slots=True)
 class Send:
     """What a nonce is for. `offers` in the order they were made, `waited_s` since the last.
-    `request` is the key of the request in the store, `kind` an `Action`."""
+    `request` is None for one that only fills a hole, `kind` an `Action` or "fill"; `mined_block`
+    was seen last."""
 
     chain_id: int
     sender: bytes
     nonce: int
-    request: tuple[int, int, bytes]
+    request: Key | None
     kind: str
     to: bytes
     data: bytes
     gas: int
     offers: tuple[Offer, ...] = ()
     waited_s: float = 0.0
+    mined_block: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
