@@ -26,7 +26,7 @@ from engine.bridge.messages import Fate
 from engine.control import Directory, Drain, StatusWanted
 from engine.errors import RiseCurveError, TransientError
 from engine.limits import BRIDGE_CHECKS_MAX
-from engine.messages import Block, FeedBatch, FeedPosition, Reorg
+from engine.messages import Block, FeedBatch, FeedPosition, Finalised, Reorg
 
 BLIND_S = 60.0
 """A payment whose other end could not be read for so long is taken for unmatched."""
@@ -53,10 +53,13 @@ class CheckedEnd:
     other: int
     books_at: int = -1
     pending: deque[tuple[Payment, float]] = field(default_factory=deque)
+    recent: deque[FeedPosition] = field(default_factory=deque)
+    final: FeedPosition | None = None
 
 
 class BridgeChecker:
-    """Plain class; `take` is fed, `run` its work. `save` keeps positions for a restart."""
+    """Plain class; `take` is fed, `run` its work. `save` keeps final positions, up to
+    which every payment was looked at, for a restart."""
 
     def __init__(
         self,
@@ -105,9 +108,15 @@ class BridgeChecker:
                 )
                 end.position = FeedPosition(message.header.number, message.header.hash)
                 self._figures["blocks"] += 1
+                end.recent.append(end.position)
             elif isinstance(message, Reorg):
                 # What was seen of a block that is gone is looked at all the same.
                 end.position = FeedPosition(message.ancestor_number, message.ancestor_hash)
+                while end.recent and end.recent[-1].number > end.position.number:
+                    end.recent.pop()
+            elif isinstance(message, Finalised):
+                while end.recent and end.recent[0].number <= message.number:
+                    end.final = end.recent.popleft()
         if batch.head == end.position.number:
             end.books_at = end.position.number
         self._work.set()
@@ -121,11 +130,12 @@ class BridgeChecker:
 
     async def step(self) -> None:
         """Look at everything that waits, once."""
-        for end in self._ends.values():
-            await self._payments(end)
-        for end in self._ends.values():
-            if end.books_at >= 0:
-                await self._books(end)
+        done = await asyncio.gather(
+            *(self._look(end) for end in self._ends.values()), return_exceptions=True
+        )
+        for error in done:
+            if error is not None:
+                raise error
 
     # -------------------------------------------------------------------- private
 
@@ -146,6 +156,12 @@ class BridgeChecker:
             except TimeoutError:
                 continue
 
+    async def _look(self, end: CheckedEnd) -> None:
+        # Payments first: what is unmatched is paused at once, whatever the books say.
+        await self._payments(end)
+        if end.books_at >= 0:
+            await self._books(end)
+
     async def _payments(self, end: CheckedEnd) -> None:
         for _ in range(len(end.pending)):
             payment, seen_at = end.pending[0]
@@ -159,7 +175,8 @@ class BridgeChecker:
             self._figures["checked"] += 1
             if fault:
                 self._raise(fault, seen_at)
-        self._save(end.chain_id, end.position)
+        if not end.pending and end.final is not None:
+            self._save(end.chain_id, end.final)
 
     async def _fault_of(self, end: CheckedEnd, payment: Payment) -> str:
         other = self._ends[end.other]
