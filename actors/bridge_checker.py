@@ -14,7 +14,7 @@ it holds, and of both with each other. A violation pauses as well. Only the owne
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,10 +48,11 @@ class CheckedEnd:
     vault: Vault
     deposits: Deposits
     guardian: Guardian
+    hash_of: Callable[[int], Awaitable[bytes]]
     fresh: Callable[[], bool]
     position: FeedPosition
     other: int
-    books_at: int = -1
+    books_at: FeedPosition | None = None
     pending: deque[tuple[Payment, float]] = field(default_factory=deque)
     recent: deque[FeedPosition] = field(default_factory=deque)
     final: FeedPosition | None = None
@@ -118,7 +119,7 @@ class BridgeChecker:
                 while end.recent and end.recent[0].number <= message.number:
                     end.final = end.recent.popleft()
         if batch.head == end.position.number:
-            end.books_at = end.position.number
+            end.books_at = end.position
         self._work.set()
         return end.position
 
@@ -149,7 +150,7 @@ class BridgeChecker:
                 if not self._blind_said:
                     self._log.warning("bridge_checker_blind", error=str(error))
                 self._blind_said = True
-            waits = any(end.pending or end.books_at >= 0 for end in self._ends.values())
+            waits = any(end.pending or end.books_at for end in self._ends.values())
             try:
                 async with asyncio.timeout(RETRY_S if waits else None):
                     await self._work.wait()
@@ -159,8 +160,7 @@ class BridgeChecker:
     async def _look(self, end: CheckedEnd) -> None:
         # Payments first: what is unmatched is paused at once, whatever the books say.
         await self._payments(end)
-        if end.books_at >= 0:
-            await self._books(end)
+        await self._books(end)
 
     async def _payments(self, end: CheckedEnd) -> None:
         for _ in range(len(end.pending)):
@@ -213,18 +213,19 @@ class BridgeChecker:
         return f"Refunded {payment.id.hex()}, whose fate is {fate.name}"
 
     async def _books(self, end: CheckedEnd) -> None:
-        at, end.books_at = end.books_at, -1
-        try:
-            released = (await end.vault.totals(at)).released
-            fault = fault_of(await _books_of(end, at))
-            other = self._ends[end.other]
-            between = fault_between(released, await _books_of(other, "latest"))
-        except RiseCurveError:
-            end.books_at = max(end.books_at, at)
-            raise
-        if between and not other.fresh():
-            end.books_at = max(end.books_at, at)
+        at, end.books_at = end.books_at, None
+        if at is None:
             return
+        other = self._ends[end.other]
+        try:
+            books = await _books_of(end, at.number)
+            between = fault_between(books.released, await other.vault.totals())
+            if await end.hash_of(at.number) != at.hash or (between and not other.fresh()):
+                raise TransientError("stale_chain", f"Expected block {at.number} to stay")
+        except RiseCurveError:
+            end.books_at = end.books_at or at
+            raise
+        fault = fault_of(books)
         for one in filter(None, (fault, between)):
             self._raise(f"chain {end.chain_id}: {one}", self._clock())
 
@@ -266,10 +267,9 @@ class BridgeChecker:
         }
 
 
-async def _books_of(end: CheckedEnd, at: int | str) -> Books:
+async def _books_of(end: CheckedEnd, at: int) -> Books:
     totals = await end.vault.totals(at)
     return Books(
-        # Read after: what comes in between only makes it more.
         balance=await end.vault.balance(at),
         liquidity=totals.liquidity,
         deposited=totals.deposited,

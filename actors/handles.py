@@ -32,6 +32,10 @@ ROLES = {
     "auditor": "deploy.roles.auditor",
     "points": "deploy.roles.points",
     "analytics": "deploy.roles.analytics",
+    "vault_listener": "deploy.bridge.vault_listener",
+    "relayer": "deploy.bridge.relayer",
+    "attestor": "deploy.bridge.attestor",
+    "bridge_checker": "deploy.bridge.bridge_checker",
 }
 
 
@@ -112,7 +116,7 @@ class Cluster:
                 role=role,
                 name=name,
                 factory=ROLES[role],
-                settings=self._settings.seen_by(role),
+                settings=self._settings.seen_by(role, slot),
             )
             pong = await asyncio.wait_for(handle.start.remote(), START_TIMEOUT_S)
         except (RayError, TimeoutError) as error:

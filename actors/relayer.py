@@ -157,6 +157,7 @@ class Relayer:
                 self._halted = str(error)
                 self._log.error("bridge_halted", chain_id=batch.chain_id, reason=self._halted)
                 raise
+            end.following.heard()
             for one in batch.messages:
                 if isinstance(one, Finalised):
                     end.gate = end.gate.noted(one.number, self._clock())

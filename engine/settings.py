@@ -146,8 +146,18 @@ class BridgeSettings:
         """How many."""
         return len(self.attestor_keystores) or len(self.attestor_keys)
 
-
-KEY_HOLDERS = frozenset({"supervisor", "keeper"})
+    def seen_by(self, role: str, slot: str) -> "BridgeSettings":
+        """Without keys, and names of their files, that are not this role's."""
+        number = int(slot.rpartition("-")[2]) if role == "attestor" else -1
+        one = slice(number, number + 1) if number >= 0 else slice(0)
+        return replace(
+            self,
+            attestor_keys=self.attestor_keys[one],
+            attestor_keystores=self.attestor_keystores[one],
+            attestor_passphrase_file=self.attestor_passphrase_file if number >= 0 else "",
+            relayer_key=self.relayer_key if role == "relayer" else "",
+            guardian_key=self.guardian_key if role == "bridge_checker" else "",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,9 +189,13 @@ class Settings:
     gateway: GatewaySettings
     logs: LogSettings
     keeper: KeeperSettings = KeeperSettings()
+    bridge: BridgeSettings = BridgeSettings()
 
-    def seen_by(self, role: str) -> "Settings":
-        """Without keys that are not this role's; the supervisor hands all of them on."""
-        if role in KEY_HOLDERS:
+    def seen_by(self, role: str, slot: str = "") -> "Settings":
+        """Without keys that are not this role's; the supervisor hands all of them on. An
+        attestor's slot says which one is its own.
+        """
+        if role == "supervisor":
             return self
-        return replace(self, keeper=KeeperSettings())
+        keeper = self.keeper if role == "keeper" else KeeperSettings()
+        return replace(self, keeper=keeper, bridge=self.bridge.seen_by(role, slot))

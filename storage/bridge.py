@@ -22,6 +22,7 @@ from engine.errors import ConsistencyError
 from engine.limits import MAX_REORG_DEPTH
 from engine.messages import (
     Block,
+    BlockHeader,
     ChainEvent,
     FeedBatch,
     FeedPosition,
@@ -76,6 +77,9 @@ class _Feeding:
         self._chain_id = chain_id
         self._cursor = records.NO_POSITION
         self._finalised = -1
+        # New blocks, written together before anything else looks at them.
+        self._headers: list[BlockHeader] = []
+        self._seqs: dict[bytes, int] = {}
 
     async def take(self, batch: FeedBatch) -> FeedPosition:
         row = await self._row("lock_cursor")
@@ -85,17 +89,18 @@ class _Feeding:
         at = batch.after
         for message in batch.messages:
             if isinstance(message, Block):
-                position = FeedPosition(message.header.number, message.header.hash)
-                if position.number > self._cursor.number:
-                    await self._write(message, position)
-                elif not await self._recorded(position):
-                    return self._cursor
-                at = position
+                at = FeedPosition(message.header.number, message.header.hash)
+                if at.number > self._cursor.number:
+                    await self._write(message, at)
+                elif not await self._recorded(at):
+                    at = self._cursor
+                    break
             elif isinstance(message, Reorg):
                 at = FeedPosition(message.ancestor_number, message.ancestor_hash)
                 await self._rewind(at)
             elif isinstance(message, Finalised):
                 await self._finalise(min(message.number, self._cursor.number))
+        await self._flush()
         return at
 
     async def _recorded(self, position: FeedPosition) -> bool:
@@ -103,6 +108,7 @@ class _Feeding:
             return True
         if position.number > self._cursor.number:
             return False
+        await self._flush()
         found = await self._value("block_hash", position.number)
         return bool(found == position.hash)
 
@@ -113,21 +119,33 @@ class _Feeding:
         if header.number == self._cursor.number + 1 and header.parent_hash != self._cursor.hash:
             text = f"Expected the child of {self._cursor}, was {header}"
             raise ConsistencyError("inconsistent_history", text)
-        await self._run(
-            "insert_block", header.number, header.hash, header.parent_hash, header.timestamp
-        )
+        self._headers.append(header)
         for event in block.events:
             await self._event(event)
-        await self._run("prune_blocks", position.number - BLOCKS_KEPT)
-        await self._run("move_cursor", position.number, position.hash, header.timestamp)
         self._cursor = position
+
+    async def _flush(self) -> None:
+        if not self._headers:
+            return
+        columns = zip(
+            *((one.number, one.hash, one.parent_hash, one.timestamp) for one in self._headers),
+            strict=True,
+        )
+        await self._run("insert_blocks", *map(list, columns))
+        last = self._headers[-1]
+        await self._run("prune_blocks", last.number - BLOCKS_KEPT)
+        await self._run("move_cursor", last.number, last.hash, last.timestamp)
+        self._headers.clear()
 
     async def _event(self, event: ChainEvent) -> None:
         at, event_seq = event.at, getattr(event, "event_seq", 0)
-        last = await self._value("event_seq", at.emitter)
+        last = self._seqs.get(at.emitter)
+        if last is None:
+            last = await self._value("event_seq", at.emitter)
         if event_seq != last + 1:
             text = f"Expected event {last + 1} of 0x{at.emitter.hex()}, was {event_seq}"
             raise ConsistencyError("lost_log", text)
+        self._seqs[at.emitter] = event_seq
         transfer = event if isinstance(event, _TRANSFERS) else None
         values = codec.encode(event)
         del values["at"]
@@ -161,6 +179,8 @@ class _Feeding:
         if ancestor.number < self._finalised:
             text = f"Expected a reorg down to {self._finalised} at most, was {ancestor.number}"
             raise ConsistencyError("reorg_too_deep", text)
+        await self._flush()
+        self._seqs.clear()
         time = 0
         if ancestor != records.NO_POSITION:
             row = await self._row("ancestor", ancestor.number)
@@ -184,6 +204,7 @@ class _Feeding:
         await self._plain("wake", touched)
 
     async def _finalise(self, number: int) -> None:
+        await self._flush()
         if not await self._value("finalise", number):
             return
         rows = await self._connection.fetch(

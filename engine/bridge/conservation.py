@@ -6,6 +6,7 @@ be read before the other's books are.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,16 @@ def fault_of(books: Books) -> str:
     return ""
 
 
-def fault_between(released: int, source: Books) -> str:
+class Paid(Protocol):
+    """A vault's counters, as far as they are compared with the other's."""
+
+    @property
+    def deposited(self) -> int: ...
+    @property
+    def refunded(self) -> int: ...
+
+
+def fault_between(released: int, source: Paid) -> str:
     """What is wrong between a target's `released` and the source's books, read after it."""
     if released + source.refunded > source.deposited:
         return (

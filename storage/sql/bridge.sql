@@ -19,9 +19,10 @@ LIMIT $2
 -- name: event_seq
 SELECT coalesce(max(event_seq), 0) FROM bridge_events WHERE chain_id = $1 AND emitter = $2
 
--- name: insert_block
+-- name: insert_blocks
 INSERT INTO bridge_blocks (chain_id, number, hash, parent_hash, block_time)
-VALUES ($1, $2, $3, $4, $5)
+SELECT $1, input.*
+FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::bigint[]) AS input
 
 -- name: prune_blocks
 DELETE FROM bridge_blocks WHERE chain_id = $1 AND number < $2

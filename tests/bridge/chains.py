@@ -157,7 +157,7 @@ class Chains:
 
 @asynccontextmanager
 async def opened(
-    embedded: Embedded, *, limit_wei: int = 10_000 * ETHER, fee_bps: int = 30, block_s: float = 0.1
+    embedded: Embedded, *, limit_wei: int = 10_000 * ETHER, fee_bps: int = 30, block_s: float = 0.2
 ) -> AsyncIterator[Chains]:
     """Fresh vaults that know each other, with liquidity; `embedded` keeps the nodes."""
     ends: dict[int, End] = {}

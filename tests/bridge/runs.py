@@ -24,7 +24,7 @@ from tests.bridge.checks import Findings
 from tests.bridge.world import World
 
 RELAYERS = ("relayer-a", "relayer-b")
-BLOCK_S = 0.1
+BLOCK_S = 0.2
 DAY_AND_MORE_S = 26 * 3_600
 SENDER_S = 0.01
 
@@ -81,7 +81,7 @@ class Plan:
     transfers: int
     users: int = 16
     refunded: float = 0.15
-    reorg_every_s: float = 1.0
+    reorg_every_s: float = 2.0
     chances: dict[str, float] = field(default_factory=lambda: dict(CHANCES))
     attestor_chances: dict[str, float] = field(default_factory=lambda: dict(ATTESTOR_CHANCES))
     limit_s: float = 400.0
@@ -101,7 +101,9 @@ async def run(world: World, plan: Plan) -> tuple[Run, Findings]:
             async with _reorganising(world, plan, told), asyncio.timeout(plan.limit_s):
                 await _waves(world, plan, told)
         except TimeoutError:
-            pass
+            world.log.error(
+                "run_late", listeners=[one.status() for one in world.listeners.values()]
+            )
         finally:
             for task in (*relayers, *watches):
                 task.cancel()

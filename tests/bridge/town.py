@@ -77,6 +77,7 @@ class Town:
         self._handlers: dict[str, Mapping[type, Callable[[Any], Any]]] = {}
         self._instances: dict[str, Instance] = {}
         self._version = 0
+        self._work: set[asyncio.Task[Any]] = set()
         self.silent: set[str] = set()
         """Roles that nobody reaches."""
 
@@ -98,9 +99,15 @@ class Town:
         if handlers is None or instance is None or instance.role in self.silent:
             raise TransientError("shard_unavailable", f"Expected {name}")
         try:
+            answer = handlers[type(message)](message)
+            if not asyncio.iscoroutine(answer):
+                return answer
+            # Who gives up waiting does not end what another process does.
+            work = asyncio.create_task(answer)
+            self._work.add(work)
+            work.add_done_callback(self._work.discard)
             async with asyncio.timeout(timeout_s):
-                answer = handlers[type(message)](message)
-                return await answer if asyncio.iscoroutine(answer) else answer
+                return await asyncio.shield(work)
         except Killed as killed:
             if killed.name != name:
                 raise

@@ -88,6 +88,7 @@ class World:
     checker: BridgeChecker | None = None
     relayers: dict[str, Relayer] = field(default_factory=dict)
     clients: list[JsonRpc] = field(default_factory=list)
+    listeners: dict[int, ChainListener[Any]] = field(default_factory=dict)
     attestors: dict[str, Attestor] = field(default_factory=dict)
 
     def client(self, end: End) -> JsonRpc:
@@ -109,6 +110,7 @@ class World:
     @asynccontextmanager
     async def _listener(self, end: End) -> AsyncIterator[None]:
         async with _followed(end, self.log) as built:
+            self.listeners[end.chain_id] = built
 
             async def send(consumer: str, group: str, batch: FeedBatch) -> FeedPosition:
                 answer = await self.town.ask(consumer, Feed(group, batch), timeout_s=5.0)
@@ -223,12 +225,12 @@ class World:
                 log=self.log,
                 cap_wei=self.settings.fee_cap_gwei * 10**9,
                 patience_s=self.settings.patience_blocks * end.settings.block_time_s,
-                pause_s=max(end.settings.block_time_s, 0.05),
+                pause_s=end.settings.block_time_s,
             ),
             following=Following(
                 consumer=name,
                 slot=_slot(end),
-                block_time_s=max(end.settings.block_time_s, 0.1),
+                block_time_s=1.0,
                 position=partial(history.position, end.chain_id),
                 trail=partial(history.trail, end.chain_id),
                 calls=self.town,
@@ -294,6 +296,7 @@ class World:
             guardian=Payer(
                 node, private_key="0x" + GUARDIAN_KEY.hex(), chain_id=end.chain_id, wait_s=0.5
             ),
+            hash_of=partial(_hash_of, ChainSource(rpc, end.settings)),
             fresh=lambda: listener.fresh,
             position=FeedPosition(-1, bytes(32)),
             other=self.chains.other(end.chain_id).chain_id,
@@ -337,6 +340,11 @@ async def _followed(end: End, log: Any) -> AsyncIterator[ChainListener[Any]]:
     finally:
         await built.stop()
         await rpc.close()
+
+
+async def _hash_of(source: ChainSource, number: int) -> bytes:
+    (header,) = await source.headers(number, number)
+    return header.hash
 
 
 async def _until_dead(task: "asyncio.Task[None]", killer: Killer) -> None:
