@@ -50,6 +50,10 @@ ROLES = {
     "auditor": "deploy.roles.auditor",
     "points": "deploy.roles.points",
     "analytics": "deploy.roles.analytics",
+    "vault_listener": "deploy.bridge.vault_listener",
+    "relayer": "deploy.bridge.relayer",
+    "attestor": "deploy.bridge.attestor",
+    "bridge_checker": "deploy.bridge.bridge_checker",
 }
 
 
@@ -199,7 +203,7 @@ class Cluster:
 
         supervisor = place.role == "supervisor"
         restarts = self._shared and supervisor
-        settings = self._settings.seen_by(place.role)
+        settings = self._settings.seen_by(place.role, place.slot)
         if place.role == "gateway":
             settings = replace(settings, gateway=replace(settings.gateway, api_port=place.port))
         return HostActor.options(

@@ -16,12 +16,16 @@ A pair of ours speaks in two logs, from graduation on and by strangers' hand bef
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from eth_hash.auto import keccak
 
-from engine.errors import ConsistencyError
+from chain.words import RawLog as RawLog  # noqa: PLC0414 (said here too)
+from chain.words import below as _below
+from chain.words import malformed as _malformed
+from chain.words import topic_address as _topic_address
+from chain.words import topics as _topics
+from chain.words import words as _words
 from engine.messages import (
     Administered,
     ChainEvent,
@@ -79,23 +83,7 @@ _TRANSFER = TOPIC_OF["Transfer"]
 _SYNC = TOPIC_OF["Sync"]
 _SWAP = TOPIC_OF["Swap"]
 _POOL_VERSION = 2
-_PADDING = bytes(12)
 _CREATED_HEAD_WORDS = 19
-
-
-@dataclass(frozen=True, slots=True)
-class RawLog:
-    """One log as the node gave it. `block_hash` is None while preconfirmed."""
-
-    address: bytes
-    topics: tuple[bytes, ...]
-    data: bytes
-    block_number: int
-    block_hash: bytes | None
-    tx_hash: bytes
-    tx_index: int
-    log_index: int
-    removed: bool
 
 
 def raw_log(json: Mapping[str, Any]) -> RawLog:
@@ -241,39 +229,7 @@ class Decoder:
         return log.topics[1][12:] not in self._launchpads and (in0 - out0) * (in1 - out1) < 0
 
 
-# ------------------------------------------------------------------ words
-
-
-def _malformed(log: RawLog, what: str) -> ConsistencyError:
-    return ConsistencyError(
-        "malformed_log",
-        f"Expected {what} in log {log.log_index} of block {log.block_number}, "
-        f"was {log.data[:64].hex()} ({len(log.data)} bytes, {len(log.topics)} topics)",
-    )
-
-
-def _words(log: RawLog, count: int) -> list[int]:
-    data = log.data
-    if len(data) != count * 32:
-        raise _malformed(log, f"{count} words")
-    return [int.from_bytes(data[at : at + 32], "big") for at in range(0, len(data), 32)]
-
-
-def _topics(log: RawLog, count: int) -> None:
-    if len(log.topics) != count:
-        raise _malformed(log, f"{count} topics")
-
-
-def _topic_address(log: RawLog, index: int) -> bytes:
-    topic = log.topics[index] if index < len(log.topics) else b""
-    if len(topic) != 32 or not topic.startswith(_PADDING):
-        raise _malformed(log, f"an address in topic {index}")
-    return topic[12:]
-
-
-def _below(log: RawLog, bits: int, *values: int) -> None:
-    if any(value >> bits for value in values):
-        raise _malformed(log, f"numbers of {bits} bits")
+# ------------------------------------------------------------------ parts of events
 
 
 def _curve(log: RawLog, words: Sequence[int]) -> CurveNumbers:

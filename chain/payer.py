@@ -12,10 +12,7 @@ one is mined. The cases of a round, in order:
 import asyncio
 from typing import Protocol
 
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-
-from chain.transactions import transaction_hash
+from chain.account import TransactionAccount
 from engine.errors import CallerError, TransientError
 
 FEE_STEP_BPS = 1_250
@@ -54,8 +51,7 @@ class Payer:
 
     def __init__(self, node: Node, *, private_key: str, chain_id: int, wait_s: float) -> None:
         self._node = node
-        self._account: LocalAccount = Account.from_key(private_key)
-        self._chain_id = chain_id
+        self._account = TransactionAccount(private_key, chain_id=chain_id)
         self._wait_s = wait_s
         self._one_at_a_time = asyncio.Lock()
         self.replaced = 0
@@ -63,7 +59,7 @@ class Payer:
     @property
     def address(self) -> bytes:
         """20 bytes."""
-        return bytes.fromhex(self._account.address[2:])
+        return self._account.address
 
     async def balance(self) -> int:
         """Wei."""
@@ -84,8 +80,10 @@ class Payer:
         fees = await self._node.fees()
         sent: list[bytes] = []
         for _ in range(ROUNDS):
-            raw = self._signed(to=to, data=data, gas=gas, value=value, nonce=nonce, fees=fees)
-            sent.append(transaction_hash(raw))
+            raw, tx_hash = self._account.sign(
+                to=to, data=data, gas=gas, value=value, nonce=nonce, fees=fees
+            )
+            sent.append(tx_hash)
             mined = await self._offered(raw) or await self._any_of(sent)
             if mined is not None:
                 return mined
@@ -117,22 +115,6 @@ class Payer:
             if mined is not None:
                 return mined
         return None
-
-    def _signed(
-        self, *, to: bytes, data: bytes, gas: int, value: int, nonce: int, fees: tuple[int, int]
-    ) -> bytes:
-        fields = {
-            "type": 2,
-            "chainId": self._chain_id,
-            "nonce": nonce,
-            "to": to,
-            "value": value,
-            "data": data,
-            "gas": gas,
-            "maxFeePerGas": fees[0],
-            "maxPriorityFeePerGas": fees[1],
-        }
-        return bytes(self._account.sign_transaction(fields).raw_transaction)
 
 
 def raised(last: tuple[int, int], present: tuple[int, int]) -> tuple[int, int]:

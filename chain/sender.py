@@ -94,6 +94,11 @@ class Node:
         request = {key: tx[key] for key in ("from", "to", "data", "value") if key in tx}
         return int(await self._asked("eth_estimateGas", [request]), 16)
 
+    async def gas_of(self, *, to: bytes, data: bytes, sender: bytes) -> int:
+        """What a call would take as a transaction. A revert is a CallerError, see `call`."""
+        request = _request(to=to, data=data, sender=sender, value=0)
+        return int(await self._asked("eth_estimateGas", [request]), 16)
+
     async def fees(self) -> tuple[int, int]:
         """(max fee, max priority fee) in wei a gas: twice the base fee and the node's tip."""
         calls = [("eth_getBlockByNumber", ["latest", False]), ("eth_maxPriorityFeePerGas", [])]
@@ -163,9 +168,19 @@ class Node:
         found = await self._asked("eth_getTransactionCount", ["0x" + address.hex(), at])
         return int(found, 16)
 
-    async def balance(self, address: bytes) -> int:
-        """Wei."""
-        return int(await self._asked("eth_getBalance", ["0x" + address.hex(), "latest"]), 16)
+    async def balance(self, address: bytes, *, at: int | str = "latest") -> int:
+        """Wei, after block `at`."""
+        block = hex(at) if isinstance(at, int) else at
+        return int(await self._asked("eth_getBalance", ["0x" + address.hex(), block]), 16)
+
+    async def nonce_at(self, address: bytes, block: int) -> int:
+        """Of the next transaction after block `block`."""
+        found = await self._asked("eth_getTransactionCount", ["0x" + address.hex(), hex(block)])
+        return int(found, 16)
+
+    async def known(self, tx_hash: bytes) -> bool:
+        """Whether the node has this transaction, waiting or mined."""
+        return await self._asked("eth_getTransactionByHash", ["0x" + tx_hash.hex()]) is not None
 
     async def code(self, address: bytes, *, timeout_s: float | None = None) -> bytes:
         """Runtime code; empty for a plain account."""

@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from chain.bloom import any_of, bloom_of, may_hold
-from chain.decode import TOPIC_OF, TOPICS, RawLog, raw_log
+from chain.decode import TOPICS, RawLog, raw_log
 from chain.receipts import root_of
 from chain.rpc import METHOD_NOT_FOUND, Rpc, RpcError
 from chain.shreds import Shred, ShredOrder, ShredReader
@@ -38,7 +38,6 @@ BATCH_MAX = 100
 PROOFS_AT_ONCE = 8
 """Blocks whose receipts are fetched side by side: a busy one's are a megabyte."""
 
-_TOPICS = tuple(TOPIC_OF.values())
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
@@ -48,13 +47,24 @@ class ChainSource:
     `proven` counts blocks taken by their receipts root, `receipts_read` those whose logs were
     not whole and were read from receipts, `bloom_mismatches` answers that were not what the
     header's bloom says; `bloomless` and `unproven` are why these are not looked at.
+    `topics` are those that `range_logs` looks for and blocks are proven for. With `tag_only`
+    nothing counts as final that the node itself does not call so.
     """
 
     def __init__(
-        self, rpc: Rpc, chain: ChainSettings, *, warn: Callable[..., None] | None = None
+        self,
+        rpc: Rpc,
+        chain: ChainSettings,
+        *,
+        topics: Sequence[str] = TOPICS,
+        tag_only: bool = False,
+        warn: Callable[..., None] | None = None,
     ) -> None:
         self._rpc = rpc
         self._chain = chain
+        self._topics = list(topics)
+        self._topic_hashes = tuple(bytes.fromhex(topic[2:]) for topic in topics)
+        self._tag_only = tag_only
         self._warn = warn
         self._range = BACKFILL_RANGE
         self._batch = BATCH_MAX
@@ -103,6 +113,8 @@ class ChainSource:
 
     async def finalised(self) -> int:
         """The finalised number, -1 if none: the node's tag, or head less the depth."""
+        if self._tag_only:
+            return self._final((await self.finalised_header()).number)
         if self._chain.finality_mode == "tag" and not self._tag_refused:
             try:
                 json = await self._rpc.call("eth_getBlockByNumber", ["finalized", False])
@@ -111,6 +123,10 @@ class ChainSource:
             except RpcError:
                 self._tag_refused = True
         return self._final((await self.head()).number - self._chain.finality_depth)
+
+    async def finalised_header(self) -> BlockHeader:
+        """The block of the node's own `finalized` tag. TransientError where it has none."""
+        return self._expected(await self._call("eth_getBlockByNumber", ["finalized", False]))
 
     def header_of(self, json: Mapping[str, Any]) -> BlockHeader:
         """A header of a block or a newHeads frame; TransientError if it is none."""
@@ -203,7 +219,7 @@ class ChainSource:
         while first <= last:
             upto = min(last, first + self._range - 1)
             try:
-                found = await self._rpc.call("eth_getLogs", [_in_range(first, upto)])
+                found = await self._rpc.call("eth_getLogs", [self._in_range(first, upto)])
             except RpcError as error:
                 if self._range == 1:
                     raise _refused(error) from error
@@ -240,7 +256,7 @@ class ChainSource:
         root, bloom = self._roots.get(header.hash), self._blooms.get(header.hash)
         if self.unproven or not root:
             return None
-        if not bloom or not any_of(bloom, _TOPICS):
+        if not bloom or not any_of(bloom, self._topic_hashes):
             return None
         receipts = await self._receipts(header)
         logs = self._logs_of(receipts, header)
@@ -324,6 +340,9 @@ class ChainSource:
         calls = [("eth_getTransactionReceipt", [one]) for one in json["transactions"]]
         return await self._many(calls)
 
+    def _in_range(self, first: int, last: int) -> dict[str, Any]:
+        return {"fromBlock": hex(first), "toBlock": hex(last), "topics": [self._topics]}
+
     async def _call(self, method: str, params: Sequence[Any]) -> Any:
         try:
             return await self._rpc.call(method, params)
@@ -357,10 +376,6 @@ def _block_call(block: int | bytes) -> tuple[str, list[Any]]:
 
 def _at_hash(block_hash: bytes) -> dict[str, Any]:
     return {"blockHash": "0x" + block_hash.hex()}
-
-
-def _in_range(first: int, last: int) -> dict[str, Any]:
-    return {"fromBlock": hex(first), "toBlock": hex(last), "topics": [list(TOPICS)]}
 
 
 def _present(json: Any) -> Any:

@@ -12,6 +12,7 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from chain import rlp
+from chain.vault_errors import ERRORS as _VAULT_ERRORS
 from engine import text
 from engine.errors import CallerError
 from engine.limits import BODY_BYTES_MAX, TRANSACTION_GAS_MAX
@@ -404,7 +405,7 @@ _ERRORS: tuple[tuple[str, str, str], ...] = (
 )
 _REFUSALS = {
     keccak(signature.encode())[:4]: (code, f"{message} ({signature.split('(')[0]})")
-    for signature, code, message in _ERRORS
+    for signature, code, message in (*_VAULT_ERRORS, *_ERRORS)
 }
 _ERROR_STRING = bytes.fromhex("08c379a0")
 _REASON_CHARACTERS_MAX = 200

@@ -77,7 +77,7 @@ def demo(plan: DemoPlan) -> Outcome:
     if environment.ray_address:
         raise StartError("The demo has a Ray of its own; unset RAY_ADDRESS.")
     with _interruptible(), _demo_folder(environment, plan) as folder:
-        raised = environment.model_copy(update=UNLIMITED)
+        raised = environment.model_copy(update=UNLIMITED | {"bridge": False})
         with platform.opened(raised, folder, say) as carrier:
             if not carrier.local_chain:
                 raise StartError("The demo trades on a local chain; unset RISE_CHAIN_RPC.")

@@ -28,6 +28,8 @@ SECRETS = frozenset(
         "sepolia_rpc",
         "sepolia_ws",
         "private_key",
+        "relayer_key",
+        "guardian_key",
         "jwt_secret",
         "jwt_secrets_old",
         "infura_project_id",
@@ -91,6 +93,7 @@ def _network(value: str) -> str:
         raise ValueError(f"expected an IP address or network, was {value!r}") from error
 
 
+Key = Annotated[str, AfterValidator(_private_key)]
 Postgres = Annotated[str, _url("postgresql", "postgres")]
 Mongo = Annotated[str, _url("mongodb", "mongodb+srv")]
 Redis = Annotated[str, _url("redis", "rediss")]
@@ -145,7 +148,15 @@ class Environment(BaseModel):
     finality_depth: Count = 64
     max_reorg_depth: Annotated[int, Field(ge=0, le=MAX_REORG_DEPTH)] = 0
     rpc_timeout_s: Seconds = 2.0
-    private_key: Annotated[str, AfterValidator(_private_key)] = Field("", repr=False)
+    private_key: Key = Field("", repr=False)
+    bridge: bool = True
+    relayer_key: Key = Field("", repr=False)
+    guardian_key: Key = Field("", repr=False)
+    attestor_keystores: Annotated[tuple[str, ...], Names] = ()
+    attestor_passphrase_file: str = ""
+    bridge_fee_cap_gwei: Count = 500
+    bridge_finality_patience_s: Seconds = 3_600.0
+    bridge_retry_s_max: Seconds = 120.0
 
     deployments_file: str = ""
     token_factory_address: Address = b""

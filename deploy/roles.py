@@ -34,10 +34,10 @@ from chain.signatures import verify_message
 from chain.source import ChainSource
 from chain.strangers import Strangers
 from chain.stream import LiveStreams
-from deploy import logs
+from deploy import bridge, logs
+from deploy.feeding import feeding
 from engine import placement
-from engine.control import Directory, Drain, Feed, Follow, StatusWanted, Unfollow, Wanted
-from engine.messages import FeedBatch, FeedPosition
+from engine.control import Directory, Drain, StatusWanted, Wanted
 from engine.points import rules
 from engine.settings import Settings
 from gateway.api import ApiGateway
@@ -70,14 +70,13 @@ from storage.ticks import Ticks
 from storage.uncounted import RecordedDeeds, UncountedReads
 from storage.wanted import WantedStore
 
-FEED_TIMEOUT_S = 10.0
 KEEPER_WAIT_BLOCKS = 3.0
 """Then its transaction is offered again for more."""
 RECORDER_NICE = 5
 """On a small machine history yields the processor to quotes and ticks."""
 
 
-def slots(wanted: Wanted) -> dict[str, str]:
+def slots(settings: Settings, wanted: Wanted) -> dict[str, str]:
     """Every place to fill and its role."""
     return {
         "recorder": "recorder",
@@ -87,17 +86,20 @@ def slots(wanted: Wanted) -> dict[str, str]:
         "auditor": "auditor",
         "points": "points",
         "analytics": "analytics",
+        **bridge.slots(settings),
     }
 
 
 async def supervisor(context: Context) -> Role:
     """Looks after all other roles."""
     settings, log = context.settings, _log(context)
+    if bridge.refusal(settings):
+        log.warning("bridge_not_started", reason=bridge.refusal(settings))
     pool = await _pool(settings, size=2)
     chain_id, actors = settings.rise.chain_id, settings.actors
     first = Wanted(actors.shards, actors.gateways, actors.stream_gateways)
     built = Supervisor(
-        slots=slots,
+        slots=partial(slots, settings),
         settings=actors,
         launcher=context.launcher,
         owners=BucketStore(pool, chain_id),
@@ -161,41 +163,14 @@ async def listener(context: Context) -> Role:
     )
     await built.start(position)
 
-    async def send(consumer: str, group: str, batch: FeedBatch) -> FeedPosition:
-        message = Feed(group, batch)
-        answer = await context.calls.ask(consumer, message, timeout_s=FEED_TIMEOUT_S)
-        assert isinstance(answer, FeedPosition)
-        return answer
-
-    async def follow(message: Follow) -> None:
-        built.subscribe(
-            f"{message.consumer}:{message.group}",
-            partial(send, message.consumer, message.group),
-            message.buckets,
-            position=message.position,
-            trail=message.trail,
-        )
-
-    async def drain(_message: Drain) -> None:
-        await built.stop()
-        await node.close()
-
-    async def unfollow(message: Unfollow) -> None:
-        built.unsubscribe(f"{message.consumer}:{message.group}")
-
-    handlers: dict[type, Callable[[Any], Any]] = {
-        Follow: follow,
-        Unfollow: unfollow,
-        Directory: lambda _: None,
-        StatusWanted: lambda _: {
-            **built.status(),
+    def status() -> dict[str, Any]:
+        return {
             "node": node.status(),
             "shreds_refused": streams.shreds_refused,
             **source.status(),
-        },
-        Drain: drain,
-    }
-    return Role(handlers=handlers, run=built.run, log=log)
+        }
+
+    return feeding(built, context.calls, log, status=status, close=node.close)
 
 
 async def keeper(context: Context) -> Role:

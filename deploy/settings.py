@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_settings.sources.providers.dotenv import read_env_file
 
-from deploy import datadir
+from deploy import datadir, devnet_bridge
 from deploy.environment import SECRETS, Environment, is_private_key
 from deploy.process import StartError
 from deploy.registry import Entry
@@ -23,6 +23,7 @@ from engine import text
 from engine.limits import MAX_REORG_DEPTH
 from engine.settings import (
     ActorSettings,
+    BridgeSettings,
     ChainSettings,
     GatewaySettings,
     KeeperSettings,
@@ -54,6 +55,7 @@ PRODUCTION_URLS = ("database_url", "mongodb_url", "redis_url", "rise_chain_rpc")
 
 _EXAMPLE = re.compile(r"secret|change.?me|your_|example|password|default|risecurve", re.IGNORECASE)
 # Known to everybody, the second of anvil's accounts; refused in production like the others.
+DEVNET_RELAYER_KEY = "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba"
 DEVNET_KEEPER_KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
 # anvil's ten accounts ("test test … junk"): their keys are known to all.
 _DEVNET_ACCOUNTS = frozenset(
@@ -227,11 +229,29 @@ def compose(
             document_kept_s=environment.document_kept_s,
             image_kept_s=environment.image_kept_s,
         ),
+        bridge=_bridge(environment, local=local),
         logs=LogSettings(
             level=environment.log_level,
             format=environment.log_format,
             directory=environment.log_dir,
         ),
+    )
+
+
+def _bridge(environment: Environment, *, local: bool) -> BridgeSettings:
+    # Keys that everybody knows, on our own local chains only.
+    known = local and not environment.attestor_keystores
+    return BridgeSettings(
+        runs=environment.bridge,
+        attestor_keys=devnet_bridge.ATTESTOR_KEYS if known else (),
+        attestor_keystores=environment.attestor_keystores,
+        attestor_passphrase_file=environment.attestor_passphrase_file,
+        relayer_key=environment.relayer_key
+        or (DEVNET_RELAYER_KEY if local else environment.private_key),
+        guardian_key=environment.guardian_key or (devnet_bridge.GUARDIAN_KEY if local else ""),
+        fee_cap_gwei=environment.bridge_fee_cap_gwei,
+        finality_patience_s=environment.bridge_finality_patience_s,
+        retry_s_max=environment.bridge_retry_s_max,
     )
 
 
@@ -243,7 +263,8 @@ def _public_url(environment: Environment) -> str:
 
 def secret_values(environment: Environment) -> list[str]:
     """What logs must never show, for `logs.hide`."""
-    names = ("private_key", "jwt_secret", "media_s3_key_id", "media_s3_secret_key")
+    keys = ("private_key", "relayer_key", "guardian_key", "jwt_secret")
+    names = (*keys, "media_s3_key_id", "media_s3_secret_key")
     named = [getattr(environment, name) for name in names]
     named += environment.jwt_secrets_old
     texts = [getattr(environment, name) for name in SECRETS - {"jwt_secrets_old"}]
@@ -284,7 +305,13 @@ def _cross_faults(values: Mapping[str, str]) -> list[str]:
         faults.append("MEDIA_S3_SECRET_KEY: expected it with MEDIA_S3_KEY_ID, or neither")
     if values.get("app_env") == "production":
         faults += _production_faults(values)
-    return faults
+    return faults + _bridge_faults(values)
+
+
+def _bridge_faults(values: Mapping[str, str]) -> list[str]:
+    if values.get("attestor_keystores") and not values.get("attestor_passphrase_file"):
+        return ["ATTESTOR_PASSPHRASE_FILE: expected the file that opens ATTESTOR_KEYSTORES"]
+    return []
 
 
 def _production_faults(values: Mapping[str, str]) -> Sequence[str]:
@@ -298,8 +325,10 @@ def _production_faults(values: Mapping[str, str]) -> Sequence[str]:
     weakness = weakness or next(filter(None, map(jwt_weakness, old)), "")
     if weakness:
         faults.append(f"JWT_SECRET: expected a strong secret in production, it {weakness}")
-    if _is_devnet_key(values.get("private_key", "")):
-        faults.append("PRIVATE_KEY: expected a key of your own, it is one of anvil's known keys")
+    for name in ("private_key", "relayer_key", "guardian_key"):
+        if _is_devnet_key(values.get(name, "")):
+            text_ = "expected a key of your own, it is one of anvil's known keys"
+            faults.append(f"{name.upper()}: {text_}")
     return faults
 
 

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from engine.bridge.events import TransferEvent
 from engine.errors import ConsistencyError
 from engine.messages import (
     Administered,
@@ -206,11 +207,20 @@ class ChainView:
         return FeedPosition(parent.header.number, parent.header.hash)
 
 
-NumberedEvent = CurveAdded | TokenCreated | Traded | Completed | Reopened | Graduated | Administered
+NumberedEvent = (
+    CurveAdded
+    | TokenCreated
+    | Traded
+    | Completed
+    | Reopened
+    | Graduated
+    | Administered
+    | TransferEvent
+)
 
 
 def numbered(events: Iterable[ChainEvent]) -> list[NumberedEvent]:
-    """Those that a launchpad numbered; a pair and a token do not number theirs."""
+    """Those that a launchpad or a vault numbered; a pair and a token do not number theirs."""
     return [event for event in events if isinstance(event, NumberedEvent)]
 
 

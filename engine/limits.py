@@ -142,3 +142,5 @@ OUTBOX_KEPT_S = 7 * 86_400
 
 OUTBOX_SWEEP_ROWS = 5_000
 """Rows of the outbox taken away at once: some ten milliseconds of one transaction."""
+BRIDGE_CHECKS_MAX = 10_000
+"""Payments that wait for the checker's look; beyond it the feed is told to wait."""

@@ -5,6 +5,9 @@ Frozen and slotted. Addresses are 20 raw bytes, hashes 32; amounts are base unit
 
 from dataclasses import dataclass, field
 
+from engine.bridge.events import TransferEvent
+from engine.headers import EventHeader as EventHeader  # noqa: PLC0414 (said here too)
+
 VENUE_CURVE = 0
 VENUE_POOL = 1
 
@@ -14,38 +17,6 @@ FINALISED = "finalised"
 
 FAMILY_CONSTANT_PRODUCT = 0
 FAMILY_LINEAR = 1
-
-
-@dataclass(frozen=True, slots=True)
-class EventHeader:
-    """Where an event stands.
-
-    Identity is (`chain_id`, `tx_hash`, `position`), position counting the logs of its own
-    transaction; order is (`block_number`, `tx_index`, `log_index`). `block_hash` is None
-    while preconfirmed. `emitter` is the contract, `version` its registered version (a
-    token's own logs carry its launchpad's).
-    """
-
-    chain_id: int
-    block_number: int
-    block_hash: bytes | None
-    block_time: int
-    tx_hash: bytes
-    tx_index: int
-    log_index: int
-    position: int
-    emitter: bytes
-    version: int
-
-    @property
-    def order(self) -> tuple[int, int, int]:
-        """Sorts events of one chain."""
-        return self.block_number, self.tx_index, self.log_index
-
-    @property
-    def identity(self) -> tuple[int, bytes, int]:
-        """Equal for one event however often and by whatever way it is delivered."""
-        return self.chain_id, self.tx_hash, self.position
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +201,7 @@ class Transferred:
 
 PoolEvent = PoolSynced | PoolSwapped
 MarketEvent = TokenCreated | Traded | Completed | Reopened | Graduated | PoolSynced | PoolSwapped
-ChainEvent = CurveAdded | MarketEvent | Administered | Transferred
+ChainEvent = CurveAdded | MarketEvent | Administered | Transferred | TransferEvent
 
 
 # ------------------------------------------------------------------------------- feed

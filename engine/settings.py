@@ -49,10 +49,14 @@ class ChainSettings:
     rpc_url_2: str = field(default="", repr=False)
     ws_url_2: str = field(default="", repr=False)
     vault: VaultDeployment | None = None
+    follow_from: int | None = None
+    """Where following begins, if not at the first launchpad."""
 
     @property
     def first_block(self) -> int:
         """Where following the chain begins."""
+        if self.follow_from is not None:
+            return self.follow_from
         return min(launchpad.first_block for launchpad in self.launchpads)
 
     @property
@@ -133,7 +137,49 @@ class GatewaySettings:
     request_timeout_s: float = 15.0
 
 
-KEY_HOLDERS = frozenset({"supervisor", "keeper"})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeSettings:
+    """The bridge's roles. `attestor_keys` are the devnet's own, known to everybody; elsewhere
+    `attestor_keystores` name encrypted files. An attestor sees its own entry only."""
+
+    runs: bool = True
+    attestor_keys: tuple[str, ...] = field(default=(), repr=False)
+    attestor_keystores: tuple[str, ...] = ()
+    attestor_passphrase_file: str = field(default="", repr=False)
+    relayer_key: str = field(default="", repr=False)
+    guardian_key: str = field(default="", repr=False)
+    fee_cap_gwei: int = 500
+    """The most a gas may cost; above it the last offer stands."""
+    patience_blocks: float = 3.0
+    """An offer that no block took for so long is raised."""
+    finality_patience_s: float = 3_600.0
+    """Without the finalized tag moving for so long nothing is sent."""
+    retry_s_min: float = 1.0
+    retry_s_max: float = 120.0
+    look_again_s: float = 30.0
+    """What waits is looked at this often even where nothing was heard of it."""
+    idle_s: float = 0.2
+    breaker_failures_max: int = 5
+    breaker_window_s: float = 30.0
+    breaker_cool_down_s_max: float = 30.0
+
+    @property
+    def attestors(self) -> int:
+        """How many."""
+        return len(self.attestor_keystores) or len(self.attestor_keys)
+
+    def seen_by(self, role: str, slot: str) -> "BridgeSettings":
+        """Without keys, and names of their files, that are not this role's."""
+        number = int(slot.rpartition("-")[2]) if role == "attestor" else -1
+        one = slice(number, number + 1) if number >= 0 else slice(0)
+        return replace(
+            self,
+            attestor_keys=self.attestor_keys[one],
+            attestor_keystores=self.attestor_keystores[one],
+            attestor_passphrase_file=self.attestor_passphrase_file if number >= 0 else "",
+            relayer_key=self.relayer_key if role == "relayer" else "",
+            guardian_key=self.guardian_key if role == "bridge_checker" else "",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,9 +232,14 @@ class Settings:
     logs: LogSettings
     keeper: KeeperSettings = KeeperSettings()
     media: MediaSettings = MediaSettings()
+    bridge: BridgeSettings = BridgeSettings()
 
-    def seen_by(self, role: str) -> "Settings":
-        """Without keys that are not this role's; the supervisor hands all of them on."""
-        keeper = self.keeper if role in KEY_HOLDERS else KeeperSettings()
+    def seen_by(self, role: str, slot: str = "") -> "Settings":
+        """Without keys that are not this role's; the supervisor hands all of them on. An
+        attestor's slot says which one is its own.
+        """
+        if role == "supervisor":
+            return self
+        keeper = self.keeper if role == "keeper" else KeeperSettings()
         media = self.media if role in MEDIA_KEEPERS else MediaSettings()
-        return replace(self, keeper=keeper, media=media)
+        return replace(self, keeper=keeper, media=media, bridge=self.bridge.seen_by(role, slot))

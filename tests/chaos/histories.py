@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from typing import Any
 
 from chain.rpc import JsonRpc, RpcError
 from tests.chaos import truth as truths
@@ -11,6 +10,7 @@ from tests.chaos.quotes import QuoteChecker
 from tests.chaos.report import Row, say
 from tests.chaos.world import SETTLE_S_MAX, World
 from tests.support.load import percentiles
+from tests.support.reorgs import kept
 
 REORGS_MIN = 40
 DEPTH_MAX = 8
@@ -59,7 +59,7 @@ async def reorgs(world: World, rng: random.Random, count: int) -> list[Row]:
 
 async def _reorganise(world: World, rng: random.Random, depth: int) -> tuple[int, int] | None:
     for _ in range(5):
-        pairs, dropped = await _kept(world.straight, rng, depth)
+        pairs, dropped = await kept(world.straight, rng, depth)
         through = JsonRpc(world.proxy.rpc_url, timeout_s=30.0)
         try:
             rpc = through if rng.random() < 0.5 else world.straight
@@ -72,28 +72,6 @@ async def _reorganise(world: World, rng: random.Random, depth: int) -> tuple[int
             await through.close()
         return dropped, len(pairs)
     return None
-
-
-async def _kept(rpc: JsonRpc, rng: random.Random, depth: int) -> tuple[list[Any], int]:
-    # Of each sender a first part of its transactions, so that nonces have no hole, in blocks
-    # that do not fall.
-    head = int(await rpc.call("eth_blockNumber", []), 16)
-    pairs: list[Any] = []
-    ended: set[str] = set()
-    total, place = 0, {}
-    for number in range(head - depth + 1, head + 1):
-        block = await rpc.call("eth_getBlockByNumber", [hex(number), True])
-        for one in block["transactions"]:
-            total += 1
-            if one["from"] in ended or rng.random() < 0.5:
-                ended.add(one["from"])
-                continue
-            low = place.get(one["from"], 0)
-            place[one["from"]] = at = rng.randint(low, depth - 1)
-            raw = await rpc.call("eth_getRawTransactionByHash", [one["hash"]])
-            pairs.append([raw, at])
-    # One block's transactions in the order in which they are handed over.
-    return sorted(pairs, key=lambda pair: int(pair[1])), total - len(pairs)
 
 
 async def _on_the_node_s_chain(world: World) -> float | None:

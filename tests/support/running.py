@@ -55,6 +55,7 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
     """Settings of a system of its own, with limits that load tests do not meet."""
     return os.environ | {
         "APP_ENV": "test",
+        "BRIDGE": "false",
         "DATA_DIR": str(folder),
         "API_PORT": str(free_port()),
         "STREAM_PORT": str(free_port()),

@@ -1,0 +1,302 @@
+"""The bridge's part of the composition root: its slots, and what each of its roles is built from.
+
+The bridge runs where both chains have a vault and the node itself says what is final. Each
+attestor is a process of its own, with one key that no other role is given.
+"""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from actors.attestor import Attestor
+from actors.bridge_checker import BridgeChecker, CheckedEnd
+from actors.following import Following
+from actors.host import Context, Role
+from actors.listener import ChainListener
+from actors.relayer import End, Relayer
+from actors.sending import Sending
+from chain import vault
+from chain.evidence import ChainEvidence
+from chain.failover import Endpoint, FailoverRpc
+from chain.guarded import GuardedRpc
+from chain.sender import Node
+from chain.source import ChainSource
+from chain.stream import LiveStreams
+from chain.vault_history import VaultHistory
+from chain.vault_logs import TOPICS, VaultDecoder
+from chain.vault_view import VaultView
+from deploy import bridge_keys, logs
+from deploy.datadir import write_atomic
+from deploy.feeding import feeding
+from engine.bridge.breaker import Rules
+from engine.bridge.finality import FinalityGate
+from engine.messages import FeedPosition
+from engine.settings import ChainSettings, Settings, VaultDeployment
+from storage import postgres
+from storage.attestations import Attestation, Attestations
+from storage.bridge import BridgeEvents
+from storage.bridge_requests import BridgeRequests
+from storage.bridge_sends import BridgeSends
+
+GUARDIAN_WAIT_BLOCKS = 2.0
+SLOTS = {"vault-rise": "rise", "vault-sepolia": "sepolia"}
+_NOWHERE = FeedPosition(-1, bytes(32))
+
+
+def refusal(settings: Settings) -> str:
+    """Why the bridge does not run here, empty if it does."""
+    if not settings.bridge.runs:
+        return "BRIDGE is off"
+    sepolia = settings.sepolia
+    if sepolia is None or sepolia.vault is None or settings.rise.vault is None:
+        return "Expected a vault in the deployments of both chains"
+    for chain in (settings.rise, sepolia):
+        if chain.finality_mode != "tag":
+            return (
+                f"Expected FINALITY_MODE=tag, was {chain.finality_mode}: the bridge relies on"
+                " what the node itself calls final"
+            )
+    if not settings.bridge.attestors:
+        return "Expected ATTESTOR_KEYSTORES: nobody would attest"
+    return ""
+
+
+def slots(settings: Settings) -> dict[str, str]:
+    """The bridge's places to fill; none where it does not run."""
+    if refusal(settings):
+        return {}
+    attestors = {f"attestor-{number}": "attestor" for number in range(settings.bridge.attestors)}
+    listeners = dict.fromkeys(SLOTS, "vault_listener")
+    return {**listeners, **attestors, "relayer": "relayer", "bridge-checker": "bridge_checker"}
+
+
+async def vault_listener(context: Context) -> Role:
+    """Follows one chain's vault, for the relayer."""
+    settings, log = context.settings, _log(context)
+    chain = followed(getattr(settings, SLOTS[context.slot]))
+    pool = await _pool(settings, size=1)
+    position = await BridgeEvents(pool).position(chain.chain_id)
+    node = _nodes(chain, log)
+    source = ChainSource(node, chain, topics=TOPICS, tag_only=True, warn=log.warning)
+    built = _listener(chain, source, node, log)
+    await built.start(position)
+    return feeding(built, context.calls, log, status=source.status, close=node.close)
+
+
+async def relayer(context: Context) -> Role:
+    """Brings every final deposit to its end."""
+    settings, log = context.settings, _log(context)
+    logs.hide(settings.bridge.relayer_key)
+    pool = await _pool(settings, size=6)
+    history = BridgeEvents(pool)
+    ends = {}
+    for slot, name in SLOTS.items():
+        end = _relayer_end(context, followed(getattr(settings, name)), slot, (pool, history, log))
+        ends[end.chain_id] = end
+    built = Relayer(
+        ends=ends,
+        history=history,
+        requests=BridgeRequests(pool),
+        codec=vault,
+        calls=context.calls,
+        settings=settings.bridge,
+        log=log,
+    )
+    return Role(handlers=built.handlers, run=built.run, log=log)
+
+
+async def attestor(context: Context) -> Role:
+    """One key of the signer set, on nodes of its own."""
+    settings, log = context.settings, _log(context)
+    key = await asyncio.to_thread(bridge_keys.attestor, settings, context.slot)
+    memory = Attestations(Path(settings.data_dir) / "attestors" / context.slot, signer=key.address)
+    halted = memory.opened()
+    if halted is not None:
+        log.error("attestor_halted", reason=halted)
+    chains = [followed(getattr(settings, name)) for name in SLOTS.values()]
+    built = Attestor(
+        key=key,
+        vaults={chain.chain_id: _vault(chain).address for chain in chains},
+        evidence={chain.chain_id: _evidence(chain, log) for chain in chains},
+        memory=memory,
+        entry=Attestation,
+        digests=vault,
+        log=log,
+    )
+    return Role(handlers=built.handlers, run=built.run, log=log)
+
+
+async def bridge_checker(context: Context) -> Role:
+    """Holds every payment against the other chain, and pauses both vaults."""
+    settings, log = context.settings, _log(context)
+    logs.hide(settings.bridge.guardian_key)
+    chains = [followed(getattr(settings, name)) for name in SLOTS.values()]
+    ids = [chain.chain_id for chain in chains]
+    folder = Path(settings.data_dir) / "bridge-checker"
+    folder.mkdir(parents=True, exist_ok=True)
+    listeners: dict[int, ChainListener[Any]] = {}
+    ends: dict[int, CheckedEnd] = {}
+    for chain, other in zip(chains, reversed(ids), strict=True):
+        node = _nodes(chain, log)
+        source = ChainSource(node, chain, topics=TOPICS, tag_only=True, warn=log.warning)
+        listeners[chain.chain_id] = _listener(chain, source, node, log)
+        end = _checked(settings, chain, (node, source, listeners[chain.chain_id]), other)
+        end.position = await _saved(folder, chain.chain_id, source)
+        ends[chain.chain_id] = end
+    built = BridgeChecker(ends=ends, pause=vault.pause(), save=partial(_save, folder), log=log)
+    for chain_id, listener in listeners.items():
+        await listener.start(ends[chain_id].position)
+        listener.subscribe("checker", built.take, None, position=ends[chain_id].position)
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(built.run())
+            for listener in listeners.values():
+                tasks.create_task(listener.run())
+
+    return Role(handlers=built.handlers, run=run, log=log)
+
+
+def followed(chain: ChainSettings) -> ChainSettings:
+    """The chain as its vault's followers see it."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    return replace(chain, follow_from=_vault(chain).first_block)
+
+
+# ------------------------------------------------------------------------ parts
+
+
+def _vault(chain: ChainSettings) -> VaultDeployment:
+    assert chain.vault is not None, f"Expected a vault on chain {chain.chain_id}"
+    return chain.vault
+
+
+def _relayer_end(context: Context, chain: ChainSettings, slot: str, shared: Any) -> End:
+    from chain.account import TransactionAccount  # noqa: PLC0415 (30 MB that few roles need)
+
+    pool, history, log = shared
+    bridge = context.settings.bridge
+    rules = Rules(
+        failures_max=bridge.breaker_failures_max,
+        window_s=bridge.breaker_window_s,
+        cool_down_s_max=bridge.breaker_cool_down_s_max,
+    )
+    rpc = GuardedRpc(
+        _nodes(chain, log),
+        rules=rules,
+        changed=lambda state: log.warning("breaker", chain_id=chain.chain_id, state=state),
+    )
+    node = Node(rpc, chain)
+    return End(
+        chain_id=chain.chain_id,
+        vault=VaultView(node, address=_vault(chain).address),
+        node=node,
+        sending=Sending(
+            chain_id=chain.chain_id,
+            account=TransactionAccount(bridge.relayer_key, chain_id=chain.chain_id),
+            node=node,
+            finality=ChainSource(rpc, chain, topics=TOPICS, tag_only=True),
+            store=BridgeSends(pool),
+            log=log,
+            cap_wei=bridge.fee_cap_gwei * 10**9,
+            patience_s=bridge.patience_blocks * chain.block_time_s,
+            pause_s=chain.block_time_s / 2,
+        ),
+        following=Following(
+            consumer=context.name,
+            slot=slot,
+            block_time_s=chain.block_time_s,
+            position=partial(history.position, chain.chain_id),
+            trail=partial(history.trail, chain.chain_id),
+            calls=context.calls,
+            log=log,
+        ),
+        gate=FinalityGate(chain.chain_id, bridge.finality_patience_s),
+        breaker=lambda: rpc.state,
+    )
+
+
+def _evidence(chain: ChainSettings, log: Any) -> ChainEvidence:
+    rpc = _nodes(chain, log)
+    return ChainEvidence(
+        ChainSource(rpc, chain, topics=TOPICS, tag_only=True, warn=log.warning),
+        VaultDecoder(chain.chain_id, _vault(chain).address, _vault(chain).version),
+        VaultView(Node(rpc, chain), address=_vault(chain).address),
+    )
+
+
+def _checked(settings: Settings, chain: ChainSettings, ports: Any, other: int) -> CheckedEnd:
+    from chain.payer import Payer  # noqa: PLC0415 (30 MB that few roles need)
+
+    rpc, source, listener = ports
+    node, one = Node(rpc, chain), _vault(chain)
+    decoder = VaultDecoder(chain.chain_id, one.address, one.version)
+
+    async def hash_of(number: int) -> bytes:
+        (header,) = await source.headers(number, number)
+        return bytes(header.hash)
+
+    return CheckedEnd(
+        chain_id=chain.chain_id,
+        vault=VaultView(node, address=one.address),
+        deposits=VaultHistory(rpc, decoder, vault=one.address, first_block=one.first_block),
+        guardian=Payer(
+            node,
+            private_key=settings.bridge.guardian_key,
+            chain_id=chain.chain_id,
+            wait_s=GUARDIAN_WAIT_BLOCKS * chain.block_time_s,
+        ),
+        hash_of=hash_of,
+        fresh=lambda: bool(listener.fresh),
+        position=_NOWHERE,
+        other=other,
+    )
+
+
+def _listener(
+    chain: ChainSettings, source: ChainSource, node: FailoverRpc, log: Any
+) -> ChainListener[Any]:
+    return ChainListener(
+        chain=chain,
+        source=source,
+        stream_factory=LiveStreams(lambda: node.ws_url, TOPICS, timeout_s=chain.rpc_timeout_s),
+        decoder=VaultDecoder(chain.chain_id, _vault(chain).address, _vault(chain).version),
+        log=log,
+    )
+
+
+async def _saved(folder: Path, chain_id: int, source: ChainSource) -> FeedPosition:
+    # Only where it is still the chain's: else everything is looked at from the beginning.
+    try:
+        document = orjson.loads((folder / f"{chain_id}.json").read_bytes())
+        position = FeedPosition(document["number"], bytes.fromhex(document["hash"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return _NOWHERE
+    header = await source.header(position.number)
+    return position if header is not None and header.hash == position.hash else _NOWHERE
+
+
+def _save(folder: Path, chain_id: int, position: FeedPosition) -> None:
+    content = orjson.dumps({"number": position.number, "hash": position.hash.hex()})
+    write_atomic(folder / f"{chain_id}.json", content)
+
+
+def _nodes(chain: ChainSettings, log: Any) -> FailoverRpc:
+    endpoints = [Endpoint(chain.rpc_url, chain.ws_url)]
+    if chain.rpc_url_2:
+        endpoints.append(Endpoint(chain.rpc_url_2, chain.ws_url_2))
+    return FailoverRpc(endpoints, timeout_s=chain.rpc_timeout_s, on_switch=log.warning)
+
+
+async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":
+    stores = settings.stores
+    return await postgres.connect(stores.database_url, size=size, timeout_s=stores.timeout_s)
+
+
+def _log(context: Context) -> Any:
+    logs.configure(context.settings.logs)
+    return logs.get(context.role).bind(slot=context.slot)

@@ -1,0 +1,44 @@
+"""What relayer, attestors and operators say to each other."""
+
+from dataclasses import dataclass
+
+from engine.bridge.messages import Message
+from engine.bridge.requests import Key
+
+RELEASE, REFUND = "release", "refund"
+
+
+@dataclass(frozen=True, slots=True)
+class Attest:
+    """Attestor: sign that this message may be released at its target, or refunded at its source.
+    Answer: `Attested` or `Declined`. `block_number` is where the event is said to be, `Deposited`
+    for a release and `Cancelled` for a refund: a hint, everything is looked at."""
+
+    kind: str
+    message: Message
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """65 bytes (r, s, v) over the EIP-712 digest, under this signer set."""
+
+    signer: bytes
+    signature: bytes
+    signer_set: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Not signed. `code` is stable: `halted`, `not_final`, `unknown`, `mismatch`, `fate`,
+    `not_a_signer`, `expired`, `trouble`."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Relayer: look at this request now, without its pause. Key as in the store."""
+
+    request: Key

@@ -1,0 +1,153 @@
+"""What an attestor must not forget, in files of its own: what it signed, and that it halted.
+
+Three files in one folder: `identity.json` whose key it is, `journal.log` every attestation,
+`halt.json` whether it is halted. All three are made at the first start, so that one which is
+missing later, or cannot be read, is known to be missing: then the attestor is halted. A line
+of the journal ends in a hash over it and the line before; a last line without its end was
+never signed for, since the signature leaves only after the line is on the disk.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine import codec
+
+IDENTITY, JOURNAL, HALT = "identity.json", "journal.log", "halt.json"
+_BEGIN = b"risecurve attestations 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Attestation:
+    """`kind` release or refund; the event stood in this block of `chain_id`. `time` is unix
+    seconds of this machine."""
+
+    kind: str
+    id: bytes
+    chain_id: int
+    block_number: int
+    block_hash: bytes
+    signer_set: bytes
+    time: int
+
+
+class Attestations:
+    """One attestor's. `opened` first; nothing here raises for a file that is damaged: it is
+    halted instead."""
+
+    def __init__(self, folder: Path, *, signer: bytes) -> None:
+        self._folder = folder
+        self._signer = signer
+        self._chain = b""
+        self._fault = "Expected to be opened"
+        self.entries: list[Attestation] = []
+
+    def opened(self) -> str | None:
+        """Read everything, or begin; why it is halted, None if it is not."""
+        self._fault = ""
+        try:
+            if self._is_new():
+                self._begin()
+            self._read_identity()
+            self._read_journal()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._fault = f"Expected readable files in {self._folder}: {error!r}"
+        return self.halted()
+
+    def halted(self) -> str | None:
+        """Why nothing may be signed, read from the disk each time; None: something may."""
+        if self._fault:
+            return self._fault
+        try:
+            document = orjson.loads((self._folder / HALT).read_bytes())
+            if document == {"halted": False}:
+                return None
+            return str(document.get("reason", "halted"))
+        except (OSError, ValueError, AttributeError) as error:
+            return f"Expected a readable {HALT}: {error!r}"
+
+    def halt(self, reason: str, time: int) -> None:
+        """Durable when it returns: it outlives a restart. Halting again changes nothing."""
+        halted = self.halted()
+        self._fault = self._fault or reason  # whatever becomes of the file, not in this process
+        if halted is None:
+            self._replace(HALT, {"halted": True, "reason": reason, "time": time})
+
+    def append(self, entry: Attestation) -> None:
+        """On the disk when it returns. Raises OSError, and is halted for this process then."""
+        line = orjson.dumps(codec.encode(entry))
+        mark = _mark(self._chain, line)
+        try:
+            with (self._folder / JOURNAL).open("ab") as file:
+                file.write(line + b" " + mark + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self._fault = f"Expected to write the journal: {error!r}"
+            raise
+        self._chain = mark
+        self.entries.append(entry)
+
+    # -------------------------------------------------------------------- private
+
+    def _is_new(self) -> bool:
+        # The identity is written last: without it nothing was ever signed, unless it was lost.
+        if (self._folder / IDENTITY).exists():
+            return False
+        journal = self._folder / JOURNAL
+        if journal.exists() and len(journal.read_bytes().splitlines()) > 1:
+            raise ValueError(f"a journal with entries and no {IDENTITY}")
+        return True
+
+    def _begin(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if (self._folder / HALT).exists() and self.halted() is not None:
+            raise ValueError(f"a halt and no {IDENTITY}")
+        self._write(JOURNAL, _BEGIN + b"\n")
+        self._replace(HALT, {"halted": False})
+        self._replace(IDENTITY, {"signer": self._signer.hex()})
+
+    def _read_identity(self) -> None:
+        signer = orjson.loads((self._folder / IDENTITY).read_bytes())["signer"]
+        if signer != self._signer.hex():
+            raise ValueError(f"the files of 0x{signer}, the key is 0x{self._signer.hex()}'s")
+
+    def _read_journal(self) -> None:
+        content = (self._folder / JOURNAL).read_bytes()
+        lines = content.split(b"\n")
+        if lines[0] != _BEGIN:
+            raise ValueError("a journal that begins otherwise")
+        self.entries, self._chain = [], b""
+        for line in lines[1:-1]:
+            body, _, mark = line.rpartition(b" ")
+            if mark != _mark(self._chain, body):
+                raise ValueError(f"line {len(self.entries) + 2} of the journal as it was written")
+            self.entries.append(codec.decode(Attestation, orjson.loads(body)))
+            self._chain = mark
+        if lines[-1]:
+            # Torn by a crash before its signature left: taken away, or the next would join it.
+            self._write(JOURNAL, content[: len(content) - len(lines[-1])])
+
+    def _replace(self, name: str, document: dict[str, Any]) -> None:
+        self._write(name, orjson.dumps(document))
+
+    def _write(self, name: str, content: bytes) -> None:
+        part = self._folder / f"{name}.part"
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._folder / name)
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _mark(before: bytes, line: bytes) -> bytes:
+    return hashlib.sha256(before + line).hexdigest()[:32].encode()
