@@ -44,6 +44,7 @@ BACK_S_MAX = 240.0
 """Only what does not come back at all is broken by it: the figures have bounds of their own."""
 
 FAILOVER_S_MAX = 12.0
+LOOK_S = 2.0
 TOPICS_S = 12.0
 AWAY_S = 5.0
 
@@ -69,7 +70,10 @@ class Clustered:
         return self.status
 
     async def ready(self) -> bool:
-        """Whether it is complete, and as evenly spread as can be."""
+        """Whether it is complete, and as evenly spread as can be. Not asked too often: each
+        command is a process.
+        """
+        await asyncio.sleep(LOOK_S)
         status = await self.look()
         counts = [len(self.on(node, "shard")) for node in self.nodes.nodes]
         return bool(status["ready"]) and max(counts) - min(counts) < 2
@@ -274,9 +278,13 @@ async def _another_build(one: Clustered, folder: Path) -> Row:
         shutil.copytree(ROOT / room, other / room, ignore=ignored)
     with (other / "engine" / "limits.py").open("a") as file:
         file.write('\nANOTHER = 1\n"""One more."""\n')
-    node = await asyncio.to_thread(one.nodes.add, PYTHONPATH=str(other))
+    (folder / "site").mkdir()
+    hook = _HOOK.format(other=str(other), rooms=ROOMS)
+    (folder / "site" / "sitecustomize.py").write_text(hook)
+    node = await asyncio.to_thread(one.nodes.add, PYTHONPATH=str(folder / "site"))
 
     async def refused() -> bool:
+        await asyncio.sleep(LOOK_S)
         nodes = {found["id"]: found for found in (await one.look())["nodes"]}
         return "runs build" in nodes.get(node, {}).get("refused", "")
 
@@ -293,6 +301,23 @@ async def _another_build(one: Clustered, folder: Path) -> Row:
         row.fail(f"nodes of the same build are refused: {others}")
     one.nodes.kill(node)
     return row
+
+
+_HOOK = """
+import sys
+from importlib.machinery import PathFinder
+
+
+class Other:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return PathFinder.find_spec(name, [{other!r}]) if name in {rooms!r} else None
+
+
+sys.meta_path.insert(0, Other)
+"""
+# Ray puts the paths of whoever asks before a node's own: on another machine they lead to what
+# is installed there, on this one to the same sources.
 
 
 async def _taken_down(one: Clustered) -> Row:
