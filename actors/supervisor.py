@@ -38,7 +38,8 @@ ROLE = "supervisor"
 TAKE_TIMEOUT_S = 60.0
 SILENCE_MAX_S = 4.0
 """A role that answers no ping for this long is taken for stopped; a dead one shows at once."""
-DRAIN_ORDER = ("gateway", "listener", "shard", "recorder")
+DOORS = ("gateway", "stream_gateway")
+DRAIN_ORDER = (*DOORS, "listener", "shard", "recorder")
 
 
 class Supervisor:
@@ -259,7 +260,7 @@ class Supervisor:
 
     async def _tell_all(self) -> None:
         late = [i for i in self._instances.values() if self._told.get(i.name) != self._version]
-        doors = [one for one in late if one.role == "gateway"]
+        doors = [one for one in late if one.role in DOORS]
         await asyncio.gather(*(self._tell(one) for one in doors))
         await asyncio.gather(*(self._tell(one) for one in late if one not in doors))
         names = {one.name for one in self._instances.values()}

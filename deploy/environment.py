@@ -176,6 +176,10 @@ class Environment(BaseModel):
     reads_per_minute: Count = 600
     key_reads_per_minute: Count = 6_000
     key_writes_per_minute: Count = 600
+    stream_ops_per_s: Count = 1_000
+    stream_key_ops_per_s: Count = 20_000
+    stream_bytes_per_s: Count = 1_000_000
+    stream_connections_per_address: Count = 256
     requests_in_flight_max: Count = 2_000
     quote_timeout_s: Seconds = 2.0
     request_timeout_s: Seconds = 15.0

@@ -88,6 +88,7 @@ def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
             database_url=settings.stores.database_url,
             mongodb_url=settings.stores.mongodb_url,
             redis_url=settings.stores.redis_url,
+            stream_url=_stream_url(settings),
         )
         yield Session(settings, System(settings), file)
     finally:
@@ -119,6 +120,12 @@ def status_text(data: dict[str, Any]) -> str:
         shown = "  ".join(f"{name} {value}" for name, value in counters.items())
         lines.append(f"  {one['slot']:<12} pid {one['pid']:<8} {shown}")
     return "\n".join(lines)
+
+
+def _stream_url(settings: Settings) -> str:
+    if not settings.actors.stream_gateways:
+        return ""
+    return f"ws://127.0.0.1:{settings.gateway.stream_port}/v1"
 
 
 def _watchdog(carrier: Platform) -> "subprocess.Popen[bytes]":

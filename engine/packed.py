@@ -6,7 +6,7 @@ what was packed.
 """
 
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 from engine.messages import AsOf, QuoteReply, QuoteRequest, Refusal
 
@@ -45,12 +45,13 @@ def unpack_replies(packed: tuple[Packed, ...]) -> tuple[QuoteReply | Refusal, ..
 
 def _packed(reply: QuoteReply | Refusal) -> Packed:
     if isinstance(reply, Refusal):
-        return cast(Packed, _REFUSAL(reply))
+        return _REFUSAL(reply)
     values = _REPLY(reply)
-    return cast(Packed, (*values[:_AT], _AS_OF(reply.as_of), *values[_AT + 1 :]))
+    return (*values[:_AT], _AS_OF(reply.as_of), *values[_AT + 1 :])
 
 
 def _unpacked(values: Packed) -> QuoteReply | Refusal:
     if len(values) == _REFUSAL_SIZE:
         return Refusal(*values)
-    return QuoteReply(*values[:_AT], AsOf(*values[_AT]), *values[_AT + 1 :])
+    whole: Packed = (*values[:_AT], AsOf(*values[_AT]), *values[_AT + 1 :])
+    return QuoteReply(*whole)

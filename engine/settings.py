@@ -67,6 +67,7 @@ class ActorSettings:
     """How many of each, and how they watch each other."""
 
     shards: int = 2
+    stream_gateways: int = 1
     ray_address: str = ""
     ray_namespace: str = "risecurve"
     ping_interval_s: float = 1.0
@@ -107,6 +108,10 @@ class GatewaySettings:
     reads_per_minute: int = 600
     key_reads_per_minute: int = 6_000
     key_writes_per_minute: int = 600
+    stream_ops_per_s: int = 1_000
+    stream_key_ops_per_s: int = 20_000
+    stream_bytes_per_s: int = 1_000_000
+    stream_connections_per_address: int = 256
     requests_in_flight_max: int = 2_000
     quote_timeout_s: float = 2.0
     request_timeout_s: float = 15.0
