@@ -108,8 +108,9 @@ STREAM_CALLS_WAITING_MAX = 256
 STREAM_EARLY_FRAMES_MAX = 64
 """Frames kept of a connection that is still being admitted."""
 
-STREAM_OTHERS_MAX = 256
-"""Events other than prices that wait for one slow reader; more of a topic become a `gap`."""
+STREAM_OTHERS_MAX = 2_000
+"""Events other than prices that wait for one slow reader, some blocks of 500 trades; more of a
+topic become a `gap`. All readers share the frames, so what waits costs little."""
 
 STREAM_BUFFER_BYTES = 64 * 1024
 """Written and not yet taken by the kernel; above it a reader is slow."""

@@ -67,7 +67,7 @@ class StreamGateway:
         self._connections: set[Connection] = set()
         self._addresses: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
-        self._evicted = 0
+        self._served = self._evicted = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
@@ -114,6 +114,7 @@ class StreamGateway:
         return {
             "port": self._port,
             "connections": len(self._connections),
+            "served": self._served,
             "subscriptions": sum(len(one.topics) for one in self._connections),
             "slow": slow,
             "evicted": self._evicted,
@@ -168,6 +169,7 @@ class StreamGateway:
         clients, headers = self.parts.clients, connection.request.headers
         connection.address = clients.of(peer, headers.getall("X-Forwarded-For", []))
         self._connections.add(connection)
+        self._served += 1
         self._addresses[connection.address] += 1
         behind_proxy = clients.trusts(peer)
         try:

@@ -1,6 +1,7 @@
 """A real stream door over fake ports on a loopback port, and stock clients that talk to it."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from engine.messages import QuoteReply, QuoteRequest, Refusal
 from engine.settings import GatewaySettings
@@ -99,8 +101,11 @@ class StreamClient:
         return await self.receive()
 
     async def closed(self) -> tuple[int, str]:
+        """(code, reason) once it is; what comes before is read and dropped."""
         async with asyncio.timeout(WAIT_S):
-            await self.socket.wait_closed()
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    await self.socket.recv()
         assert self.socket.close_code is not None
         return self.socket.close_code, self.socket.close_reason or ""
 
