@@ -80,9 +80,8 @@ def plan_of(given: argparse.Namespace, tokens: tuple[str, ...]) -> Plan:
 
 def _mix(text: str) -> dict[str, float]:
     try:
-        found = {
-            name: float(part) for name, _, part in (one.partition("=") for one in text.split(","))
-        }
+        parts = [one.partition("=") for one in text.split(",")]
+        found = {name: float(part) for name, _, part in parts}
     except ValueError as error:
         raise BenchError(f"Expected a mix such as buy=3,sell=1, was {text}") from error
     if not found or found.keys() - {"buy", "sell"} or sum(found.values()) <= 0:
@@ -111,9 +110,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--find", default="", help="the API whose list of tokens to take")
     made.add_argument("--clients", type=int, default=50)
     made.add_argument("--window", type=int, default=1)
-    made.add_argument(
-        "--rate", type=float, default=0.0, help="quotes a second of all; 0: closed loop"
-    )
+    made.add_argument("--rate", type=float, default=0.0, help="of all, a second; 0: closed loop")
     made.add_argument("--seconds", type=float, default=30.0)
     made.add_argument("--mix", default="buy=4,sell=2")
     made.add_argument("--zipf", action="store_true", help="the first tokens are asked most")
