@@ -9,7 +9,7 @@
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .PHONY: help tools install install-dev demo up test unit integration lint chaos chaos-short \
-	fuzz fuzz-short clean
+	fuzz fuzz-short bench bench-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,8 @@ help:
 	@echo "make install  set up alone; install-dev adds tests and linters"
 	@echo "make chaos    set up, then the fault suite (DURATION=900 SEED= OUT=chaos-report.json)"
 	@echo "make fuzz     set up, then random requests by the API's own document (CASES=5000 SEED=)"
+	@echo "make bench    set up, then the gated ratios to peers (PARTS= ALTERNATIONS=12 FULL=1)"
+	@echo "make bench-check  the same; fails on a loss that the interval confirms"
 	@echo "make lint     format, lint, types, imports, tidiness"
 	@echo "make clean    remove what was installed here (no data)"
 
@@ -113,6 +115,15 @@ fuzz: install-dev
 
 fuzz-short: install-dev
 	@$(BIN)/python -m tests.fuzz --cases 1000 --examples 4 --messages 500 --seed $(or $(SEED),1)
+
+ALTERNATIONS ?= 12
+BENCH = $(BIN)/python -m bench $(PARTS) --alternations $(ALTERNATIONS) $(if $(FULL),--full)
+
+bench: install-dev
+	@$(BENCH)
+
+bench-check: install-dev
+	@$(BENCH) --check
 
 lint: install-dev
 	@$(BIN)/python -m ruff format --check --quiet . || \

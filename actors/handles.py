@@ -46,6 +46,7 @@ ROLES = {
     "shard": "deploy.roles.shard",
     "recorder": "deploy.roles.recorder",
     "gateway": "deploy.roles.gateway",
+    "stream_gateway": "deploy.roles.stream_gateway",
     "keeper": "deploy.roles.keeper",
     "auditor": "deploy.roles.auditor",
     "points": "deploy.roles.points",

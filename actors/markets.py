@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from actors.ports import Calls, Log
@@ -22,13 +23,24 @@ RETRY_PAUSE_S = 0.05
 CALL_TIMEOUT_S = 1.0
 
 
+Done = Callable[[QuoteReply | Refusal], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """One quote that waits: what it asks, until when, and who is told."""
+
+    request: QuoteRequest
+    bucket: int
+    deadline: float
+    done: Done
+
+
 @dataclass(slots=True)
 class _Lane:
     """What waits for one shard, and how many calls are under way."""
 
-    waiting: deque[tuple[QuoteRequest, asyncio.Future[QuoteReply | Refusal]]] = field(
-        default_factory=deque
-    )
+    waiting: deque[_Asked] = field(default_factory=deque)
     calls: set[asyncio.Task[None]] = field(default_factory=set)
 
 
@@ -73,15 +85,26 @@ class Markets:
 
     async def quote(self, request: QuoteRequest) -> QuoteReply | Refusal:
         """One quote within the deadline, whatever happens to shards meanwhile."""
-        deadline = self._clock() + self._timeout_s
-        bucket = bucket_of(request.token)
-        while True:
-            reply = await self._ask_once(request, bucket, deadline)
-            if self._fresh(bucket, reply):
-                return reply
-            if self._clock() + RETRY_PAUSE_S >= deadline:
-                return _unavailable(bucket)
-            await asyncio.sleep(RETRY_PAUSE_S)
+        future: asyncio.Future[QuoteReply | Refusal] = asyncio.get_running_loop().create_future()
+        self.begin(request, partial(_settle, future))
+        try:
+            return await asyncio.wait_for(future, self._timeout_s)
+        except TimeoutError:
+            return _unavailable(bucket_of(request.token))
+
+    def begin(self, request: QuoteRequest, done: Done) -> None:
+        """As `quote`, without a task for each: `done` is called once, in a later turn of the
+        loop, at the latest one call's timeout after the deadline. `done` must not raise.
+        """
+        asked = _Asked(request, bucket_of(request.token), self._clock() + self._timeout_s, done)
+        if self._waiting >= QUOTES_WAITING_MAX:
+            owner = self._owners.get(asked.bucket)
+            incarnation = owner.incarnation if owner else 0
+            text = "Expected fewer quotes at once"
+            self._soon(done, Refusal("overloaded", text, asked.bucket, incarnation))
+            return
+        self._waiting += 1
+        self._put(asked)
 
     async def quotes(self, requests: Sequence[QuoteRequest]) -> list[QuoteReply | Refusal]:
         """Many at once, in order."""
@@ -113,26 +136,38 @@ class Markets:
 
     # ---------------------------------------------------------------------- batching
 
-    async def _ask_once(
-        self, request: QuoteRequest, bucket: int, deadline: float
-    ) -> QuoteReply | Refusal:
-        owner = self._owners.get(bucket)
+    def _put(self, asked: _Asked) -> None:
+        owner = self._owners.get(asked.bucket)
         if owner is None:
-            return _unavailable(bucket)
-        if self._waiting >= QUOTES_WAITING_MAX:
-            return Refusal("overloaded", "Expected fewer quotes at once", bucket, owner.incarnation)
-        future: asyncio.Future[QuoteReply | Refusal] = asyncio.get_running_loop().create_future()
+            self._again(asked)
+            return
         lane = self._lanes.setdefault(owner.owner, _Lane())
-        lane.waiting.append((request, future))
-        self._waiting += 1
+        lane.waiting.append(asked)
         if len(lane.calls) < QUOTE_CALLS_PER_SHARD:
             lane.calls.add(asyncio.create_task(self._drain(owner.owner, lane)))
+
+    def _again(self, asked: _Asked) -> None:
+        # Of whoever is the owner then, unless it would be too late.
+        if self._clock() + RETRY_PAUSE_S >= asked.deadline:
+            self._soon(self._end, asked, _unavailable(asked.bucket))
+            return
+        asyncio.get_running_loop().call_later(RETRY_PAUSE_S, self._put, asked)
+
+    def _take(self, asked: _Asked, reply: QuoteReply | Refusal) -> None:
+        if self._fresh(asked.bucket, reply):
+            self._end(asked, reply)
+        else:
+            self._again(asked)
+
+    def _end(self, asked: _Asked, reply: QuoteReply | Refusal) -> None:
+        self._waiting -= 1
         try:
-            return await asyncio.wait_for(future, max(deadline - self._clock(), 0.001))
-        except TimeoutError:
-            return _unavailable(bucket)
-        finally:
-            self._waiting -= 1
+            asked.done(reply)
+        except Exception as error:
+            self._log.error("quotes_bug", exc_info=error)
+
+    def _soon(self, call: Callable[..., None], *arguments: Any) -> None:
+        asyncio.get_running_loop().call_soon(call, *arguments)
 
     async def _drain(self, name: str, lane: _Lane) -> None:
         # Let everything that became ready in this turn of the loop join the batch.
@@ -149,26 +184,30 @@ class Markets:
     async def _drain_once(self, name: str, lane: _Lane) -> None:
         size = min(len(lane.waiting), QUOTE_BATCH_MAX)
         batch = [lane.waiting.popleft() for _ in range(size)]
-        live = [(request, future) for request, future in batch if not future.done()]
-        replies = await self._call(name, [request for request, _ in live])
-        for (_, future), reply in zip(live, replies, strict=True):
-            if not future.done():
-                future.set_result(reply)
+        now = self._clock()
+        live = [asked for asked in batch if now < asked.deadline]
+        for asked in batch:
+            if now >= asked.deadline:
+                self._end(asked, _unavailable(asked.bucket))
+        if not live:
+            return
+        replies = await self._call(name, live)
+        for asked, reply in zip(live, replies, strict=True):
+            self._take(asked, reply)
 
-    async def _call(
-        self, name: str, requests: list[QuoteRequest]
-    ) -> Sequence[QuoteReply | Refusal]:
+    async def _call(self, name: str, batch: list[_Asked]) -> Sequence[QuoteReply | Refusal]:
+        message = Quotes(tuple(asked.request for asked in batch))
         try:
             answer = await self._calls.ask(
-                name, Quotes(tuple(requests)), timeout_s=min(CALL_TIMEOUT_S, self._timeout_s)
+                name, message, timeout_s=min(CALL_TIMEOUT_S, self._timeout_s)
             )
             assert isinstance(answer, QuoteReplies)
-            assert len(answer.replies) == len(requests)
+            assert len(answer.replies) == len(batch)
         except RiseCurveError:
-            return [_unavailable(bucket_of(request.token)) for request in requests]
+            return [_unavailable(asked.bucket) for asked in batch]
         except Exception as error:
             self._log.error("quotes_bug", shard=name, exc_info=error)
-            return [_unavailable(bucket_of(request.token)) for request in requests]
+            return [_unavailable(asked.bucket) for asked in batch]
         return answer.replies
 
     async def _views(self, name: str, tokens: list[bytes]) -> dict[bytes, MarketView | Refusal]:
@@ -201,3 +240,8 @@ class Markets:
 
 def _unavailable(bucket: int) -> Refusal:
     return Refusal("shard_unavailable", "Expected an owner of this market, try again", bucket)
+
+
+def _settle(future: "asyncio.Future[QuoteReply | Refusal]", reply: QuoteReply | Refusal) -> None:
+    if not future.done():
+        future.set_result(reply)

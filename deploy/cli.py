@@ -154,6 +154,12 @@ def devnet(
     _end(commands.devnet(reset=reset, json=json), json=json)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context) -> None:
+    """Measure against the peers; parts and options as of `python -m bench --help`."""
+    raise typer.Exit(commands.bench(context.args))
+
+
 @app.command()
 def deploy(
     *,

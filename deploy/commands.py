@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,15 @@ def asyncapi() -> Outcome:
 def _printed(document: dict[str, Any]) -> Outcome:
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
     return Outcome(data=document, text=text)
+
+
+def bench(words: Sequence[str]) -> int:
+    """The exit code of `python -m bench`, which stands in the clone beside us."""
+    root = datadir.clone_root()
+    if not (root / "bench" / "__main__.py").is_file():
+        raise StartError("The benches are in the clone, not in an installed package.")
+    command = [sys.executable, "-m", "bench", *words]
+    return subprocess.run(command, cwd=root, check=False).returncode  # noqa: S603
 
 
 def devnet(*, reset: bool, json: bool) -> Outcome:

@@ -198,6 +198,10 @@ class Environment(BaseModel):
     socket_bytes_per_s: Count = 512 * 1024
     connects_per_s: Count = 50
     connects_per_s_all: Count = 1_000
+    stream_ops_per_s: Count = 1_000
+    stream_key_ops_per_s: Count = 20_000
+    stream_bytes_per_s: Count = 1_000_000
+    stream_connections_per_address: Count = 256
     requests_in_flight_max: Count = 2_000
     quote_timeout_s: Seconds = 2.0
     request_timeout_s: Seconds = 15.0

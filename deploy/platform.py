@@ -34,6 +34,8 @@ class Platform:
 def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platform]:
     """Bring the platform up; ends its servers. Raises StartError with one sentence."""
     process.choose_port("the API (API_PORT)", environment.api_port or None)
+    if environment.stream_gateways:
+        process.choose_port("the stream door (STREAM_PORT)", environment.stream_port or None)
     if not environment.log_dir:
         environment = environment.model_copy(update={"log_dir": str(data_dir / "logs")})
     with datadir.held(data_dir), Embedded(data_dir) as embedded:

@@ -42,6 +42,8 @@ from engine.points import rules
 from engine.settings import Settings
 from gateway.api import ApiGateway
 from gateway.ports import Ports
+from gateway.stream import StreamGateway
+from gateway.stream_parts import stream_parts
 from storage import documents as documents_store
 from storage import outbox as outbox_store
 from storage import postgres, valkey
@@ -367,6 +369,41 @@ async def gateway(context: Context) -> Role:
     handlers: dict[type, Callable[[Any], Any]] = {
         Directory: route,
         StatusWanted: lambda _: {"port": built.port, "refused_stale": markets.refused_stale},
+        Drain: lambda _: built.stop(),
+    }
+    return Role(handlers=handlers, run=_forever, log=log)
+
+
+async def stream_gateway(context: Context) -> Role:
+    """The stream door: one of the processes that share its port."""
+    settings, log = context.settings, _log(context)
+    database, redis = _mongo(settings), _redis(settings)
+    people, sessions = People(database), Sessions(database, redis)
+    markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
+    built = StreamGateway(
+        settings=settings.gateway,
+        parts=stream_parts(
+            settings.gateway,
+            settings.rise,
+            markets=markets,
+            ticks=_ticks(settings),
+            rates=RateLimits(redis),
+            nonces=Nonces(redis),
+            people=people,
+            sessions=sessions,
+            api_keys=ApiKeys(database),
+            log=log,
+        ),
+    )
+    await built.start()
+
+    async def route(directory: Directory) -> None:
+        markets.route(directory)
+        built.route(directory)
+
+    handlers: dict[type, Callable[[Any], Any]] = {
+        Directory: route,
+        StatusWanted: lambda _: built.status() | {"refused_stale": markets.refused_stale},
         Drain: lambda _: built.stop(),
     }
     return Role(handlers=handlers, run=_forever, log=log)

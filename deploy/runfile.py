@@ -26,6 +26,8 @@ class RunFile:
     database_url: str
     mongodb_url: str
     redis_url: str
+    stream_url: str = ""
+    """Empty: this system has no stream door."""
 
 
 def write(data_dir: Path, run: RunFile) -> None:

@@ -88,6 +88,7 @@ def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
             database_url=settings.stores.database_url,
             mongodb_url=settings.stores.mongodb_url,
             redis_url=settings.stores.redis_url,
+            stream_url=_stream_url(settings),
         )
         yield Session(settings, System(settings), file)
     finally:
@@ -116,6 +117,12 @@ def quiet() -> Iterator[None]:
     """Ray prints what its nodes complain of to standard output, which is for results."""
     with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
         yield
+
+
+def _stream_url(settings: Settings) -> str:
+    if not settings.actors.stream_gateways:
+        return ""
+    return f"ws://127.0.0.1:{settings.gateway.stream_port}/v1"
 
 
 def _watchdog(carrier: Platform) -> "subprocess.Popen[bytes]":

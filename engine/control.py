@@ -5,7 +5,9 @@ it twice is a no-op: calls between actors may be repeated and reordered.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+from engine import packed
 from engine.messages import (
     BucketOwner,
     FeedBatch,
@@ -130,12 +132,18 @@ class Quotes:
 
     requests: tuple[QuoteRequest, ...]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _quotes, (packed.pack_requests(self.requests),)
+
 
 @dataclass(frozen=True, slots=True)
 class QuoteReplies:
     """In the order of `Quotes.requests`."""
 
     replies: tuple[QuoteReply | Refusal, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _quote_replies, (packed.pack_replies(self.replies),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,3 +249,11 @@ class Failure:
     blame: str
     code: str
     message: str
+
+
+def _quotes(requests: tuple[packed.Packed, ...]) -> Quotes:
+    return Quotes(packed.unpack_requests(requests))
+
+
+def _quote_replies(replies: tuple[packed.Packed, ...]) -> QuoteReplies:
+    return QuoteReplies(packed.unpack_replies(replies))

@@ -142,5 +142,48 @@ OUTBOX_KEPT_S = 7 * 86_400
 
 OUTBOX_SWEEP_ROWS = 5_000
 """Rows of the outbox taken away at once: some ten milliseconds of one transaction."""
+
 BRIDGE_CHECKS_MAX = 10_000
 """Payments that wait for the checker's look; beyond it the feed is told to wait."""
+
+STREAM_CONNECTIONS_MAX = 10_000
+"""Connections of one process of the stream door."""
+
+STREAM_FRAME_BYTES_MAX = 64 * 1024
+"""One frame of the stream door: an array of some hundred quotes. A larger one is an error."""
+
+STREAM_FRAME_BYTES_CUT = 4 * STREAM_FRAME_BYTES_MAX
+"""A frame above it is not even read: the connection ends."""
+
+STREAM_OPS_PER_FRAME_MAX = 512
+"""Objects in one array."""
+
+STREAM_IN_FLIGHT_MAX = 1_024
+"""Quotes of one connection under way at once; one more is `overloaded`."""
+
+STREAM_CALLS_WAITING_MAX = 256
+"""Ops of one connection other than quotes that wait for their turn."""
+
+STREAM_EARLY_FRAMES_MAX = 64
+"""Frames kept of a connection that is still being admitted."""
+
+STREAM_OTHERS_MAX = 2_000
+"""Events other than prices that wait for one slow reader, some blocks of 500 trades; more of a
+topic become a `gap`. All readers share the frames, so what waits costs little."""
+
+STREAM_BUFFER_BYTES = 64 * 1024
+"""Written and not yet taken by the kernel; above it a reader is slow."""
+
+STREAM_KERNEL_BYTES = 128 * 1024
+"""What the kernel may hold for one reader: what stands there is old when it is read."""
+
+STREAM_STALLED_S = 20.0
+"""A reader that takes nothing for this long is cut off."""
+
+STREAM_FAULTS_MAX = 10
+"""Malformed or oversize frames of one connection in STREAM_FAULTS_S; one more ends it."""
+
+STREAM_REFUSED_MAX = 2_000
+"""Ops above the budget of one connection in STREAM_FAULTS_S; one more ends it."""
+
+STREAM_FAULTS_S = 10.0

@@ -132,6 +132,10 @@ class GatewaySettings:
     socket_bytes_per_s: int = 512 * 1024
     connects_per_s: int = 50
     connects_per_s_all: int = 1_000
+    stream_ops_per_s: int = 1_000
+    stream_key_ops_per_s: int = 20_000
+    stream_bytes_per_s: int = 1_000_000
+    stream_connections_per_address: int = 256
     requests_in_flight_max: int = 2_000
     quote_timeout_s: float = 2.0
     request_timeout_s: float = 15.0

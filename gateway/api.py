@@ -57,7 +57,7 @@ class ApiGateway:
         self._context = _context(settings, chain, ports, sepolia=sepolia, log=log, clock=clock)
         metrics = self._context.metrics
         metrics.in_flight.set_function(lambda: self._context.in_flight.now)
-        self._realtime = Realtime(self._context, ports.ticks, _origins(settings))
+        self._realtime = Realtime(self._context, ports.ticks, origins_of(settings))
         self._runner: web.AppRunner | None = None
         self._started = asyncio.Event()
         self._port = 0
@@ -122,7 +122,7 @@ class ApiGateway:
             client_max_size=BODY_BYTES_MAX,
             middlewares=[
                 middleware.identify,
-                middleware.cors(_origins(self._settings)),
+                middleware.cors(origins_of(self._settings)),
                 middleware.answer_errors,
                 shaping.shape,
                 middleware.admit,
@@ -141,7 +141,8 @@ class ApiGateway:
         return app
 
 
-def _origins(settings: GatewaySettings) -> frozenset[str]:
+def origins_of(settings: GatewaySettings) -> frozenset[str]:
+    """Whose pages may talk to the doors: CORS_ORIGINS, and our own."""
     own = urlsplit(settings.public_url)
     return frozenset({*settings.cors_origins, f"{own.scheme}://{own.netloc}"})
 

@@ -6,13 +6,20 @@ door; health and metrics are not asked about.
 """
 
 import ipaddress
-
-from aiohttp import web
+from collections.abc import Mapping
+from typing import Protocol
 
 from engine.errors import CallerError
 from engine.settings import GatewaySettings
 
 _COUNTRY_CHARACTERS = 2
+
+
+class Asking(Protocol):
+    """A request, of whatever library."""
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
 
 
 class Blocking:
@@ -24,7 +31,7 @@ class Blocking:
         self._wallets = frozenset(settings.blocked_wallets)
         self._header = settings.country_header
 
-    def check_caller(self, request: web.Request, client: str, *, behind_proxy: bool) -> None:
+    def check_caller(self, request: Asking, client: str, *, behind_proxy: bool) -> None:
         """Raises CallerError("forbidden") for an address or a country that is not served. The
         country's header is believed of a trusted proxy only.
         """

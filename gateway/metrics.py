@@ -46,7 +46,7 @@ class Metrics:
             registry=self._registry,
         )
         self.in_flight = self._gauge("http_in_flight", "Requests under way")
-        self.sockets = self._gauge("sockets", "Socket.IO connections")
+        self.sockets = self._gauge("sockets", "Connections of Socket.IO, or of the stream door")
         self.subscriptions = self._gauge("subscriptions", "Topics subscribed to, all sockets")
         self.ticks = self._counter("ticks_total", "Ticks heard")
         self.ticks_refused = self._counter("ticks_refused_total", "Ticks refused: older owner")
@@ -59,9 +59,9 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def quote(self, door: str, outcome: str) -> None:
-        """One quote was answered with `ok` or a code."""
-        self._quotes.labels(door, outcome).inc()
+    def quote(self, door: str, outcome: str, count: int = 1) -> None:
+        """Quotes were answered with `ok` or a code."""
+        self._quotes.labels(door, outcome).inc(count)
 
     def roles(self, statuses: Mapping[str, Any]) -> bytes:
         """Every number of the roles' statuses as a gauge, by slot and name; a role that does not

@@ -1,0 +1,67 @@
+"""`python -m bench`: run the parts, write the report.
+
+python -m bench                  the gated ratios (`make bench`)
+python -m bench quotes --full    one part, with its whole grid
+python -m bench --check          then fail on a confirmed loss (`make bench-check`)
+python -m bench --keep           then take the ratios as the new baseline
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+from bench import baseline, quotes, report
+from bench.processes import BenchError
+from bench.results import Results, read
+
+Part = Callable[[Results, quotes.Effort, quotes.Tell], None]
+PARTS: dict[str, Part] = {"quotes": quotes.run}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options; `risecurve bench` has the same."""
+    made = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").splitlines()[0])
+    made.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    made.add_argument("--full", action="store_true", help="the whole grid too")
+    made.add_argument("--check", action="store_true", help="fail on a confirmed loss")
+    made.add_argument("--keep", action="store_true", help="take the ratios as the baseline")
+    made.add_argument("--alternations", type=int, default=12)
+    made.add_argument("--seconds", type=float, default=1.5, help="of one measurement")
+    made.add_argument("--only", default="", help="ratios by name, comma-separated")
+    made.add_argument("--json", action="store_true", help="one line of JSON at the end")
+    return made
+
+
+def main(words: list[str] | None = None) -> int:
+    """Exit code: 0, or 1 with a sentence for each loss."""
+    given = parser().parse_args(words)
+    unknown = set(given.parts) - PARTS.keys()
+    if unknown:
+        sys.stderr.write(f"bench: Expected parts of {', '.join(PARTS)}, was {min(unknown)}\n")
+        return 2
+    effort = quotes.Effort(given.alternations, given.seconds, grid=given.full)
+    effort = replace(effort, only=frozenset(filter(None, given.only.split(","))))
+    results = Results()
+    try:
+        with report.progress() as tell:
+            for name in given.parts or PARTS:
+                PARTS[name](results, effort, tell)
+    except BenchError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+    report.finish(results)
+    found = read()
+    if given.keep:
+        baseline.write(found)
+    if given.json:
+        sys.stdout.write(json.dumps({name: found[name] for name in ("ratios", "figures")}) + "\n")
+    lost = baseline.losses_of(found) if given.check else []
+    for sentence in lost:
+        sys.stderr.write(f"bench: {sentence}\n")
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What we are compared with: the seed's stack in Node, and the same libraries used plainly."""

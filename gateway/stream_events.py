@@ -1,0 +1,103 @@
+"""What is pushed on the stream door: events as frames, amounts as integers of base units.
+
+`seq` counts a topic's messages. `fromSeq` to `toSeq` are the numbers that a message accounts
+for: more than its own when the reader was slow and prices that stood before it in the topic
+gave way to a newer one. So what follows `toSeq` begins with `toSeq + 1`, or something was lost.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from engine import text
+from gateway.stream_protocol import VERSION, framed
+
+PRICE = "price"
+GAP = "gap"
+
+# As `engine.ticks` and the lists write them: (name here, decimals).
+_EXACT = {
+    "price": ("priceE18", text.PRICE_DECIMALS),
+    "pricePerToken": ("pricePerTokenE18", text.PRICE_DECIMALS),
+    **{
+        name: (f"{name}Wei", text.DECIMALS)
+        for name in (
+            "marketCap",
+            "sold",
+            "raised",
+            "ethAmount",
+            "tokenAmount",
+            "volume24h",
+            "volumeEth",
+            "volumeToken",
+            "ethToPool",
+            "tokensToPool",
+            "burned",
+            "gasFee",
+        )
+    },
+}
+
+
+@dataclass(slots=True, eq=False)
+class Push:
+    """One message of a topic, encoded once for all its readers. `seq` None: a `gap`."""
+
+    event: str
+    topic: str
+    seq: int | None
+    generation: str | None
+    data: bytes
+    frame: bytes
+
+    def spanning(self, from_seq: int) -> bytes:
+        """The frame that accounts for the numbers from `from_seq` on."""
+        return _frame(self, from_seq)
+
+
+def push_of(event: str, payload: bytes) -> Push:
+    """Of `{topic, seq, generation, data}` as the fan-out gives it."""
+    found = orjson.loads(payload)
+    data = orjson.dumps(exact(found["data"]))
+    made = Push(event, found["topic"], found["seq"], found["generation"], data, b"")
+    made.frame = _frame(made, made.seq)
+    return made
+
+
+def gap_of(topic: str) -> Push:
+    """Something of this topic was left out for a reader: he should subscribe again."""
+    return push_of(GAP, orjson.dumps({"topic": topic, "seq": None, "generation": None, "data": {}}))
+
+
+def exact(data: Any) -> Any:
+    """The same with every amount and price that is a decimal string as an integer string."""
+    if isinstance(data, list):
+        return [exact(one) for one in data]
+    if not isinstance(data, dict):
+        return data
+    return dict(_exact(name, value) for name, value in data.items())
+
+
+def _exact(name: str, value: Any) -> tuple[str, Any]:
+    known = _EXACT.get(name)
+    if known is None:
+        return name, exact(value)
+    shown, decimals = known
+    if isinstance(value, str):
+        return shown, str(text.base_units(value, decimals))
+    return shown, value
+
+
+def _frame(push: Push, from_seq: int | None) -> bytes:
+    head: dict[str, Any] = {
+        "v": VERSION,
+        "op": "event",
+        "event": push.event,
+        "topic": push.topic,
+        "seq": push.seq,
+        "generation": push.generation,
+    }
+    if push.seq is not None and (push.event == PRICE or from_seq != push.seq):
+        head |= {"fromSeq": from_seq, "toSeq": push.seq}
+    return framed(orjson.dumps(head)[:-1] + b',"data":' + push.data + b"}")
