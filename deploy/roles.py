@@ -43,7 +43,8 @@ from storage.analytics import Analytics
 from storage.api_keys import ApiKeys
 from storage.audit import Audit
 from storage.buckets import BucketStore
-from storage.documents import Documents
+from storage.cache import RowCache
+from storage.cached import CachedDocuments, CachedReads
 from storage.events import EventStore
 from storage.market_reads import MarketReads
 from storage.nonces import Nonces
@@ -53,7 +54,6 @@ from storage.point_days import PointDays
 from storage.point_reads import PointReads
 from storage.points import Counted, PointsStore
 from storage.rates import RateLimits
-from storage.reads import Reads
 from storage.referrals import Referrals
 from storage.replays import Replays
 from storage.sessions import Sessions
@@ -292,7 +292,8 @@ async def gateway(context: Context) -> Role:
     pool = await _pool(settings, size=10)
     replica = await _pool(settings, size=6, url=settings.stores.database_read_url)
     database, redis = _mongo(settings), _redis(settings)
-    documents, people = Documents(database), People(database)
+    cache = RowCache(_redis(settings), namespace=_namespace(settings))
+    documents, people = CachedDocuments(database, cache), People(database)
     sessions = Sessions(database, redis)
     referrals, api_keys = Referrals(database), ApiKeys(database)
     stores = (documents, people, sessions, referrals, api_keys)
@@ -302,7 +303,7 @@ async def gateway(context: Context) -> Role:
     node, strangers = Node(rpc, settings.rise), Strangers(rpc, settings.rise.chain_id)
     ports = Ports(
         markets=markets,
-        reads=Reads(pool, settings.rise.chain_id),
+        reads=CachedReads(pool, settings.rise.chain_id, cache),
         market_reads=MarketReads(replica, settings.rise.chain_id),
         documents=documents,
         people=people,
@@ -334,7 +335,11 @@ async def gateway(context: Context) -> Role:
 
     handlers: dict[type, Callable[[Any], Any]] = {
         Directory: route,
-        StatusWanted: lambda _: {"port": built.port, "refused_stale": markets.refused_stale},
+        StatusWanted: lambda _: {
+            "port": built.port,
+            "refused_stale": markets.refused_stale,
+            **cache.status(),
+        },
         Drain: lambda _: built.stop(),
     }
     return Role(handlers=handlers, run=_forever, log=log)
@@ -374,10 +379,13 @@ def _nodes(settings: Settings, log: Any) -> FailoverRpc:
 
 
 def _ticks(settings: Settings) -> Ticks:
-    # Another chain, or the same one begun anew, shares no fence and no stream with this one.
+    return Ticks(_redis(settings), namespace=_namespace(settings))
+
+
+def _namespace(settings: Settings) -> str:
+    # Another chain, or the same one begun anew, shares no fence, stream or row with this one.
     rise = settings.rise
-    namespace = f"{valkey.NAMESPACE}:{rise.chain_id}:{rise.genesis_hash.hex()[:8]}"
-    return Ticks(_redis(settings), namespace=namespace)
+    return f"{valkey.NAMESPACE}:{rise.chain_id}:{rise.genesis_hash.hex()[:8]}"
 
 
 def _redis(settings: Settings) -> Any:

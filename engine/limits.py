@@ -86,3 +86,9 @@ OPEN_EVENTS_MAX = 20_000
 
 TRAIL_MAX = 1_024
 """Earlier positions a consumer names when it follows: one for each block of the window."""
+
+CACHE_BYTES_MAX = 256 * 1024 * 1024
+"""Rows kept in Redis by one system; what would end first goes first."""
+
+CACHE_VALUE_BYTES_MAX = 512 * 1024
+"""One kept value: twice a chart of CANDLES_MAX candles."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 600.0
 SHOWN = 3
 
-_CLOCKS = "created_at,updated_at,visible_at,consumed_at"
+_CLOCKS = "created_at,updated_at,visible_at,consumed_at,changed_block"
 _OWN = "gas_fee,reason,receipt_due,submission,submitted,visibility"
 _ROW = f"(to_jsonb(one) - '{{{_CLOCKS},{_OWN}}}'::text[])::text"
 _HASH = f"('x' || substr(md5({_ROW}), 1, 15))::bit(60)::bigint::numeric"

@@ -1,6 +1,7 @@
 """What the doors read, as of the recorder's cursor. Every plan is bounded by a limit."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -28,6 +29,28 @@ _ORDERS: dict[str, tuple[str, ...]] = {
     "volume": ("token_stats.volume_24h", "token_stats.token_address"),
 }
 SORTS = frozenset(_ORDERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Candles, the close before them, and what history stood at: the time of the newest block
+    (0 before any), and the revision under which rows of older blocks do not change.
+    """
+
+    rows: list[CandleRow]
+    before: int | None
+    recorded_time: int
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """Rows of a wallet as of `block`. (`revision`, `changed_block`) names all of its rows."""
+
+    rows: list[HoldingRecord]
+    block: int
+    revision: str
+    changed_block: int | None
 
 
 class Reads:
@@ -107,16 +130,36 @@ class Reads:
         most the newest CANDLES_MAX; steps without a trade are left out. Also the close before
         `start`, None when there is none.
         """
+        found = await self.chart(token, start=start, end=end, step_s=step_s)
+        return found.rows, found.before
+
+    async def chart(self, token: bytes, *, start: int, end: int, step_s: int) -> Chart:
+        """As `candles`, with what history stood at."""
         rows = await self._fetch("candles", token, start, end, step_s, CANDLES_MAX)
-        before = await self._fetch("close_before", token, start)
-        candles = [records.candle(row, token) for row in reversed(rows)]
-        return candles, before[0]["close"] if before else None
+        first = rows[0]
+        candles = [records.candle(row, token) for row in reversed(rows) if row["time"] is not None]
+        revision = _revision(first["revision"])
+        return Chart(candles, first["close_before"], first["recorded_time"] or 0, revision)
 
     async def holdings(
         self, owner: bytes, limit: int, *, closed: bool = False
-    ) -> list[HoldingRecord]:
-        """The wallet's tokens, the most valuable first; `closed` adds those it has sold out of."""
-        return [records.holding(row) for row in await self._fetch("holdings", owner, limit, closed)]
+    ) -> tuple[list[HoldingRecord], int]:
+        """The wallet's tokens, at most the `limit` most valuable by recorded price, and the
+        block that they are of (-1 before any); `closed` adds those it has sold out of.
+        """
+        found = await self.wallet(owner, limit, closed=closed)
+        return found.rows, found.block
+
+    async def wallet(self, owner: bytes, limit: int, *, closed: bool) -> Wallet:
+        """As `holdings`, with what names the rows."""
+        rows = await self._fetch("holdings", owner, limit, closed)
+        held = [records.holding(row) for row in rows if row["token_address"] is not None]
+        return _wallet(rows[0], held)
+
+    async def wallet_place(self, owner: bytes) -> Wallet:
+        """What would name the wallet's rows now, without them."""
+        rows = await self._fetch("wallet", owner)
+        return _wallet(rows[0], [])
 
     async def add_pending(
         self,
@@ -168,6 +211,15 @@ class Reads:
     async def _fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         async with postgres.session(self._pool) as connection:
             return await connection.fetch(_SQL[query], self._chain_id, *arguments)
+
+
+def _wallet(row: asyncpg.Record, rows: list[HoldingRecord]) -> Wallet:
+    block = -1 if row["block_number"] is None else row["block_number"]
+    return Wallet(rows, block, _revision(row["revision"]), row["changed_block"])
+
+
+def _revision(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _window(page: int, limit: int) -> tuple[int, int]:

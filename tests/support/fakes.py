@@ -134,9 +134,9 @@ class FakeReads(Breakable):
 
     async def holdings(
         self, owner: bytes, limit: int, *, closed: bool = False
-    ) -> list[HoldingRecord]:
+    ) -> tuple[list[HoldingRecord], int]:
         self.check()
-        return self.held[:limit]
+        return self.held[:limit], 100
 
     async def refuse_pending(self, tx_hash: bytes, reason: str) -> None:
         self.refused.append((tx_hash, reason))

@@ -137,7 +137,7 @@ async def test_queries_of_the_doors_never_scan_a_whole_table(pool):
         "count": (sql["count_token_transactions"], (one, 100)),
         "transaction": (sql["transaction"], (bytes(32),)),
         "candles": (sql["candles"], (one, 0, 600, 60, 10)),
-        "close": (sql["close_before"], (one, 600)),
+        "wallet": (sql["wallet"], (one,)),
         "holdings": (sql["holdings"], (one, 100, False)),
         "pending": (events["pending"], (10,)),
         "replay": (events["market_events"], ([1, 2, 3], 1900, 0, 0, 2000, 5000)),
