@@ -28,7 +28,7 @@ from engine.errors import ConsistencyError, RiseCurveError
 from engine.market import Market, apply
 from engine.messages import Block, BlockHeader, FeedBatch, FeedPosition, MarketEvent
 from engine.settings import ChainSettings
-from storage import compare, postgres
+from storage import compare, postgres, thinning
 from storage.events import EventStore
 
 READ_BATCH = 100
@@ -57,6 +57,7 @@ class Replayed:
 class _Instant:
     position: FeedPosition
     tables: dict[str, compare.Digest]
+    edges: dict[int, int]
     hashes: dict[bytes, bytes]
 
 
@@ -76,12 +77,18 @@ async def replay(
             markets = await _played(rpc, chain, scratch, upto=instant.position, done=done, say=say)
             _compare_memory(done, markets, instant.hashes)
             async with postgres.session(scratch) as connection:
-                rebuilt = await compare.digests(connection, chain.chain_id, schema=schema)
+                rebuilt = await compare.digests(
+                    connection, chain.chain_id, schema=schema, edges=instant.edges
+                )
             for table, digest in rebuilt.items():
                 done.rows += digest.rows
                 if instant.tables[table] != digest:
                     lines = await compare.differing(
-                        pool, chain.chain_id, table=table, schemas=("public", schema)
+                        pool,
+                        chain.chain_id,
+                        table=table,
+                        schemas=("public", schema),
+                        edges=instant.edges,
                     )
                     held = instant.tables[table].rows
                     sizes = f"{table}: {held} rows, the chain makes {digest.rows}"
@@ -111,8 +118,9 @@ async def _instant(
             raise ConsistencyError("nothing_recorded", "Expected a recorded block, was none")
         position = FeedPosition(row["block_number"], row["block_hash"])
         hashing = asyncio.create_task(_hashes(calls, directory, position))
-        tables = await compare.digests(connection, chain.chain_id, schema="public")
-    return _Instant(position, tables, await hashing)
+        edges = await thinning.edges(connection, chain.chain_id)
+        tables = await compare.digests(connection, chain.chain_id, schema="public", edges=edges)
+    return _Instant(position, tables, edges, await hashing)
 
 
 async def _hashes(calls: Calls, directory: Directory, position: FeedPosition) -> dict[bytes, bytes]:

@@ -58,6 +58,7 @@ from storage.referrals import Referrals
 from storage.replays import Replays
 from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
+from storage.thinning import DAY_S, Thinning
 from storage.ticks import Ticks
 
 FEED_TIMEOUT_S = 10.0
@@ -275,11 +276,18 @@ async def points(context: Context) -> Role:
 
 
 async def analytics(context: Context) -> Role:
-    """Rolling figures of tokens, traders and the platform."""
+    """Rolling figures of tokens, traders and the platform; old price history is thinned."""
     os.nice(RECORDER_NICE)
     settings, log = context.settings, _log(context)
+    pool, chain_id = await _pool(settings, size=1), settings.rise.chain_id
     built = Analyst(
-        figures=Analytics(await _pool(settings, size=1), settings.rise.chain_id),
+        figures=Analytics(pool, chain_id),
+        candles=Thinning(
+            pool,
+            chain_id,
+            minutes_s=settings.actors.candle_minutes_days * DAY_S,
+            hours_s=settings.actors.candle_hours_days * DAY_S,
+        ),
         interval_s=settings.actors.analytics_interval_s,
         log=log,
     )

@@ -31,6 +31,7 @@ from gateway.ports import (
     Sessions,
 )
 from gateway.submission import Submission
+from gateway.usd import UsdFeed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Context:
     tokens: AccessTokens
     launches: Launches
     submission: Submission
+    usd: UsdFeed
     in_flight: InFlight
     clients: ClientAddresses
     blocking: Blocking

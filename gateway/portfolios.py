@@ -16,6 +16,7 @@ from engine.rows import HoldingRecord
 from engine.text import address, units
 from gateway import quotes, view
 from gateway.context import Context
+from gateway.usd import EthPrice
 
 RECONCILE_S = 1.5
 _SCALE = 10**36
@@ -36,9 +37,10 @@ async def portfolio(context: Context, owner: bytes, *, closed: bool) -> dict[str
     """
     holdings, recorded = await context.reads.holdings(owner, PAGE_LIMIT_MAX, closed=closed)
     block = recorded if recorded >= 0 else None
-    markets, reconciled = await asyncio.gather(
+    markets, reconciled, usd = await asyncio.gather(
         quotes.views(context, [holding.token for holding in holdings]),
         _reconciled(context, owner, holdings, block=block),
+        context.usd.price(),
     )
     pairs = sorted(zip(holdings, markets, strict=True), key=_worth)
     profits = [profit(*pair) for pair in pairs]
@@ -51,6 +53,7 @@ async def portfolio(context: Context, owner: bytes, *, closed: bool) -> dict[str
             for (holding, market), one in zip(pairs, profits, strict=True)
         ],
         "totalValue": _sum(values),
+        "totalValueUsd": _sum_usd(values, usd),
         "realisedPnl": units(sum(one.realised for one in profits)),
         "unrealisedPnl": _sum(unrealised),
         "asOfBlock": block,
@@ -110,6 +113,11 @@ def _worth(pair: tuple[HoldingRecord, MarketView | Refusal]) -> tuple[int, bytes
 def _sum(values: Sequence[int | None]) -> str | None:
     known = [value for value in values if value is not None]
     return units(sum(known)) if len(known) == len(values) else None
+
+
+def _sum_usd(values: Sequence[int | None], usd: EthPrice | None) -> str | None:
+    known = [value for value in values if value is not None]
+    return usd.amount(sum(known)) if usd is not None and len(known) == len(values) else None
 
 
 def _shown(one: Profit) -> dict[str, Any]:

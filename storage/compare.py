@@ -2,9 +2,10 @@
 
 A row is compared as text without what only this run of the system knows: clocks, receipts,
 submissions, what was consumed. So a history that was rebuilt from the chain has equal rows.
+Candles that may have been thinned (`storage.thinning`) are compared as they are when they were.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,20 @@ TABLES: dict[str, str] = {
     "outbox": "TRUE",
 }
 
+_THINNED = """(
+    SELECT
+        chain_id, version, token_address, step.time,
+        (array_agg(open ORDER BY candle.time))[1] AS open, max(high) AS high, min(low) AS low,
+        (array_agg(close ORDER BY candle.time DESC))[1] AS close,
+        sum(volume_eth) AS volume_eth, sum(volume_token) AS volume_token, sum(trades) AS trades
+    FROM {schema}.price_history AS candle
+    CROSS JOIN LATERAL (
+        SELECT candle.time - candle.time % CASE {steps} ELSE 1 END AS time
+    ) AS step
+    WHERE chain_id = $1
+    GROUP BY chain_id, version, token_address, step.time
+)"""
+
 
 @dataclass(frozen=True, slots=True)
 class Digest:
@@ -44,13 +59,15 @@ class Digest:
     sum: int
 
 
-async def digests(connection: Any, chain_id: int, *, schema: str) -> dict[str, Digest]:
-    """Of every table, as `connection` sees them."""
+async def digests(
+    connection: Any, chain_id: int, *, schema: str, edges: Mapping[int, int]
+) -> dict[str, Digest]:
+    """Of every table, as `connection` sees them; `edges` are those of `thinning.edges`."""
     found = {}
     for table, condition in TABLES.items():
         row = await connection.fetchrow(
             f"SELECT count(*) AS rows, coalesce(sum({_HASH}), 0) AS sum"  # noqa: S608
-            f" FROM {schema}.{table} AS one WHERE chain_id = $1 AND {condition}",
+            f" FROM {_rows(schema, table, edges)} AS one WHERE chain_id = $1 AND {condition}",
             chain_id,
             timeout=TIMEOUT_S,
         )
@@ -59,19 +76,28 @@ async def digests(connection: Any, chain_id: int, *, schema: str) -> dict[str, D
 
 
 async def differing(
-    pool: "Pool", chain_id: int, *, table: str, schemas: Sequence[str]
+    pool: "Pool", chain_id: int, *, table: str, schemas: Sequence[str], edges: Mapping[int, int]
 ) -> list[str]:
     """Some rows of `table` that only one of the two schemas has, with a sign of which."""
     lines = []
-    for sign, first, second in (("-", *schemas), ("+", *reversed(schemas))):
+    ours, theirs = (_rows(schema, table, edges) for schema in schemas)
+    for sign, first, second in (("-", ours, theirs), ("+", theirs, ours)):
         async with postgres.transaction(pool) as connection:
             await connection.execute("SET LOCAL statement_timeout = 0")
             rows = await connection.fetch(
-                f"SELECT {_ROW} AS line FROM {first}.{table} AS one"  # noqa: S608
+                f"SELECT {_ROW} AS line FROM {first} AS one"  # noqa: S608
                 f" WHERE chain_id = $1 AND {TABLES[table]} EXCEPT"
-                f" SELECT {_ROW} FROM {second}.{table} AS one WHERE chain_id = $1 LIMIT {SHOWN}",
+                f" SELECT {_ROW} FROM {second} AS one WHERE chain_id = $1 LIMIT {SHOWN}",
                 chain_id,
                 timeout=TIMEOUT_S,
             )
         lines += [f"{sign} {row['line']}" for row in rows]
     return lines
+
+
+def _rows(schema: str, table: str, edges: Mapping[int, int]) -> str:
+    if table != "price_history" or not edges:
+        return f"{schema}.{table}"
+    coarsest_first = sorted(edges.items(), reverse=True)
+    steps = " ".join(f"WHEN candle.time < {edge} THEN {step}" for step, edge in coarsest_first)
+    return _THINNED.format(schema=schema, steps=steps)

@@ -101,7 +101,7 @@ class MarketData(Strict):
 
 
 class TokenData(MarketData):
-    """A token."""
+    """A token. In USD where a feed of ETH's price is configured and fresh, else null."""
 
     address: AddressText
     name: str
@@ -117,6 +117,8 @@ class TokenData(MarketData):
     metadata_hash: HashText
     metadata: dict[str, str] | None
     unavailable: str | None
+    price_usd: Decimal | None
+    market_cap_usd: Decimal | None
     graduated: bool
     volume_24h: Decimal = Field(alias="volume24h")
     trades: int
@@ -142,7 +144,8 @@ class TrendingListData(Strict):
 
 
 class OverviewData(Strict):
-    """ETH; null as long as nothing was worked out."""
+    """ETH; null as long as nothing was worked out. `ethUsd` is USD a whole ETH, null without a
+    fresh price."""
 
     total_tokens: int
     total_volume_24h: Decimal = Field(alias="totalVolume24h")
@@ -150,6 +153,8 @@ class OverviewData(Strict):
     graduated_tokens: int
     total_trades: int
     total_volume: Decimal
+    eth_usd: Decimal | None
+    eth_usd_at: str | None
     as_of_block: int | None
     as_of_time: str | None
 
@@ -338,6 +343,7 @@ class PortfolioData(Strict):
     address: AddressText
     items: list[HoldingData]
     total_value: Decimal | None
+    total_value_usd: Decimal | None
     realised_pnl: Decimal
     unrealised_pnl: Decimal | None
     as_of_block: int | None

@@ -1,5 +1,6 @@
 """/api/analytics: figures of the platform, as of the analytics role's last turn; live prices."""
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from gateway.bodies import read_query
 from gateway.context import context_of
 from gateway.errors import json_response, success
 from gateway.models import HistoryCursorQuery, LimitQuery, PageQuery
+from gateway.usd import DECIMALS
 
 _BPS = 10_000
 
@@ -20,7 +22,7 @@ async def overview(request: web.Request) -> web.Response:
     """The seed's OverviewStats and some more; ETH."""
     context = context_of(request)
     found = await context.market_reads.stats("overview") or {}
-    users = await context.people.about()
+    users, usd = await asyncio.gather(context.people.about(), context.usd.price())
     return json_response(
         success(
             {
@@ -30,6 +32,8 @@ async def overview(request: web.Request) -> web.Response:
                 "graduatedTokens": found.get("graduated", 0),
                 "totalTrades": int(found.get("trades", 0)),
                 "totalVolume": units(int(found.get("volumeEver", 0))),
+                "ethUsd": None if usd is None else units(usd.usd_e8, DECIMALS),
+                "ethUsdAt": None if usd is None else people.iso(usd.updated_at),
                 "asOfBlock": found.get("block"),
                 "asOfTime": people.iso(found.get("time")),
             }
