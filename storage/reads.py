@@ -77,17 +77,17 @@ class Reads:
         `search` looks for a part of name or symbol, for their beginning below three letters,
         or for a whole address. `sort_by` is one of SORTS, `order` asc or desc.
         """
-        where, values = _token_filter(search, graduated)
+        where, values = _search(search)
         limit = min(limit, PAGE_LIMIT_MAX)
         async with postgres.session(self._pool) as connection:
             rows = await connection.fetch(
-                _list_query(sort_by, order, where),
+                _list_query(sort_by, order, where=where + _phase(graduated)),
                 self._chain_id,
                 *_window(page, limit),
                 *values,
             )
             total = await connection.fetchval(
-                _SQL["count_tokens"].replace("{filter}", where),
+                _count_query(where, graduated),
                 self._chain_id,
                 LIST_COUNT_MAX,
                 0,
@@ -228,7 +228,7 @@ def _window(page: int, limit: int) -> tuple[int, int]:
     return (limit, skip) if skip < LIST_COUNT_MAX else (0, 0)
 
 
-def _list_query(sort_by: str, order: str, where: str) -> str:
+def _list_query(sort_by: str, order: str, *, where: str = "") -> str:
     columns = _ORDERS[sort_by]
     direction = {"asc": "ASC", "desc": "DESC"}[order]
     query = _SQL["list_tokens"]
@@ -238,24 +238,32 @@ def _list_query(sort_by: str, order: str, where: str) -> str:
     return query.replace("{filter}", where).replace("{order}", _order(columns, direction))
 
 
+def _count_query(where: str, graduated: bool | None) -> str:
+    if graduated is None:
+        return _SQL["count_tokens"].replace("{filter}", where)
+    name = "count_found_of_phase" if where else "count_of_phase"
+    return _SQL[name].replace("{filter}", where + _phase(graduated))
+
+
 def _order(columns: Sequence[str], direction: str) -> str:
     return ", ".join(f"{column} {direction}" for column in columns)
 
 
-def _token_filter(search: str | None, graduated: bool | None) -> tuple[str, list[Any]]:
-    where = ""
-    values: list[Any] = []
-    if graduated is not None:
-        where += f" AND (markets.phase = 'graduated') = {'TRUE' if graduated else 'FALSE'}"
+def _search(search: str | None) -> tuple[str, list[Any]]:
     needle = fold(search.replace("\0", "").strip()) if search else ""
     address = _address(needle)
     if address:
-        where += " AND tokens.token_address = $4"
-        values.append(address)
-    elif needle:
-        where += " AND (tokens.name_key LIKE $4 OR tokens.symbol_key LIKE $4)"
-        values.append(_like(needle))
-    return where, values
+        return " AND tokens.token_address = $4", [address]
+    if needle:
+        return " AND (tokens.name_key LIKE $4 OR tokens.symbol_key LIKE $4)", [_like(needle)]
+    return "", []
+
+
+def _phase(graduated: bool | None) -> str:
+    if graduated is None:
+        return ""
+    phases = "'graduated'" if graduated else "'curve', 'graduating', 'reopened'"
+    return f" AND markets.phase IN ({phases})"
 
 
 def _address(text: str) -> bytes | None:

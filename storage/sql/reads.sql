@@ -15,7 +15,26 @@ ORDER BY {order}
 LIMIT $2 OFFSET $3
 
 -- name: count_tokens
--- Takes limit and offset like the lists, so that one filter fits all.
+-- Takes limit and offset like the lists, so that one filter fits all. In the order of an index,
+-- so that without a filter the index alone is read.
+SELECT count(*) FROM (
+    SELECT FROM tokens
+    WHERE tokens.chain_id = $1 AND tokens.visibility = 'visible' {filter}
+    ORDER BY tokens.block_number, tokens.tx_index, tokens.log_index
+    LIMIT $2 OFFSET $3
+) AS counted
+
+-- name: count_of_phase
+-- Hidden ones are few: they are looked up once, not each market's token.
+SELECT count(*) FROM (
+    SELECT FROM markets
+    WHERE markets.chain_id = $1 {filter} AND markets.token_address NOT IN (
+        SELECT token_address FROM tokens WHERE chain_id = $1 AND visibility = 'hidden'
+    )
+    LIMIT $2 OFFSET $3
+) AS counted
+
+-- name: count_found_of_phase
 SELECT count(*) FROM (
     SELECT FROM tokens
     JOIN markets USING (chain_id, version, token_address)

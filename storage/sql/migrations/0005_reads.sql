@@ -33,3 +33,10 @@ CREATE TABLE candle_thinning (
     token_address BYTEA NOT NULL DEFAULT '',
     PRIMARY KEY (chain_id, step_s)
 );
+
+-- Counts of lists read an index alone; hidden tokens are few.
+DROP INDEX tokens_created;
+CREATE INDEX tokens_created ON tokens (chain_id, block_number, tx_index, log_index)
+    INCLUDE (visibility);
+CREATE INDEX tokens_hidden ON tokens (chain_id, token_address) WHERE visibility = 'hidden';
+CREATE INDEX markets_phase ON markets (chain_id, phase, token_address);

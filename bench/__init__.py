@@ -1,0 +1,1 @@
+"""What is promised in figures, measured: each module prints a table and one line of JSON."""
