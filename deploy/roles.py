@@ -298,7 +298,7 @@ async def gateway(context: Context) -> Role:
     """The doors of one node: REST and Socket.IO."""
     settings, log = context.settings, _log(context)
     pool = await _pool(settings, size=10)
-    replica = await _pool(settings, size=6, url=settings.stores.database_read_url)
+    replica = await _replica(settings)
     database, redis = _mongo(settings), _redis(settings)
     cache = RowCache(_redis(settings), namespace=_namespace(settings))
     documents, people = CachedDocuments(database, cache), People(database)
@@ -312,7 +312,7 @@ async def gateway(context: Context) -> Role:
     ports = Ports(
         markets=markets,
         reads=CachedReads(pool, settings.rise.chain_id, cache),
-        market_reads=MarketReads(replica, settings.rise.chain_id),
+        market_reads=MarketReads(replica, settings.rise.chain_id, primary=pool),
         documents=documents,
         people=people,
         sessions=sessions,
@@ -366,10 +366,17 @@ def _log(context: Context) -> Any:
     return logs.get(context.role).bind(slot=context.slot)
 
 
-async def _pool(settings: Settings, *, size: int, url: str = "") -> "postgres.Pool":
+async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":
     stores = settings.stores
-    url = url or stores.database_url
-    return await postgres.connect(url, size=size, timeout_s=stores.timeout_s)
+    return await postgres.connect(stores.database_url, size=size, timeout_s=stores.timeout_s)
+
+
+async def _replica(settings: Settings) -> "postgres.Pool":
+    # The doors open without it: the primary answers in its place.
+    stores = settings.stores
+    return await postgres.connect(
+        stores.database_read_url, size=6, timeout_s=stores.timeout_s, lazy=True
+    )
 
 
 def _mongo(settings: Settings) -> Any:

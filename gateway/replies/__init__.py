@@ -20,7 +20,6 @@ from gateway.replies.markets import (
     ConfigData,
     CreateData,
     CreatorData,
-    CreatorsData,
     DeploymentData,
     FeeConfigReply,
     FeesReply,
@@ -42,7 +41,6 @@ from gateway.replies.markets import (
     TransactionData,
     TransactionFields,
     TrendingData,
-    TrendingListData,
 )
 from gateway.replies.people import (
     AuditData,
@@ -96,7 +94,6 @@ __all__ = [
     "ConnectData",
     "CreateData",
     "CreatorData",
-    "CreatorsData",
     "Cursored",
     "DeploymentData",
     "EarningData",
@@ -150,7 +147,6 @@ __all__ = [
     "TransactionData",
     "TransactionFields",
     "TrendingData",
-    "TrendingListData",
     "UserData",
     "VerifyData",
 ]

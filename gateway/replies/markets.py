@@ -136,13 +136,6 @@ class TrendingData(TokenData):
     price_change_24h_bps: int | None = Field(alias="priceChange24hBps")
 
 
-class TrendingListData(Strict):
-    """By the volume of the last hour."""
-
-    items: list[TrendingData]
-    limit: int
-
-
 class OverviewData(Strict):
     """ETH; null as long as nothing was worked out. `ethUsd` is USD a whole ETH, null without a
     fresh price."""
@@ -169,13 +162,6 @@ class CreatorData(Strict):
     volume_24h: Decimal = Field(alias="volume24h")
     total_volume: Decimal
     best_market_cap: Decimal
-
-
-class CreatorsData(Strict):
-    """By the volume of their tokens."""
-
-    items: list[CreatorData]
-    limit: int
 
 
 class TraderData(Strict):

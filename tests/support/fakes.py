@@ -174,8 +174,8 @@ class FakeDocuments(Breakable):
 class FakeMarketReads:
     """Of a platform where nothing has happened."""
 
-    async def trending(self, limit: int) -> list[Any]:
-        return []
+    async def trending(self, **page: int) -> tuple[list[Any], int]:
+        return [], 0
 
     async def king(self) -> None:
         return None
