@@ -8,13 +8,9 @@ from typing import Any
 
 import asyncpg
 
-from engine.messages import FeedPosition
 from storage import postgres, queries
 
 CHAIN_ID = 11155931
-LAST_BLOCK = 30 * 86_400
-LAST_HASH = bytes.fromhex("ab" * 32)
-POSITION = FeedPosition(LAST_BLOCK, LAST_HASH)
 _SQL = queries.parse((Path(__file__).parent / "history.sql").read_text())
 _BULKY = ("transactions", "balances", "price_history")
 _KEYS = """

@@ -21,7 +21,7 @@ import aiohttp
 
 from bench import history
 from bench.machine import load_average, say
-from bench.recording import TOKENS
+from bench.recording import names
 from deploy import datadir
 from deploy.embedded import Embedded
 from engine.text import address
@@ -40,6 +40,7 @@ class Asker:
     """Paths at random: tokens as they are traded, a fifth of those that trade just now."""
 
     size: history.Size
+    traded: list[str]
     dice: random.Random
 
     def path(self, kind: str) -> str:
@@ -55,7 +56,7 @@ class Asker:
 
     def _token(self) -> str:
         if self.dice.random() < 0.2:
-            return address(address_of(f"token bench {self.dice.randrange(TOKENS)}"))
+            return address(address_of(f"token {self.dice.choice(self.traded)}"))
         number = history.drawn(self.size.tokens, self.dice.random(), 3)
         return address(history.address("t", number))
 
@@ -80,11 +81,14 @@ async def ask(base: str, asker: Asker, *, rate: int, seconds: float) -> Taken:
 
         async def one(kind: str, due: float) -> None:
             path = asker.path(kind)
-            async with session.get(path) as response:
-                body = await response.read()
+            try:
+                async with session.get(path) as response:
+                    body = await response.read()
+                if response.status != 200:
+                    taken.faults.append(f"{response.status} {path} {body[:200]!r}")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                taken.faults.append(f"{error!r} {path}")
             taken.ms[kind].append((time.monotonic() - due) * 1e3)
-            if response.status != 200:
-                taken.faults.append(f"{response.status} {path} {body[:200]!r}")
 
         began = time.monotonic()
         for number in range(int(rate * seconds)):
@@ -104,21 +108,22 @@ async def measure(servers: Embedded, url: str, asked: argparse.Namespace) -> int
     stores = (url, mongodb_url, redis_url)
     async with AsyncExitStack() as stack:
         recording = await _child(stack, "bench.recording", url, str(asked.write_rate))
-        await _line(recording)
+        traded = names(int(await _line(recording)))
         door = await _child(stack, "bench.door", *stores, *(["--uncached"] * asked.uncached))
         base = f"http://127.0.0.1:{int(await _line(door))}"
         say("asking")
-        asker = Asker(size, random.Random(1))
+        asker = Asker(size, traded, random.Random(1))
         await ask(base, asker, rate=asked.rate, seconds=WARM_UP_S)
         taken = await ask(base, asker, rate=asked.rate, seconds=asked.seconds)
         load = load_average()
         for process in (recording, door):
             process.send_signal(signal.SIGTERM)
-        written, cache = json.loads(await _line(recording)), await _line(door)
-    return _report(taken, {"recorder": written, "load_average": load}, cache)
+        line = {"recorder": json.loads(await _line(recording)), "load_average": load}
+        line["door"] = json.loads(await _line(door))
+    return _report(taken, line)
 
 
-def _report(taken: Taken, line: dict[str, object], cache: str) -> int:
+def _report(taken: Taken, line: dict[str, object]) -> int:
     print(f"{'request':12}{'count':>8}{'p50 ms':>10}{'p99 ms':>10}{'max ms':>10}")
     slow = []
     for kind in KINDS:
@@ -126,7 +131,7 @@ def _report(taken: Taken, line: dict[str, object], cache: str) -> int:
         print(f"{kind:12}{len(taken.ms[kind]):8}{p50:10.1f}{p99:10.1f}{max(taken.ms[kind]):10.1f}")
         line[kind] = {"p50_ms": round(p50, 1), "p99_ms": round(p99, 1)}
         slow += [kind] * (p99 >= P99_MS_MAX)
-    print(f"cache: {cache}")
+    print(f"door: {line['door']}\nrecorder: {line['recorder']}")
     for fault in taken.faults[:5]:
         print(fault)
     print(json.dumps(line | {"faults": len(taken.faults), "slow": slow}))
