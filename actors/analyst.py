@@ -1,4 +1,6 @@
-"""Figures of the whole platform, brought up to date on a schedule; nothing waits for it."""
+"""Figures of the whole platform brought up to date, and old price history thinned, on a
+schedule; nothing waits for it.
+"""
 
 import asyncio
 import time
@@ -12,11 +14,20 @@ from engine.errors import RiseCurveError
 CREATORS_EVERY = 10
 """Turns between two in which all tokens are walked."""
 
+THIN_EVERY = 20
+"""Turns between two in which old price history is thinned."""
+
 
 class Figures(Protocol):
     """`storage.analytics`."""
 
     async def turn(self, *, creators: bool = True) -> int: ...
+
+
+class OldCandles(Protocol):
+    """`storage.thinning`."""
+
+    async def turn(self) -> int: ...
 
 
 class Analyst:
@@ -26,17 +37,24 @@ class Analyst:
         self,
         *,
         figures: Figures,
+        candles: OldCandles,
         interval_s: float,
         log: Log,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._figures = figures
+        self._candles = candles
         self._interval_s = interval_s
         self._log = log
         self._clock = clock
         self._stopped = asyncio.Event()
         self._down = False
-        self._status: dict[str, float] = {"block": -1, "turns": 0, "turn_ms": 0}
+        self._status: dict[str, float] = {
+            "block": -1,
+            "turns": 0,
+            "turn_ms": 0,
+            "candles_thinned": 0,
+        }
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: lambda _: None,
             StatusWanted: lambda _: dict(self._status),
@@ -67,3 +85,5 @@ class Analyst:
         self._status["block"] = block
         self._status["turns"] = turns + 1
         self._status["turn_ms"] = round((self._clock() - began) * 1e3)
+        if turns % THIN_EVERY == 0:
+            self._status["candles_thinned"] += await self._candles.turn()

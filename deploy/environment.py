@@ -105,6 +105,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 WholeSeconds = Annotated[int, Field(ge=1, le=366 * 86_400)]
+Days = Annotated[int, Field(ge=31, le=36_500)]  # charts reach back 30 days
 Names = BeforeValidator(_list)
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Names]
 Countries = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z]{2}$")], ...], Names]
@@ -205,6 +206,8 @@ class Environment(BaseModel):
     requests_in_flight_max: Count = 2_000
     quote_timeout_s: Seconds = 2.0
     request_timeout_s: Seconds = 15.0
+    eth_usd_feed_address: Address = b""
+    eth_usd_age_max_s: WholeSeconds = 3_600
 
     media_directory_bytes_max: Annotated[int, Field(ge=1, le=2**50)] = 2 * 1024**3
     media_s3_bucket: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")] = ""
@@ -226,6 +229,8 @@ class Environment(BaseModel):
     audit_looks_per_s: Annotated[float, Field(gt=0, le=100)] = 2.0
     reconcile_pause_s: Seconds = 10.0
     analytics_interval_s: Seconds = 30.0
+    candle_minutes_days: Days = 35
+    candle_hours_days: Days = 365
     kill_stopped: bool = True
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -57,7 +57,7 @@ class Replayed:
 class _Instant:
     position: FeedPosition
     tables: dict[str, compare.Digest]
-    floor: int
+    kept: compare.Kept
     hashes: dict[bytes, bytes]
 
 
@@ -78,7 +78,7 @@ async def replay(
             _compare_memory(done, markets, instant.hashes)
             async with postgres.session(scratch) as connection:
                 rebuilt = await compare.digests(
-                    connection, chain.chain_id, schema=schema, floor=instant.floor
+                    connection, chain.chain_id, schema=schema, kept=instant.kept
                 )
             for table, digest in rebuilt.items():
                 done.rows += digest.rows
@@ -88,7 +88,7 @@ async def replay(
                         chain.chain_id,
                         table=table,
                         schemas=("public", schema),
-                        floor=instant.floor,
+                        kept=instant.kept,
                     )
                     held = instant.tables[table].rows
                     sizes = f"{table}: {held} rows, the chain makes {digest.rows}"
@@ -118,9 +118,9 @@ async def _instant(
             raise ConsistencyError("nothing_recorded", "Expected a recorded block, was none")
         position = FeedPosition(row["block_number"], row["block_hash"])
         hashing = asyncio.create_task(_hashes(calls, directory, position))
-        floor = await compare.floor(connection, chain.chain_id)
-        tables = await compare.digests(connection, chain.chain_id, schema="public", floor=floor)
-    return _Instant(position, tables, floor, await hashing)
+        kept = await compare.kept(connection, chain.chain_id)
+        tables = await compare.digests(connection, chain.chain_id, schema="public", kept=kept)
+    return _Instant(position, tables, kept, await hashing)
 
 
 async def _hashes(calls: Calls, directory: Directory, position: FeedPosition) -> dict[bytes, bytes]:

@@ -51,6 +51,8 @@ from storage.analytics import Analytics
 from storage.api_keys import ApiKeys
 from storage.audit import Audit
 from storage.buckets import BucketStore
+from storage.cache import RowCache
+from storage.cached import CachedDocuments, CachedReads
 from storage.documents import Documents
 from storage.events import EventStore
 from storage.launched import Launched
@@ -63,11 +65,11 @@ from storage.point_days import PointDays
 from storage.point_reads import PointReads
 from storage.points import Counted, PointsStore
 from storage.rates import RateLimits
-from storage.reads import Reads
 from storage.referrals import Referrals
 from storage.replays import Replays
 from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
+from storage.thinning import DAY_S, Thinning
 from storage.ticks import Ticks
 from storage.uncounted import RecordedDeeds, UncountedReads
 from storage.wanted import WantedStore
@@ -274,12 +276,18 @@ async def points(context: Context) -> Role:
 
 
 async def analytics(context: Context) -> Role:
-    """Work on a schedule: rolling figures, and taking away what no token came of."""
+    """Work on a schedule: rolling figures, old candles, and what no token came of."""
     os.nice(RECORDER_NICE)
     settings, log = context.settings, _log(context)
-    pool = await _pool(settings, size=2)
+    pool, chain_id = await _pool(settings, size=2), settings.rise.chain_id
     figures = Analyst(
-        figures=Analytics(pool, settings.rise.chain_id),
+        figures=Analytics(pool, chain_id),
+        candles=Thinning(
+            pool,
+            chain_id,
+            minutes_s=settings.actors.candle_minutes_days * DAY_S,
+            hours_s=settings.actors.candle_hours_days * DAY_S,
+        ),
         interval_s=settings.actors.analytics_interval_s,
         log=log,
     )
@@ -320,9 +328,10 @@ async def gateway(context: Context) -> Role:
     """The doors of one node: REST and Socket.IO."""
     settings, log = context.settings, _log(context)
     pool = await _pool(settings, size=10)
-    replica = await _pool(settings, size=6, url=settings.stores.database_read_url)
+    replica = await _replica(settings)
     database, redis = _mongo(settings), _redis(settings)
-    documents, people = Documents(database), People(database)
+    cache = RowCache(_redis(settings), namespace=_namespace(settings))
+    documents, people = CachedDocuments(database, cache), People(database)
     sessions = Sessions(database, redis)
     referrals, api_keys = Referrals(database), ApiKeys(database)
     stores = (documents, people, sessions, referrals, api_keys)
@@ -332,8 +341,8 @@ async def gateway(context: Context) -> Role:
     node, strangers = Node(rpc, settings.rise), Strangers(rpc, settings.rise.chain_id)
     ports = Ports(
         markets=markets,
-        reads=Reads(pool, settings.rise.chain_id),
-        market_reads=MarketReads(replica, settings.rise.chain_id),
+        reads=CachedReads(pool, settings.rise.chain_id, cache),
+        market_reads=MarketReads(replica, settings.rise.chain_id, primary=pool),
         documents=documents,
         media=_media(settings),
         people=people,
@@ -368,7 +377,11 @@ async def gateway(context: Context) -> Role:
 
     handlers: dict[type, Callable[[Any], Any]] = {
         Directory: route,
-        StatusWanted: lambda _: {"port": built.port, "refused_stale": markets.refused_stale},
+        StatusWanted: lambda _: {
+            "port": built.port,
+            "refused_stale": markets.refused_stale,
+            **cache.status(),
+        },
         Drain: lambda _: built.stop(),
     }
     return Role(handlers=handlers, run=_forever, log=log)
@@ -424,10 +437,17 @@ def _log(context: Context) -> Any:
     return logs.get(context.role).bind(slot=context.slot)
 
 
-async def _pool(settings: Settings, *, size: int, url: str = "") -> "postgres.Pool":
+async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":
     stores = settings.stores
-    url = url or stores.database_url
-    return await postgres.connect(url, size=size, timeout_s=stores.timeout_s)
+    return await postgres.connect(stores.database_url, size=size, timeout_s=stores.timeout_s)
+
+
+async def _replica(settings: Settings) -> "postgres.Pool":
+    # The doors open without it: the primary answers in its place.
+    stores = settings.stores
+    return await postgres.connect(
+        stores.database_read_url, size=6, timeout_s=stores.timeout_s, lazy=True
+    )
 
 
 def _mongo(settings: Settings) -> Any:
@@ -465,10 +485,13 @@ def _nodes(settings: Settings, log: Any) -> FailoverRpc:
 
 
 def _ticks(settings: Settings) -> Ticks:
-    # Another chain, or the same one begun anew, shares no fence and no stream with this one.
+    return Ticks(_redis(settings), namespace=_namespace(settings))
+
+
+def _namespace(settings: Settings) -> str:
+    # Another chain, or the same one begun anew, shares no fence, stream or row with this one.
     rise = settings.rise
-    namespace = f"{valkey.NAMESPACE}:{rise.chain_id}:{rise.genesis_hash.hex()[:8]}"
-    return Ticks(_redis(settings), namespace=namespace)
+    return f"{valkey.NAMESPACE}:{rise.chain_id}:{rise.genesis_hash.hex()[:8]}"
 
 
 def _redis(settings: Settings) -> Any:

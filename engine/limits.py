@@ -187,3 +187,9 @@ STREAM_REFUSED_MAX = 2_000
 """Ops above the budget of one connection in STREAM_FAULTS_S; one more ends it."""
 
 STREAM_FAULTS_S = 10.0
+
+CACHE_BYTES_MAX = 256 * 1024 * 1024
+"""Rows kept in Redis by one system; what would end first goes first."""
+
+CACHE_VALUE_BYTES_MAX = 512 * 1024
+"""One kept value: twice a chart of CANDLES_MAX candles."""

@@ -179,4 +179,3 @@ class HoldingRecord:
     sold_tokens: int
     spent_wei: int
     received_wei: int
-    price_e18: int

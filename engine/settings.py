@@ -92,6 +92,8 @@ class ActorSettings:
     audit_looks_per_s: float = 2.0
     reconcile_pause_s: float = 10.0
     analytics_interval_s: float = 30.0
+    candle_minutes_days: int = 35
+    candle_hours_days: int = 365
     kill_stopped: bool = True
 
 
@@ -139,6 +141,8 @@ class GatewaySettings:
     requests_in_flight_max: int = 2_000
     quote_timeout_s: float = 2.0
     request_timeout_s: float = 15.0
+    eth_usd_feed_address: bytes = b""
+    eth_usd_age_max_s: int = 3_600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from gateway.ports import Log, Ports
 from gateway.realtime import Realtime
 from gateway.rest import docs, system
 from gateway.submission import Submission
+from gateway.usd import UsdFeed
 
 SHUTDOWN_S = 3.0
 CONNECTS_WAITING = 1_024
@@ -196,6 +197,13 @@ def _context(
         tokens=tokens,
         launches=launches,
         submission=Submission(node=ports.node, reads=ports.reads, chain=chain, launches=launches),
+        usd=UsdFeed(
+            ports.node,
+            settings.eth_usd_feed_address,
+            age_max_s=settings.eth_usd_age_max_s,
+            log=log,
+            clock=clock,
+        ),
         in_flight=InFlight(settings.requests_in_flight_max),
         clients=ClientAddresses(settings.trusted_proxies),
         blocking=Blocking(settings),

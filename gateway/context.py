@@ -34,6 +34,7 @@ from gateway.ports import (
     UncountedReads,
 )
 from gateway.submission import Submission
+from gateway.usd import UsdFeed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Context:
     tokens: AccessTokens
     launches: Launches
     submission: Submission
+    usd: UsdFeed
     in_flight: InFlight
     clients: ClientAddresses
     blocking: Blocking

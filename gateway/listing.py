@@ -14,13 +14,17 @@ async def with_markets(context: Context, records: Sequence[TokenRecord]) -> list
     """Each token as lists show it: its market is live, or says why it is not."""
     if not records:
         return []
-    found, documents = await asyncio.gather(
+    found, documents, usd = await asyncio.gather(
         quotes.views(context, [record.token for record in records]),
         context.documents.metadata([record.metadata_hash for record in records]),
+        context.usd.price(),
     )
     return [
         view.token_data(
-            record, market, metadata.of(record, documents.get(hex_of(record.metadata_hash)))
+            record,
+            market,
+            metadata.of(record, documents.get(hex_of(record.metadata_hash))),
+            usd=usd,
         )
         for record, market in zip(records, found, strict=True)
     ]

@@ -197,12 +197,6 @@ class PageQuery(Query):
     limit: Limit = PAGE_LIMIT_DEFAULT
 
 
-class LimitQuery(Query):
-    """The first of a list."""
-
-    limit: Limit = PAGE_LIMIT_DEFAULT
-
-
 class HistoryCursorQuery(Query):
     """`cursor` of an earlier page goes on from there."""
 

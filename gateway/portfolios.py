@@ -16,9 +16,9 @@ from engine.rows import HoldingRecord
 from engine.text import address, units
 from gateway import quotes, view
 from gateway.context import Context
+from gateway.usd import EthPrice
 
 RECONCILE_S = 1.5
-_READS = 3
 _SCALE = 10**36
 
 
@@ -32,15 +32,17 @@ class Profit:
 
 
 async def portfolio(context: Context, owner: bytes, *, closed: bool) -> dict[str, Any]:
-    """The answer's data; `closed` adds tokens that were sold out of. `totalValue` and
-    `unrealisedPnl` are null when one of the markets cannot answer.
+    """The answer's data, the most valuable first; `closed` adds tokens that were sold out of.
+    `totalValue` and `unrealisedPnl` are null when one of the markets cannot answer.
     """
-    holdings, block = await _settled(context, owner, closed=closed)
-    markets, reconciled = await asyncio.gather(
+    holdings, recorded = await context.reads.holdings(owner, PAGE_LIMIT_MAX, closed=closed)
+    block = recorded if recorded >= 0 else None
+    markets, reconciled, usd = await asyncio.gather(
         quotes.views(context, [holding.token for holding in holdings]),
         _reconciled(context, owner, holdings, block=block),
+        context.usd.price(),
     )
-    pairs = list(zip(holdings, markets, strict=True))
+    pairs = sorted(zip(holdings, markets, strict=True), key=_worth)
     profits = [profit(*pair) for pair in pairs]
     values = [_value(*pair) for pair in pairs]
     unrealised = [one.unrealised for one in profits]
@@ -51,6 +53,7 @@ async def portfolio(context: Context, owner: bytes, *, closed: bool) -> dict[str
             for (holding, market), one in zip(pairs, profits, strict=True)
         ],
         "totalValue": _sum(values),
+        "totalValueUsd": _sum_usd(values, usd),
         "realisedPnl": units(sum(one.realised for one in profits)),
         "unrealisedPnl": _sum(unrealised),
         "asOfBlock": block,
@@ -72,20 +75,6 @@ def profit(held: HoldingRecord, market: MarketView | Refusal) -> Profit:
     kept = min(left, held.balance)
     cost = cost * kept // left if left else 0
     return Profit(cost, realised, kept * market.price_e18 // _SCALE - cost)
-
-
-async def _settled(
-    context: Context, owner: bytes, *, closed: bool
-) -> tuple[list[HoldingRecord], int | None]:
-    # Rows and the block that they are of; None if a block was written in between each time.
-    before = (await context.reads.cursor()).number
-    for _ in range(_READS):
-        holdings = await context.reads.holdings(owner, PAGE_LIMIT_MAX, closed=closed)
-        after = (await context.reads.cursor()).number
-        if before == after:
-            return holdings, after if after >= 0 else None
-        before = after
-    return holdings, None
 
 
 async def _reconciled(
@@ -116,9 +105,19 @@ def _value(held: HoldingRecord, market: MarketView | Refusal) -> int | None:
     return held.balance * market.price_e18 // _SCALE if isinstance(market, MarketView) else None
 
 
+def _worth(pair: tuple[HoldingRecord, MarketView | Refusal]) -> tuple[int, bytes]:
+    # The most valuable first, at live prices; those without one, and the sold, come last.
+    return -(_value(*pair) or 0), pair[0].token
+
+
 def _sum(values: Sequence[int | None]) -> str | None:
     known = [value for value in values if value is not None]
     return units(sum(known)) if len(known) == len(values) else None
+
+
+def _sum_usd(values: Sequence[int | None], usd: EthPrice | None) -> str | None:
+    known = [value for value in values if value is not None]
+    return usd.amount(sum(known)) if usd is not None and len(known) == len(values) else None
 
 
 def _shown(one: Profit) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from engine.messages import (
 from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord
 from engine.text import address, hex_of, price, units
 from engine.ticks import as_of_data
+from gateway.usd import EthPrice
 
 EXACT_IN, EXACT_OUT = "exactIn", "exactOut"
 _PRICE_SCALE = WAD * WAD
@@ -83,13 +84,18 @@ def live(view: MarketView | Refusal) -> Json:
 
 
 def token_data(
-    record: TokenRecord, view: MarketView | Refusal, document: Mapping[str, Any] | None
+    record: TokenRecord,
+    view: MarketView | Refusal,
+    document: Mapping[str, Any] | None,
+    *,
+    usd: EthPrice | None = None,
 ) -> Json:
     """A token: its launch and statistics from history, its market live.
 
-    `metadata` is the document whose hash is on chain; null while nobody has given it.
+    `metadata` is the document whose hash is on chain; null while nobody has given it. The
+    fields in USD are null without a fresh price of ETH.
     """
-    market = live(view)
+    market = live(view) | _in_usd(view, usd)
     return {
         "address": address(record.token),
         "name": record.name,
@@ -117,6 +123,15 @@ def token_data(
         "createdAt": record.created_at,
         "createdBlock": record.created_block,
         "updatedAt": record.updated_at,
+    }
+
+
+def _in_usd(view: MarketView | Refusal, usd: EthPrice | None) -> Json:
+    if usd is None or not isinstance(view, MarketView):
+        return {"priceUsd": None, "marketCapUsd": None}
+    return {
+        "priceUsd": usd.price(view.price_e18),
+        "marketCapUsd": usd.amount(view.market_cap_wei),
     }
 
 

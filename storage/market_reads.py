@@ -1,13 +1,18 @@
 """What pages beside a token's own read: figures of the analytics role, holders, everybody's
-trades. From the read replica, where there is one; each plan is bounded by a limit.
+trades. From the read replica, where there is one; each plan is bounded by a limit. While the
+replica is away the primary answers; figures say which block they are of, so that a replica that
+lags shows it.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import orjson
 
+from engine.errors import TransientError
 from engine.limits import LIST_COUNT_MAX, PAGE_LIMIT_MAX
 from engine.rows import TokenRecord, TransactionRecord
 from storage import postgres, queries, records
@@ -17,6 +22,9 @@ if TYPE_CHECKING:
 
 _SQL = queries.load("market_reads")
 _AFTER_ALL = (2**62, 2**31 - 1, 2**31 - 1)
+
+RETRY_S = 5.0
+"""A replica that did not answer is not asked for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +57,35 @@ class Trader:
 
 
 class MarketReads:
-    """One chain's. All methods raise TransientError (store_unavailable)."""
+    """One chain's. All methods raise TransientError (store_unavailable): neither `replica` nor
+    `primary` (when it is another pool) answers.
+    """
 
-    def __init__(self, pool: "Pool", chain_id: int) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        replica: "Pool",
+        chain_id: int,
+        *,
+        primary: "Pool | None" = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._replica = replica
+        self._primary = primary
         self._chain_id = chain_id
+        self._clock = clock
+        self._asked_again_at = float("-inf")
 
-    async def trending(self, limit: int) -> list[Trending]:
-        """By the volume of the last hour; tokens without any are left out."""
-        rows = await self._fetch("trending", min(limit, PAGE_LIMIT_MAX))
-        return [
+    async def trending(self, *, page: int, limit: int) -> tuple[list[Trending], int]:
+        """By the volume of the last hour, and their number (to LIST_COUNT_MAX at most); tokens
+        without any are left out.
+        """
+        rows = await self._fetch("trending", *_window(page, limit))
+        counted = await self._fetch("count_trending", LIST_COUNT_MAX)
+        found = [
             Trending(records.token(row), row["volume_1h"], row["trades_24h"], row["price_before"])
             for row in rows
         ]
+        return found, counted[0]["count"]
 
     async def king(self) -> TokenRecord | None:
         """The dearest token that is still on its curve."""
@@ -104,7 +128,17 @@ class MarketReads:
         return orjson.loads(rows[0]["value"]) if rows else None
 
     async def _fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        async with postgres.session(self._pool) as connection:
+        if self._primary is None:
+            return await self._read(self._replica, query, *arguments)
+        if self._clock() >= self._asked_again_at:
+            try:
+                return await self._read(self._replica, query, *arguments)
+            except TransientError:
+                self._asked_again_at = self._clock() + RETRY_S
+        return await self._read(self._primary, query, *arguments)
+
+    async def _read(self, pool: "Pool", query: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with postgres.session(pool) as connection:
             return await connection.fetch(_SQL[query], self._chain_id, *arguments)
 
 

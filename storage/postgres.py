@@ -32,16 +32,19 @@ _PASSING = ("08", "40", "53", "57", "25006", "25P03", "55P03")
 _GONE = ("closed", "closing", "released back to the pool")
 
 
-async def connect(url: str, *, size: int = 10, timeout_s: float = 5.0, schema: str = "") -> "Pool":
+async def connect(
+    url: str, *, size: int = 10, timeout_s: float = 5.0, schema: str = "", lazy: bool = False
+) -> "Pool":
     """A pool of up to `size` connections; integers come back as `int`, also from NUMERIC.
     With `schema` tables are looked for, and made, there first.
 
-    Raises TransientError (store_unavailable) when the server cannot be reached.
+    Raises TransientError (store_unavailable) when the server cannot be reached; `lazy` does
+    not look before the first use.
     """
     async with guarded():
         pool: Pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0 if lazy else 1,
             max_size=size,
             timeout=timeout_s,
             command_timeout=timeout_s,

@@ -1,6 +1,7 @@
 """What the doors read, as of the recorder's cursor. Every plan is bounded by a limit."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -30,6 +31,28 @@ _ORDERS: dict[str, tuple[str, ...]] = {
 SORTS = frozenset(_ORDERS)
 
 
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Candles, the close before them, and what history stood at: the time of the newest block
+    (0 before any), and the revision under which rows of older blocks do not change.
+    """
+
+    rows: list[CandleRow]
+    before: int | None
+    recorded_time: int
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """Rows of a wallet as of `block`. (`revision`, `changed_block`) names all of its rows."""
+
+    rows: list[HoldingRecord]
+    block: int
+    revision: str
+    changed_block: int | None
+
+
 class Reads:
     """One chain's history for lists and pages. All methods raise TransientError
     (store_unavailable). A hidden token is as good as unknown.
@@ -54,17 +77,17 @@ class Reads:
         `search` looks for a part of name or symbol, for their beginning below three letters,
         or for a whole address. `sort_by` is one of SORTS, `order` asc or desc.
         """
-        where, values = _token_filter(search, graduated)
+        where, values = _search(search)
         limit = min(limit, PAGE_LIMIT_MAX)
         async with postgres.session(self._pool) as connection:
             rows = await connection.fetch(
-                _list_query(sort_by, order, where),
+                _list_query(sort_by, order, where=where + _phase(graduated)),
                 self._chain_id,
                 *_window(page, limit),
                 *values,
             )
             total = await connection.fetchval(
-                _SQL["count_tokens"].replace("{filter}", where),
+                _count_query(where, graduated),
                 self._chain_id,
                 LIST_COUNT_MAX,
                 0,
@@ -107,16 +130,36 @@ class Reads:
         most the newest CANDLES_MAX; steps without a trade are left out. Also the close before
         `start`, None when there is none.
         """
+        found = await self.chart(token, start=start, end=end, step_s=step_s)
+        return found.rows, found.before
+
+    async def chart(self, token: bytes, *, start: int, end: int, step_s: int) -> Chart:
+        """As `candles`, with what history stood at."""
         rows = await self._fetch("candles", token, start, end, step_s, CANDLES_MAX)
-        before = await self._fetch("close_before", token, start)
-        candles = [records.candle(row, token) for row in reversed(rows)]
-        return candles, before[0]["close"] if before else None
+        first = rows[0]
+        candles = [records.candle(row, token) for row in reversed(rows) if row["time"] is not None]
+        revision = _revision(first["revision"])
+        return Chart(candles, first["close_before"], first["recorded_time"] or 0, revision)
 
     async def holdings(
         self, owner: bytes, limit: int, *, closed: bool = False
-    ) -> list[HoldingRecord]:
-        """The wallet's tokens, the most valuable first; `closed` adds those it has sold out of."""
-        return [records.holding(row) for row in await self._fetch("holdings", owner, limit, closed)]
+    ) -> tuple[list[HoldingRecord], int]:
+        """The wallet's tokens, at most the `limit` most valuable by recorded price, and the
+        block that they are of (-1 before any); `closed` adds those it has sold out of.
+        """
+        found = await self.wallet(owner, limit, closed=closed)
+        return found.rows, found.block
+
+    async def wallet(self, owner: bytes, limit: int, *, closed: bool) -> Wallet:
+        """As `holdings`, with what names the rows."""
+        rows = await self._fetch("holdings", owner, limit, closed)
+        held = [records.holding(row) for row in rows if row["token_address"] is not None]
+        return _wallet(rows[0], held)
+
+    async def wallet_place(self, owner: bytes) -> Wallet:
+        """What would name the wallet's rows now, without them."""
+        rows = await self._fetch("wallet", owner)
+        return _wallet(rows[0], [])
 
     async def add_pending(
         self,
@@ -170,13 +213,22 @@ class Reads:
             return await connection.fetch(_SQL[query], self._chain_id, *arguments)
 
 
+def _wallet(row: asyncpg.Record, rows: list[HoldingRecord]) -> Wallet:
+    block = -1 if row["block_number"] is None else row["block_number"]
+    return Wallet(rows, block, _revision(row["revision"]), row["changed_block"])
+
+
+def _revision(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
 def _window(page: int, limit: int) -> tuple[int, int]:
     skip = (page - 1) * limit
     # Past the bound nothing is listed, so that no page costs more than LIST_COUNT_MAX rows.
     return (limit, skip) if skip < LIST_COUNT_MAX else (0, 0)
 
 
-def _list_query(sort_by: str, order: str, where: str) -> str:
+def _list_query(sort_by: str, order: str, *, where: str = "") -> str:
     columns = _ORDERS[sort_by]
     direction = {"asc": "ASC", "desc": "DESC"}[order]
     query = _SQL["list_tokens"]
@@ -186,24 +238,32 @@ def _list_query(sort_by: str, order: str, where: str) -> str:
     return query.replace("{filter}", where).replace("{order}", _order(columns, direction))
 
 
+def _count_query(where: str, graduated: bool | None) -> str:
+    if graduated is None:
+        return _SQL["count_tokens"].replace("{filter}", where)
+    name = "count_found_of_phase" if where else "count_of_phase"
+    return _SQL[name].replace("{filter}", where + _phase(graduated))
+
+
 def _order(columns: Sequence[str], direction: str) -> str:
     return ", ".join(f"{column} {direction}" for column in columns)
 
 
-def _token_filter(search: str | None, graduated: bool | None) -> tuple[str, list[Any]]:
-    where = ""
-    values: list[Any] = []
-    if graduated is not None:
-        where += f" AND (markets.phase = 'graduated') = {'TRUE' if graduated else 'FALSE'}"
+def _search(search: str | None) -> tuple[str, list[Any]]:
     needle = fold(search.replace("\0", "").strip()) if search else ""
     address = _address(needle)
     if address:
-        where += " AND tokens.token_address = $4"
-        values.append(address)
-    elif needle:
-        where += " AND (tokens.name_key LIKE $4 OR tokens.symbol_key LIKE $4)"
-        values.append(_like(needle))
-    return where, values
+        return " AND tokens.token_address = $4", [address]
+    if needle:
+        return " AND (tokens.name_key LIKE $4 OR tokens.symbol_key LIKE $4)", [_like(needle)]
+    return "", []
+
+
+def _phase(graduated: bool | None) -> str:
+    if graduated is None:
+        return ""
+    phases = "'graduated'" if graduated else "'curve', 'graduating', 'reopened'"
+    return f" AND markets.phase IN ({phases})"
 
 
 def _address(text: str) -> bytes | None:

@@ -20,7 +20,6 @@ from gateway.replies.markets import (
     ConfigData,
     CreateData,
     CreatorData,
-    CreatorsData,
     DeploymentData,
     DocumentData,
     FeeConfigReply,
@@ -43,7 +42,6 @@ from gateway.replies.markets import (
     TransactionData,
     TransactionFields,
     TrendingData,
-    TrendingListData,
     UploadData,
 )
 from gateway.replies.people import (
@@ -98,7 +96,6 @@ __all__ = [
     "ConnectData",
     "CreateData",
     "CreatorData",
-    "CreatorsData",
     "Cursored",
     "DeploymentData",
     "DocumentData",
@@ -153,7 +150,6 @@ __all__ = [
     "TransactionData",
     "TransactionFields",
     "TrendingData",
-    "TrendingListData",
     "UploadData",
     "UserData",
     "VerifyData",

@@ -119,7 +119,7 @@ class MarketData(Strict):
 
 
 class TokenData(MarketData):
-    """A token."""
+    """A token. In USD where a feed of ETH's price is configured and fresh, else null."""
 
     address: AddressText
     name: str
@@ -135,6 +135,8 @@ class TokenData(MarketData):
     metadata_hash: HashText
     metadata: dict[str, str] | None
     unavailable: str | None
+    price_usd: Decimal | None
+    market_cap_usd: Decimal | None
     graduated: bool
     volume_24h: Decimal = Field(alias="volume24h")
     trades: int
@@ -152,15 +154,9 @@ class TrendingData(TokenData):
     price_change_24h_bps: int | None = Field(alias="priceChange24hBps")
 
 
-class TrendingListData(Strict):
-    """By the volume of the last hour."""
-
-    items: list[TrendingData]
-    limit: int
-
-
 class OverviewData(Strict):
-    """ETH; null as long as nothing was worked out."""
+    """ETH; null as long as nothing was worked out. `ethUsd` is USD a whole ETH, null without a
+    fresh price."""
 
     total_tokens: int
     total_volume_24h: Decimal = Field(alias="totalVolume24h")
@@ -168,6 +164,8 @@ class OverviewData(Strict):
     graduated_tokens: int
     total_trades: int
     total_volume: Decimal
+    eth_usd: Decimal | None
+    eth_usd_at: str | None
     as_of_block: int | None
     as_of_time: str | None
 
@@ -182,13 +180,6 @@ class CreatorData(Strict):
     volume_24h: Decimal = Field(alias="volume24h")
     total_volume: Decimal
     best_market_cap: Decimal
-
-
-class CreatorsData(Strict):
-    """By the volume of their tokens."""
-
-    items: list[CreatorData]
-    limit: int
 
 
 class TraderData(Strict):
@@ -358,6 +349,7 @@ class PortfolioData(Strict):
     address: AddressText
     items: list[HoldingData]
     total_value: Decimal | None
+    total_value_usd: Decimal | None
     realised_pnl: Decimal
     unrealised_pnl: Decimal | None
     as_of_block: int | None

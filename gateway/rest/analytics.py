@@ -1,17 +1,17 @@
 """/api/analytics: figures of the platform, as of the analytics role's last turn; live prices."""
 
-from typing import Any
+import asyncio
 
 from aiohttp import web
 
 from engine.errors import CallerError
-from engine.rows import TokenRecord
-from engine.text import address, units
+from engine.text import PRICE_DECIMALS, address, base_units, units
 from gateway import listing, people, view
 from gateway.bodies import read_query
 from gateway.context import context_of
 from gateway.errors import json_response, success
-from gateway.models import HistoryCursorQuery, LimitQuery, PageQuery
+from gateway.models import HistoryCursorQuery, PageQuery
+from gateway.usd import DECIMALS
 
 _BPS = 10_000
 
@@ -20,7 +20,7 @@ async def overview(request: web.Request) -> web.Response:
     """The seed's OverviewStats and some more; ETH."""
     context = context_of(request)
     found = await context.market_reads.stats("overview") or {}
-    users = await context.people.about()
+    users, usd = await asyncio.gather(context.people.about(), context.usd.price())
     return json_response(
         success(
             {
@@ -30,6 +30,8 @@ async def overview(request: web.Request) -> web.Response:
                 "graduatedTokens": found.get("graduated", 0),
                 "totalTrades": int(found.get("trades", 0)),
                 "totalVolume": units(int(found.get("volumeEver", 0))),
+                "ethUsd": None if usd is None else units(usd.usd_e8, DECIMALS),
+                "ethUsdAt": None if usd is None else people.iso(usd.updated_at),
                 "asOfBlock": found.get("block"),
                 "asOfTime": people.iso(found.get("time")),
             }
@@ -39,21 +41,23 @@ async def overview(request: web.Request) -> web.Response:
 
 async def trending(request: web.Request) -> web.Response:
     """Tokens by the volume of the last hour, at live prices."""
-    query = read_query(request, LimitQuery)
+    query = read_query(request, PageQuery)
     context = context_of(request)
-    found = await context.market_reads.trending(query.limit)
+    found, total = await context.market_reads.trending(page=query.page, limit=query.limit)
     items = await listing.with_markets(context, [one.token for one in found])
     for item, one in zip(items, found, strict=True):
         item["volume1h"] = units(one.volume_1h)
         item["trades24h"] = one.trades_24h
-        item["priceChange24hBps"] = _change(one.token, one.price_before)
-    return json_response(success({"items": items, "limit": query.limit}))
+        item["priceChange24hBps"] = _change(item["price"], one.price_before)
+    page = {"items": items, "page": query.page, "limit": query.limit, "total": total}
+    return json_response(success(page))
 
 
 async def top_creators(request: web.Request) -> web.Response:
     """Creators by the volume of all their tokens; at most 100."""
-    query = read_query(request, LimitQuery)
+    query = read_query(request, PageQuery)
     found = await context_of(request).market_reads.stats("creators") or []
+    first = (query.page - 1) * query.limit
     items = [
         {
             "rank": rank,
@@ -64,9 +68,10 @@ async def top_creators(request: web.Request) -> web.Response:
             "totalVolume": units(int(one["volumeEver"])),
             "bestMarketCap": units(int(one["marketCap"])),
         }
-        for rank, one in enumerate(found[: query.limit], 1)
+        for rank, one in enumerate(found[first : first + query.limit], first + 1)
     ]
-    return json_response(success({"items": items, "limit": query.limit}))
+    page = {"items": items, "page": query.page, "limit": query.limit, "total": len(found)}
+    return json_response(success(page))
 
 
 async def king_of_the_hill(request: web.Request) -> web.Response:
@@ -109,5 +114,8 @@ async def trades(request: web.Request) -> web.Response:
     return json_response(success({"items": items, "limit": query.limit, "cursor": cursor}))
 
 
-def _change(token: TokenRecord, before: int | None) -> Any:
-    return None if not before else (token.price_e18 - before) * _BPS // before
+def _change(live: str | None, before: int | None) -> int | None:
+    # From the price that is shown, which is the market's in memory.
+    if live is None or not before:
+        return None
+    return (base_units(live, PRICE_DECIMALS) - before) * _BPS // before

@@ -123,13 +123,15 @@ async def one(request: web.Request) -> web.Response:
     """A token. Its market must answer: a halted or stale one is a 503, not an old price."""
     context, token = context_of(request), _token(request)
     record = await _record(context, token)
-    (found,), documents = await asyncio.gather(
-        quotes.views(context, [token]), context.documents.metadata([record.metadata_hash])
+    (found,), documents, usd = await asyncio.gather(
+        quotes.views(context, [token]),
+        context.documents.metadata([record.metadata_hash]),
+        context.usd.price(),
     )
     if isinstance(found, Refusal):
         raise_refusal(found)
     document = metadata.of(record, documents.get(hex_of(record.metadata_hash)))
-    return json_response(success(view.token_data(record, found, document)))
+    return json_response(success(view.token_data(record, found, document, usd=usd)))
 
 
 async def chart(request: web.Request) -> web.Response:

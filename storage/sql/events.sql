@@ -2,7 +2,8 @@
 INSERT INTO cursors (chain_id, name, incarnation)
 VALUES ($1, $2, 1)
 ON CONFLICT (chain_id, name) DO UPDATE
-    SET incarnation = cursors.incarnation + 1, updated_at = now()
+    SET
+        incarnation = cursors.incarnation + 1, revision = gen_random_uuid(), updated_at = now()
 RETURNING incarnation
 
 -- name: position

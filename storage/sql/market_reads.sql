@@ -13,7 +13,17 @@ JOIN tokens USING (chain_id, version, token_address)
 JOIN markets USING (chain_id, version, token_address)
 WHERE token_stats.chain_id = $1 AND token_stats.volume_1h > 0 AND tokens.visibility = 'visible'
 ORDER BY token_stats.volume_1h DESC, token_stats.token_address DESC
-LIMIT $2
+LIMIT $2 OFFSET $3
+
+-- name: count_trending
+SELECT count(*) FROM (
+    SELECT FROM token_stats
+    WHERE chain_id = $1 AND volume_1h > 0 AND token_address NOT IN (
+        SELECT token_address FROM tokens WHERE chain_id = $1 AND visibility = 'hidden'
+    )
+    ORDER BY volume_1h, token_address
+    LIMIT $2
+) AS counted
 
 -- name: king
 -- The dearest that is still on its curve.
@@ -88,8 +98,9 @@ ORDER BY realised_wei DESC, trader DESC
 LIMIT $2 OFFSET $3
 
 -- name: count_traders
+-- In the order of an index, so that it alone is read.
 SELECT count(*) FROM (
-    SELECT FROM trader_stats WHERE chain_id = $1 LIMIT $2
+    SELECT FROM trader_stats WHERE chain_id = $1 ORDER BY realised_wei, trader LIMIT $2
 ) AS counted
 
 -- name: stats

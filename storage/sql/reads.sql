@@ -15,7 +15,26 @@ ORDER BY {order}
 LIMIT $2 OFFSET $3
 
 -- name: count_tokens
--- Takes limit and offset like the lists, so that one filter fits all.
+-- Takes limit and offset like the lists, so that one filter fits all. In the order of an index,
+-- so that without a filter the index alone is read.
+SELECT count(*) FROM (
+    SELECT FROM tokens
+    WHERE tokens.chain_id = $1 AND tokens.visibility = 'visible' {filter}
+    ORDER BY tokens.block_number, tokens.tx_index, tokens.log_index
+    LIMIT $2 OFFSET $3
+) AS counted
+
+-- name: count_of_phase
+-- Hidden ones are few: they are looked up once, not each market's token.
+SELECT count(*) FROM (
+    SELECT FROM markets
+    WHERE markets.chain_id = $1 {filter} AND markets.token_address NOT IN (
+        SELECT token_address FROM tokens WHERE chain_id = $1 AND visibility = 'hidden'
+    )
+    LIMIT $2 OFFSET $3
+) AS counted
+
+-- name: count_found_of_phase
 SELECT count(*) FROM (
     SELECT FROM tokens
     JOIN markets USING (chain_id, version, token_address)
@@ -69,43 +88,72 @@ WHERE chain_id = $1 AND tx_hash = $2
 ORDER BY position
 
 -- name: candles
-SELECT
-    time - time % $5::bigint AS time,
-    (array_agg(open ORDER BY price_history.time))[1] AS open,
-    max(high) AS high,
-    min(low) AS low,
-    (array_agg(close ORDER BY price_history.time DESC))[1] AS close,
-    sum(volume_eth) AS volume_eth,
-    sum(volume_token) AS volume_token,
-    sum(trades) AS trades
-FROM price_history
-WHERE chain_id = $1 AND token_address = $2
-    AND version = (SELECT version FROM tokens WHERE chain_id = $1 AND token_address = $2)
-    AND price_history.time >= $3 AND price_history.time < $4
-GROUP BY 1
-ORDER BY 1 DESC
-LIMIT $6
+-- Newest first. Always a row, with what history stood at: one statement sees one instant.
+SELECT place.block_time AS recorded_time, place.revision, before.close AS close_before, candle.*
+FROM (VALUES (1)) AS always
+LEFT JOIN cursors AS place ON place.chain_id = $1 AND place.name = 'recorder'
+LEFT JOIN LATERAL (
+    SELECT close FROM price_history
+    WHERE chain_id = $1 AND token_address = $2 AND time < $3
+        AND version = (SELECT version FROM tokens WHERE chain_id = $1 AND token_address = $2)
+    ORDER BY time DESC
+    LIMIT 1
+) AS before ON TRUE
+LEFT JOIN LATERAL (
+    SELECT
+        time - time % $5::bigint AS time,
+        (array_agg(open ORDER BY price_history.time))[1] AS open,
+        max(high) AS high,
+        min(low) AS low,
+        (array_agg(close ORDER BY price_history.time DESC))[1] AS close,
+        sum(volume_eth) AS volume_eth,
+        sum(volume_token) AS volume_token,
+        sum(trades) AS trades
+    FROM price_history
+    WHERE chain_id = $1 AND token_address = $2
+        AND version = (SELECT version FROM tokens WHERE chain_id = $1 AND token_address = $2)
+        AND price_history.time >= $3 AND price_history.time < $4
+    GROUP BY 1
+    ORDER BY 1 DESC
+    LIMIT $6
+) AS candle ON TRUE
+ORDER BY candle.time DESC
 
--- name: close_before
-SELECT close FROM price_history
-WHERE chain_id = $1 AND token_address = $2
-    AND version = (SELECT version FROM tokens WHERE chain_id = $1 AND token_address = $2)
-    AND time < $3
-ORDER BY time DESC
-LIMIT 1
+-- name: wallet
+-- What history stood at, and the newest block that changed a row of the wallet.
+SELECT
+    place.block_number, place.revision,
+    (
+        SELECT max(changed_block) FROM balances WHERE chain_id = $1 AND holder = $2
+    ) AS changed_block
+FROM (VALUES (1)) AS always
+LEFT JOIN cursors AS place ON place.chain_id = $1 AND place.name = 'recorder'
 
 -- name: holdings
--- By value, highest first. A token that was sold out of comes last, for its profit or loss.
+-- By recorded value, highest first; a token that was sold out of comes last, for its profit or
+-- loss. Always a row, with what history stood at.
 SELECT
-    held.token_address, tokens.name, tokens.symbol, held.balance, held.bought_tokens,
-    held.sold_tokens, held.spent_wei, held.received_wei, markets.price_e18
-FROM balances AS held
-JOIN tokens USING (chain_id, version, token_address)
-JOIN markets USING (chain_id, version, token_address)
-WHERE held.chain_id = $1 AND held.holder = $2 AND tokens.visibility = 'visible'
-    AND (held.balance > 0 OR $4)
-ORDER BY held.balance::numeric * markets.price_e18::numeric DESC, held.token_address
-LIMIT $3
+    place.block_number, place.revision,
+    (
+        SELECT max(changed_block) FROM balances WHERE chain_id = $1 AND holder = $2
+    ) AS changed_block,
+    owned.*
+FROM (VALUES (1)) AS always
+LEFT JOIN cursors AS place ON place.chain_id = $1 AND place.name = 'recorder'
+LEFT JOIN LATERAL (
+    SELECT
+        held.token_address, tokens.name, tokens.symbol, held.balance, held.bought_tokens,
+        held.sold_tokens, held.spent_wei, held.received_wei,
+        held.balance::numeric * markets.price_e18::numeric AS worth
+    FROM balances AS held
+    JOIN tokens USING (chain_id, version, token_address)
+    JOIN markets USING (chain_id, version, token_address)
+    WHERE held.chain_id = $1 AND held.holder = $2 AND tokens.visibility = 'visible'
+        AND (held.balance > 0 OR $4)
+    ORDER BY worth DESC, held.token_address
+    LIMIT $3
+) AS owned ON TRUE
+ORDER BY owned.worth DESC, owned.token_address
 
 -- name: add_user
 INSERT INTO users (wallet_address) VALUES ($1::bytea) ON CONFLICT (wallet_address) DO NOTHING

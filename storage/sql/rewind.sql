@@ -38,10 +38,11 @@ moved AS (
         AND held.token_address = changes.token_address AND held.holder = changes.holder
 ),
 stored AS (
-    INSERT INTO balances (chain_id, version, token_address, holder, balance)
+    INSERT INTO balances AS old (chain_id, version, token_address, holder, balance)
     SELECT $1, version, token_address, holder, balance + change FROM moved
-    ON CONFLICT (chain_id, version, token_address, holder)
-        DO UPDATE SET balance = EXCLUDED.balance, updated_at = now()
+    ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
+        balance = EXCLUDED.balance, changed_block = -1,
+        updated_at = now()
 ),
 counted AS (
     SELECT
@@ -113,6 +114,7 @@ SET
     sold_tokens = held.sold_tokens - traded.sold_tokens,
     spent_wei = held.spent_wei - traded.spent_wei,
     received_wei = held.received_wei - traded.received_wei,
+    changed_block = -1,
     updated_at = now()
 FROM traded
 WHERE held.chain_id = $1 AND held.version = traded.version
@@ -217,6 +219,9 @@ WHERE chain_id = $1 AND token_address = ANY ($2::bytea[]) AND kind = ANY ($3::te
 ORDER BY block_number, tx_index, log_index
 
 -- name: move_cursor
+-- What was remembered of rows before is void.
 UPDATE cursors
-SET block_number = $3, block_hash = $4::bytea, block_time = $5, updated_at = now()
+SET
+    block_number = $3, block_hash = $4::bytea, block_time = $5, revision = gen_random_uuid(),
+    updated_at = now()
 WHERE chain_id = $1 AND name = $2

@@ -119,12 +119,13 @@ WITH fresh AS (
         $19::bytea[]
     ) AS input
     ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
-    RETURNING version, token_address, user_address, type, eth_amount, token_amount
+    RETURNING
+        version, token_address, user_address, type, eth_amount, token_amount, block_number
 ),
 traded AS (
     SELECT
         version, token_address, user_address,
-        count(*) AS trades,
+        count(*) AS trades, max(block_number) AS changed_block,
         coalesce(sum(token_amount) FILTER (WHERE type = 'BUY'), 0) AS bought_tokens,
         coalesce(sum(token_amount) FILTER (WHERE type = 'SELL'), 0) AS sold_tokens,
         coalesce(sum(eth_amount) FILTER (WHERE type = 'BUY'), 0) AS spent_wei,
@@ -136,17 +137,18 @@ traded AS (
 positions AS (
     INSERT INTO balances AS held (
         chain_id, version, token_address, holder,
-        bought_tokens, sold_tokens, spent_wei, received_wei
+        bought_tokens, sold_tokens, spent_wei, received_wei, changed_block
     )
     SELECT
         $1, version, token_address, user_address,
-        bought_tokens, sold_tokens, spent_wei, received_wei
+        bought_tokens, sold_tokens, spent_wei, received_wei, changed_block
     FROM traded
     ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
         bought_tokens = held.bought_tokens + EXCLUDED.bought_tokens,
         sold_tokens = held.sold_tokens + EXCLUDED.sold_tokens,
         spent_wei = held.spent_wei + EXCLUDED.spent_wei,
         received_wei = held.received_wei + EXCLUDED.received_wei,
+        changed_block = greatest(held.changed_block, EXCLUDED.changed_block),
         updated_at = now()
 )
 UPDATE markets
@@ -201,14 +203,18 @@ WITH fresh AS (
         $8::integer[], $9::integer[], $10::bytea[], $11::bytea[], $12::bytea[], $13::numeric[]
     ) AS input
     ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
-    RETURNING version, token_address, sender, recipient, amount
+    RETURNING version, token_address, sender, recipient, amount, block_number
 ),
 changes AS (
-    SELECT version, token_address, holder, sum(change) AS change
+    SELECT
+        version, token_address, holder, sum(change) AS change,
+        max(block_number) AS changed_block
     FROM (
-        SELECT version, token_address, recipient AS holder, amount::numeric AS change FROM fresh
+        SELECT
+            version, token_address, recipient AS holder, amount::numeric AS change, block_number
+        FROM fresh
         UNION ALL
-        SELECT version, token_address, sender, -(amount::numeric) FROM fresh
+        SELECT version, token_address, sender, -(amount::numeric), block_number FROM fresh
     ) AS sides
     WHERE holder <> decode(repeat('00', 20), 'hex')
     GROUP BY version, token_address, holder
@@ -221,10 +227,14 @@ moved AS (
         AND held.token_address = changes.token_address AND held.holder = changes.holder
 ),
 stored AS (
-    INSERT INTO balances (chain_id, version, token_address, holder, balance)
-    SELECT $1, version, token_address, holder, balance + change FROM moved
-    ON CONFLICT (chain_id, version, token_address, holder)
-        DO UPDATE SET balance = EXCLUDED.balance, updated_at = now()
+    INSERT INTO balances AS old (
+        chain_id, version, token_address, holder, balance, changed_block
+    )
+    SELECT $1, version, token_address, holder, balance + change, changed_block FROM moved
+    ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
+        balance = EXCLUDED.balance,
+        changed_block = greatest(old.changed_block, EXCLUDED.changed_block),
+        updated_at = now()
 )
 UPDATE markets
 SET holders = markets.holders + counted.joined - counted.gone

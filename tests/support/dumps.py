@@ -15,7 +15,7 @@ TABLES = (
     "blocks",
     "cursors",
 )
-CLOCKS = "'{chain_id,created_at,updated_at,visible_at,incarnation}'::text[]"
+CLOCKS = "'{chain_id,created_at,updated_at,visible_at,incarnation,revision}'::text[]"
 DUMP = f"""
 SELECT ((to_jsonb(one) - {CLOCKS}) || jsonb_build_object(
     'submission', nullif(to_jsonb(one) -> 'submission', 'null') - {CLOCKS}, 'visible',
@@ -25,7 +25,8 @@ FROM only_table AS one WHERE chain_id = $1 ORDER BY line
 """
 # A row of nothing but zeros says as much as none.
 BALANCES = """
-SELECT (to_jsonb(one) - '{chain_id,updated_at}'::text[])::text AS line FROM balances AS one
+SELECT (to_jsonb(one) - '{chain_id,updated_at,changed_block}'::text[])::text AS line
+FROM balances AS one
 WHERE chain_id = $1 AND (balance, bought_tokens, sold_tokens, spent_wei, received_wei)
     IS DISTINCT FROM (0, 0, 0, 0, 0)
 ORDER BY line

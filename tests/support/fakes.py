@@ -134,9 +134,9 @@ class FakeReads(Breakable):
 
     async def holdings(
         self, owner: bytes, limit: int, *, closed: bool = False
-    ) -> list[HoldingRecord]:
+    ) -> tuple[list[HoldingRecord], int]:
         self.check()
-        return self.held[:limit]
+        return self.held[:limit], 100
 
     async def refuse_pending(self, tx_hash: bytes, reason: str) -> None:
         self.refused.append((tx_hash, reason))
@@ -185,8 +185,8 @@ class FakeMedia(Breakable):
 class FakeMarketReads:
     """Of a platform where nothing has happened."""
 
-    async def trending(self, limit: int) -> list[Any]:
-        return []
+    async def trending(self, **page: int) -> tuple[list[Any], int]:
+        return [], 0
 
     async def king(self) -> None:
         return None

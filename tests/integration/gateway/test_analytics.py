@@ -59,13 +59,19 @@ async def test_overview_counts_what_was_recorded(door: Door) -> None:
 
 
 async def test_trending_creators_and_leaders_are_ranked(door: Door) -> None:
-    items = shaped(replies.TrendingListData, await door.get("/api/analytics/trending?limit=3"))[
-        "items"
-    ]
+    trending = Page[replies.TrendingData]
+    found = shaped(trending, await door.get("/api/analytics/trending?limit=3"))
+    items = found["items"]
     hours = [float(one["volume1h"]) for one in items]
     assert len(items) == 3 and hours == sorted(hours, reverse=True)
+    rest = shaped(trending, await door.get("/api/analytics/trending?limit=3&page=2"))
+    assert rest["total"] == found["total"] > 3
+    assert float(rest["items"][0]["volume1h"]) <= hours[-1]
+    assert not {one["address"] for one in items} & {one["address"] for one in rest["items"]}
     path = "/api/analytics/top-creators"
-    (creator,) = shaped(replies.CreatorsData, await door.get(path))["items"]
+    (creator,) = shaped(Page[replies.CreatorData], await door.get(path))["items"]
+    beyond = shaped(Page[replies.CreatorData], await door.get(f"{path}?page=2"))
+    assert (beyond["items"], beyond["total"], beyond["page"]) == ([], 1, 2)
     assert bytes.fromhex(creator["creator"][2:]) == address_of("creator")
     board = Page[replies.TraderData]
     found = shaped(board, await door.get("/api/analytics/leaderboard?limit=2&page=2"))

@@ -3,7 +3,11 @@
 import asyncio
 import random
 
+import pytest
+
+from engine.errors import TransientError
 from storage import postgres
+from storage.market_reads import MarketReads
 from tests.support.history import Historian, Saga, position_of
 from tests.support.scenario import CHAIN_ID, address_of
 
@@ -135,15 +139,15 @@ async def test_a_token_that_stops_trading_leaves_the_hour_and_the_day(
     made = []
     await play(lambda: made.append(saga.launch("one")))
     await play(lambda: saga.buy(made[0], 10**17, "alice"))
-    (one,) = await market_reads.trending(10)
+    ((one,), _) = await market_reads.trending(page=1, limit=10)
     assert one.volume_1h == one.token.volume_24h > 0 and one.price_before is None
     await play(lambda: None, HOUR + 60)
-    assert await market_reads.trending(10) == []
+    assert await market_reads.trending(page=1, limit=10) == ([], 0)
     assert (await reads.token(made[0])).volume_24h == one.volume_1h
     await play(lambda: None, DAY)
     assert (await reads.token(made[0])).volume_24h == 0
     await play(lambda: saga.buy(made[0], 10**16, "bob"), 3 * DAY)
-    (again,) = await market_reads.trending(10)
+    ((again,), _) = await market_reads.trending(page=1, limit=10)
     assert 0 < again.volume_1h == again.token.volume_24h < one.volume_1h
     assert again.price_before is not None
     overview = await market_reads.stats("overview")
@@ -209,3 +213,38 @@ async def test_a_long_past_is_added_in_parts(events, pool, analytics, monkeypatc
     assert await analytics.turn() == saga.number
     assert len(steps) > 5 and steps[:-1] == [None] * (len(steps) - 1)
     await compare(pool, await _time(pool))
+
+
+async def test_replica_away_is_left_alone_for_a_while_and_the_primary_answers(
+    events, pool, analytics
+):
+    saga, historian = Saga(seed=1, time=START), Historian()
+    incarnation = await events.claim()
+    for _ in range(6):
+        block = saga.play()
+        await events.write(
+            [historian.rows(block)], incarnation=incarnation, position=position_of(block)
+        )
+    await analytics.turn()
+    away = await postgres.connect("postgresql://x:y@127.0.0.1:1/none", size=2, lazy=True)
+    now, asked = [0.0], []
+    reads = MarketReads(away, CHAIN_ID, primary=pool, clock=lambda: now[0])
+    real = reads._read
+
+    async def read(chosen, query, *arguments):
+        asked.append("replica" if chosen is away else "primary")
+        return await real(chosen, query, *arguments)
+
+    reads._read = read
+    alone = MarketReads(pool, CHAIN_ID)
+    assert await reads.stats("overview") == await alone.stats("overview") is not None
+    assert await reads.trending(page=1, limit=5) == await alone.trending(page=1, limit=5)
+    assert asked == ["replica", "primary", "primary", "primary"]
+    now[0] += 6
+    await reads.king()
+    assert asked[4:] == ["replica", "primary"]
+    both = MarketReads(away, CHAIN_ID, primary=away)
+    with pytest.raises(TransientError) as caught:
+        await both.king()
+    assert caught.value.code == "store_unavailable"
+    away.terminate()

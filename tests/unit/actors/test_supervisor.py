@@ -159,13 +159,14 @@ async def test_buckets_of_a_take_whose_answer_was_lost_are_known_by_the_next_pin
 
 
 async def test_silent_role_is_killed_after_a_while_not_at_once(monkeypatch):
-    monkeypatch.setattr(module, "SILENCE_MAX_S", 0.3)
+    monkeypatch.setattr(module, "SILENCE_MAX_S", 3_600)
     world = World()
     async with running(world):
         victim = world.living("listener")[0].name
         world.launcher.silent.add(victim)
         await asyncio.sleep(0.1)
         assert victim not in world.launcher.killed
+        monkeypatch.setattr(module, "SILENCE_MAX_S", 0.1)
         await world.until(lambda: victim in world.launcher.killed)
         await world.until(lambda: world.supervisor.ready)
 
