@@ -78,11 +78,6 @@ class Documents:
             for name in ("askedAt", "image"):
                 await self._metadata.create_index([(name, ASCENDING)], sparse=True)
             await self._users.create_index([("avatarImage", ASCENDING)], sparse=True)
-            # Of before there was a time to keep them: it begins when they were made.
-            await self._metadata.update_many(
-                {"askedAt": {"$exists": False}, "minedAt": {"$exists": False}},
-                [{"$set": {"askedAt": "$createdAt"}}],
-            )
 
     async def store_metadata(
         self,

@@ -11,8 +11,9 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +30,13 @@ _TEMPORARY_KEPT_S = 3_600
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    size: int
+    changed: float
 
 
 def check_name(name: str) -> str:
@@ -109,35 +117,35 @@ class DiskMedia:
     def _check_room(self, size: int) -> None:
         now = time.monotonic()
         if now - self._counted_at >= COUNTED_S:
-            self._total = sum(entry.stat().st_size for entry in self._files())
+            self._total = sum(file.size for file in self._files(""))
             self._counted_at = now
         if self._total + size > self._bytes_max:
             raise TransientError(
                 "storage_full", f"Expected at most {self._bytes_max} bytes of images"
             )
 
-    def _files(self) -> list["os.DirEntry[str]"]:
-        found: list[os.DirEntry[str]] = []
-        for folder in sorted(self._folder.glob("[0-9a-f][0-9a-f]")):
-            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-                found += sorted(entries, key=lambda entry: entry.name)
-        return found
-
-    def _names(self, after: str, limit: int) -> list[tuple[str, float]]:
-        found: list[tuple[str, float]] = []
+    def _files(self, after: str) -> Iterator["_File"]:
         for folder in sorted(self._folder.glob("[0-9a-f][0-9a-f]")):
             if folder.name < after[:2]:
                 continue
             with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda one: one.name):
-                    changed = entry.stat().st_mtime
-                    if entry.name.startswith(_TEMPORARY):
-                        _forget_temporary(Path(entry.path), changed)
-                    elif entry.name > after and NAME.fullmatch(entry.name):
-                        found.append((entry.name, changed))
-            if len(found) >= limit:
-                break
-        return found[:limit]
+                named = sorted(entries, key=lambda entry: entry.name)
+            for entry in named:
+                with contextlib.suppress(FileNotFoundError):  # it was renamed, or removed
+                    found = entry.stat()
+                    yield _File(Path(entry.path), found.st_size, found.st_mtime)
+
+    def _names(self, after: str, limit: int) -> list[tuple[str, float]]:
+        found: list[tuple[str, float]] = []
+        for file in self._files(after):
+            name = file.path.name
+            if name.startswith(_TEMPORARY):
+                _forget_temporary(file)
+            elif name > after and NAME.fullmatch(name):
+                found.append((name, file.changed))
+                if len(found) == limit:
+                    break
+        return found
 
 
 def _read(place: Path) -> bytes | None:
@@ -157,10 +165,10 @@ def _remove(place: Path, before: float) -> bool:
     return True
 
 
-def _forget_temporary(file: Path, changed: float) -> None:
+def _forget_temporary(file: _File) -> None:
     # Of a process that died over it.
-    if time.time() - changed > _TEMPORARY_KEPT_S:
-        file.unlink(missing_ok=True)
+    if time.time() - file.changed > _TEMPORARY_KEPT_S:
+        file.path.unlink(missing_ok=True)
 
 
 def _flush(folder: Path) -> None:

@@ -160,7 +160,7 @@ OURS: dict[tuple[str, str], tuple[str, ...]] = {
         "test_uploads.test_image_is_written_anew_and_served_for_ever",
         "test_uploads.test_image_that_is_none_or_a_bomb_is_invalid_image",
         "test_uploads.test_body_over_the_bound_is_too_large_however_it_comes",
-        "test_uploads.test_uploads_have_a_budget_of_their_own_also_by_key",
+        "test_uploads.test_uploads_have_a_budget_of_their_own",
     ),
     ("GET", "/tokens/{address}/holders"): (
         "test_analytics.test_holders_have_their_share_and_first_buy",

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from engine import limits
-from gateway import images, replies
+from gateway import images, keys, replies
 from gateway.images import Images
 from gateway.replies import Reply
 from storage.media_disk import DiskMedia
-from tests.support.gateway import PUBLIC_URL, Door, open_door
+from tests.support.gateway import PUBLIC_URL, Door, headers_of, open_door
+from tests.support.lobby import lobby
 
 PATH = "/api/uploads/image"
 MARK = b"marked-and-hidden"
@@ -280,7 +281,23 @@ async def test_upload_that_dawdles_times_out_and_holds_no_place() -> None:
         assert (await upload(door, picture()))[0] == 200
 
 
-async def test_uploads_have_a_budget_of_their_own_also_by_key() -> None:
+async def test_upload_by_key_needs_its_scope_and_spends_the_wallets_budget(
+    mongodb_url: str, redis_url: str
+) -> None:
+    async with lobby(mongodb_url, redis_url, uploads_per_hour=2) as door:
+        login = headers_of(await door.session_of())
+        answers = []
+        for scope in ("read", "trade"):
+            body = {"name": "bot", "scopes": [scope]}
+            _, made = await door.post("/api/keys", body, headers=login)
+            key = {keys.HEADER: made["data"]["key"]}
+            answers.append((await door.ask("POST", PATH, data=picture(), headers=key))[0])
+        for headers in (login, key):
+            answers.append((await door.ask("POST", PATH, data=picture(), headers=headers))[0])
+        assert answers == [403, 200, 200, 429]
+
+
+async def test_uploads_have_a_budget_of_their_own() -> None:
     async with open_door(uploads_per_hour=2) as door:
         headers = await door.login()
         for _ in range(2):

@@ -152,19 +152,6 @@ async def test_store_many_at_once_makes_one_document(token_documents):
     assert await token_documents.unmined(NOW + 999, 10) == []
 
 
-async def test_documents_of_before_begin_to_age_when_they_were_made(token_documents):
-    await token_documents._metadata.insert_one(
-        {
-            "_id": "0x" + "07" * 32,
-            "document": {},
-            "creator": "0x",
-            "createdAt": documents._time(NOW),
-        }
-    )
-    await token_documents.prepare()
-    assert await token_documents.unmined(NOW + 1, 10) == [bytes([7]) * 32]
-
-
 async def test_images_that_a_document_or_a_profile_names_are_known(token_documents, people):
     images = ["a" * 64, "b" * 64, "c" * 64]
     await token_documents.store_metadata(
