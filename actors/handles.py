@@ -106,9 +106,9 @@ class Cluster:
         answer in time, TransientError("actor_died") when there is no such actor any more.
         """
         try:
-            handle = self._handles.get(name)
-            if handle is None:
-                handle = await asyncio.wait_for(self._handle(name), timeout_s)
+            handle = self._handles.get(name) or await asyncio.wait_for(
+                self._handle(name), timeout_s
+            )
             reply = await asyncio.wait_for(handle.ask.remote(message), timeout_s)
         except (TimeoutError, GetTimeoutError) as error:
             text = f"Expected an answer of {name} in {timeout_s} s"
