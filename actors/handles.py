@@ -106,7 +106,7 @@ class Cluster:
         answer in time, TransientError("actor_died") when there is no such actor any more.
         """
         try:
-            handle = self._handles.get(name) or await asyncio.wait_for(
+            handle: Any = self._handles.get(name) or await asyncio.wait_for(
                 self._handle(name), timeout_s
             )
             reply = await asyncio.wait_for(handle.ask.remote(message), timeout_s)
