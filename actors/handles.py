@@ -111,7 +111,9 @@ class Cluster:
         answer in time, TransientError("actor_died") when there is no such actor any more.
         """
         try:
-            handle = await self._handle(name)
+            handle: Any = self._handles.get(name) or await asyncio.wait_for(
+                self._handle(name), timeout_s
+            )
             reply = await asyncio.wait_for(handle.ask.remote(message), timeout_s)
         except (TimeoutError, GetTimeoutError) as error:
             text = f"Expected an answer of {name} in {timeout_s} s"
@@ -155,8 +157,9 @@ class Cluster:
         """End an actor; a stopped process on this node is ended by its pid. With `restart`
         one that Ray restarts comes back.
         """
-        with contextlib.suppress(RayError, ValueError):
-            ray.kill(await self._handle(instance.name), no_restart=not restart)
+        with contextlib.suppress(RayError, ValueError, TimeoutError):
+            handle = await asyncio.wait_for(self._handle(instance.name), GCS_TIMEOUT_S)
+            await _in_thread(lambda: ray.kill(handle, no_restart=not restart), GCS_TIMEOUT_S)
         # The same number may be somebody else on another node.
         if instance.pid and instance.node in ("", _this_node()) and _is_worker(instance.pid):
             os.kill(instance.pid, signal.SIGKILL)
