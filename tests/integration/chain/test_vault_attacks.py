@@ -1,4 +1,4 @@
-"""Against the vault: forgeries, races, stolen keys, random calls. `make chaos` has the long form."""
+"""Forgeries, races, stolen keys, random calls of the vault; `make chaos` has the long form."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -20,11 +20,6 @@ HOUR, DAY = 3_600, 86_400
 CALLS = 1_500
 TRIALS = 25
 Record = Callable[[str, object], None]
-
-
-@pytest.fixture(scope="module")
-def driver(harness: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return harness["VaultDriver"]
 
 
 @pytest.fixture
