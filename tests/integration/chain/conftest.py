@@ -11,6 +11,7 @@ from tests.support import stage as stages
 from tests.support.evm import Chain, compile_sources
 from tests.support.servers import Anvil
 from tests.support.stage import Stage
+from tests.support.vault_play import Play
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,22 @@ def chain(anvil: Anvil) -> Iterator[Chain]:
 def stage(anvil: Anvil, chain: Chain, request: pytest.FixtureRequest) -> Stage:
     """Contracts of the module's own: the salt is the module's name."""
     return stages.build(anvil, chain, salt=keccak(request.node.name.encode()))
+
+
+@pytest.fixture(scope="module")
+def driver(harness: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return harness["VaultDriver"]
+
+
+@pytest.fixture(scope="module")
+def one(chain: Chain, driver: dict[str, Any]) -> Play:
+    return Play(chain, driver)
+
+
+@pytest.fixture
+def play(one: Play) -> Any:
+    """The module's vault, taken back afterwards."""
+    nonce = one.nonce
+    with one.bench.chain.undone():
+        yield one
+    one.nonce = nonce

@@ -4,118 +4,24 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from eth_hash.auto import keccak
 
 from chain import abi
-from tests.model.vault import CANCELLED, FIELDS, HOUR, QUEUED, RELEASED, Message, message_id
-from tests.support.evm import ETHER, Chain, Contract, Event, Reverted
+from tests.model.vault import CANCELLED, FIELDS, HOUR, QUEUED, RELEASED, message_id
+from tests.support.evm import ETHER, Chain, Reverted
 from tests.support.vault_beginnings import RIGHT, WRONG, refusal, start
 from tests.support.vault_bench import (
-    FIRST_USER,
     GUARDIAN,
     LIMIT,
     OWNER,
     PEER_CHAIN,
     PEER_VAULT,
     PROVIDER,
-    Bench,
-    Step,
-    build,
     release_data,
 )
-from tests.support.vault_signing import attestors, digest
+from tests.support.vault_play import DAY, OTHER, USER, Play, refused
+from tests.support.vault_signing import digest
 
-DAY = 24 * HOUR
-USER, OTHER = FIRST_USER, FIRST_USER + 1
 REFUSES, SHOUTS = 1, 2
-GUARDED = keccak(b"ReentrancyGuardReentrantCall()")[:4]
-
-
-class Play:
-    """A vault with liquidity, and its calls by name."""
-
-    def __init__(self, chain: Chain, driver: dict[str, Any], **changes: Any) -> None:
-        self.bench = build(chain, driver, **changes)
-        self.vault, self.actors = self.bench.vault, self.bench.actors
-        self.chain_id = int(chain.rpc("eth_chainId"), 16)
-        self.nonce = 0
-        if changes.get("peer", True) is not None:
-            self.do(PROVIDER, "addLiquidity", value=1_000 * ETHER)
-
-    def do(
-        self, actor: int, function: str, *values: Any, value: int = 0, later: int = 1
-    ) -> list[Event]:
-        """Its events. Raises Reverted."""
-        return self.call(Step(actor, self.vault.data(function, *values), value), later=later)
-
-    def call(self, step: Step, *, later: int = 1) -> list[Event]:
-        (outcome,) = self.bench.run([step], at=self.bench.now() + later)
-        if outcome.error is not None:
-            raise outcome.error
-        return self.bench.events(outcome)
-
-    def inbound(self, amount: int, *, fee: int = 0, to: int = OTHER, late: int = DAY) -> Message:
-        self.nonce += 1
-        ends = (PEER_CHAIN, self.chain_id, PEER_VAULT, self.vault.address, self.nonce)
-        rest = (self.actors[USER], self.actors[to], amount, fee, self.bench.now() + late)
-        return dict(zip(FIELDS, (*ends, *rest), strict=True))
-
-    def signed(self, kind: str, message: Message) -> list[bytes]:
-        over = (kind, self.chain_id, self.vault.address, message_id(message))
-        wanted = digest((*over, self.bench.signer_set), message)
-        return [key.sign(wanted) for key in attestors()[:2]]
-
-    def release(self, message: Message, *, later: int = 1) -> list[Event]:
-        data = release_data(message, self.signed("release", message))
-        return self.call(Step(OTHER, data), later=later)
-
-    def deposit(self, amount: int = ETHER) -> Message:
-        (event,) = self.do(USER, "deposit", self.actors[OTHER], PEER_CHAIN, b"r" * 32, value=amount)
-        made: Message = event.args["message"]
-        return made
-
-    def refund(self, message: Message, *, later: int = 1) -> list[Event]:
-        signatures = self.signed("refund", message)
-        return self.do(OTHER, "refund", message_id(message), signatures, later=later)
-
-    def execute(self, function: str, *values: Any) -> list[Event]:
-        data = self.vault.data(function, *values)
-        self.do(OWNER, "schedule", data)
-        return self.do(OWNER, "execute", data, later=self.bench.start.delay)
-
-    def fate(self, message: Message) -> int:
-        return int(self.vault.call("fateOf", message_id(message)))
-
-    def balance(self, actor: int) -> int:
-        return self.bench.chain.balance(self.actors[actor])
-
-
-@pytest.fixture(scope="module")
-def driver(harness: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return harness["VaultDriver"]
-
-
-@pytest.fixture(scope="module")
-def one(chain: Chain, driver: dict[str, Any]) -> Play:
-    return Play(chain, driver)
-
-
-@pytest.fixture
-def play(one: Play) -> Any:
-    """The module's vault, taken back afterwards."""
-    nonce = one.nonce
-    with one.bench.chain.undone():
-        yield one
-    one.nonce = nonce
-
-
-def refused(error: str, *arguments: Any) -> Any:
-    """Expects this error; with arguments these too."""
-    return pytest.raises(Reverted, check=lambda e: _is(e, error, arguments))
-
-
-def _is(raised: Reverted, error: str, arguments: tuple[Any, ...]) -> bool:
-    return raised.name == error and arguments in ((), raised.arguments)
 
 
 # ------------------------------------------------------------------------------ beginnings
@@ -398,11 +304,11 @@ def test_caller_cannot_starve_the_receiver_into_a_claim(play: Play) -> None:
     message = play.inbound(ETHER)
     data = release_data(message, play.signed("release", message))
     chain, paid = play.bench.chain, []
-    for gas in range(60_000, 480_000, 6_000):
+    for gas in range(150_000, 400_000, 10_000):
         with chain.undone():
             receipt = chain.send(play.vault.address, data, sender=play.bench.sender, gas=gas)
             paid += [event.args["paid"] for event in play.vault.events(receipt)]
-    assert 20 < len(paid) < 70
+    assert 0 < len(paid) < 25, "both outcomes"
     assert all(paid)
 
 
@@ -419,266 +325,12 @@ def test_ether_by_force_changes_nothing_and_plain_transfers_are_refused(play: Pl
             chain.call(vault.address, data, sender=play.bench.sender, value=1)
 
 
-# ----------------------------------------------------------------------------------- roles
-
-
-def test_liquidity_is_the_providers_up_to_what_they_brought(play: Play) -> None:
-    play.deposit(50 * ETHER)
-    for function, values, value in [
-        ("addLiquidity", (), 1),
-        ("removeLiquidity", (play.actors[USER], 1), 0),
-    ]:
-        with refused("Unauthorized", play.actors[USER]):
-            play.do(USER, function, *values, value=value)
-    with refused("InvalidAmount"):
-        play.do(PROVIDER, "addLiquidity")
-    with refused("InvalidAmount"):
-        play.do(PROVIDER, "removeLiquidity", play.actors[USER], 0)
-    with refused("NotEnoughLiquidity", 1_001 * ETHER, 1_000 * ETHER):
-        play.do(PROVIDER, "removeLiquidity", play.actors[USER], 1_001 * ETHER)
-    with refused("WindowFull", LIMIT + 1, LIMIT):
-        play.do(PROVIDER, "removeLiquidity", play.actors[USER], LIMIT + 1)
-    before = play.balance(USER)
-    play.do(PROVIDER, "removeLiquidity", play.actors[USER], LIMIT)
-    assert play.balance(USER) - before == LIMIT
-    (event,) = play.release(play.inbound(1))
-    assert event.name == "Queued"
-
-
-def test_pause_stops_what_pays_and_the_owner_alone_ends_it_later(play: Play) -> None:
-    message, deposit = play.inbound(ETHER), play.deposit()
-    late = play.inbound(ETHER, late=-2 * HOUR)
-    unpause = play.vault.data("unpause")
-    with refused("Unauthorized", play.actors[USER]):
-        play.do(USER, "pause")
-    with refused("InvalidParameter"):
-        play.do(OWNER, "schedule", unpause)
-    (event,) = play.do(GUARDIAN, "pause")
-    assert event.name == "PausedBy"
-    assert play.do(OWNER, "pause") == []
-    for deed in (
-        play.deposit,
-        lambda: play.release(message),
-        lambda: play.refund(deposit),
-        lambda: play.do(USER, "claim", play.actors[USER]),
-        lambda: play.do(PROVIDER, "removeLiquidity", play.actors[USER], 1),
-        lambda: play.do(OWNER, "claimFees", play.actors[USER], 1),
-    ):
-        with refused("Paused"):
-            deed()
-    play.do(PROVIDER, "addLiquidity", value=1)
-    play.do(USER, "cancel", tuple(late.values()))
-    for longer in (unpause + b"\0", unpause[:3]):
-        with refused("InvalidParameter"):
-            play.do(OWNER, "schedule", longer)
-    (event,) = play.execute("unpause")
-    assert event.name == "Unpaused"
-    play.release(message)
-
-
-def test_unpause_scheduled_before_cannot_end_a_later_pause(play: Play) -> None:
-    play.do(GUARDIAN, "pause")
-    play.execute("unpause")
-    play.do(GUARDIAN, "pause")
-    with refused("NotScheduled"):
-        play.do(OWNER, "execute", play.vault.data("unpause"))
-
-
-def test_scheduled_call_waits_lapses_and_is_executed_once(play: Play) -> None:
-    data, delay = play.vault.data("setLimit", 7 * ETHER), play.bench.start.delay
-    with refused("Unauthorized", play.actors[GUARDIAN]):
-        play.do(GUARDIAN, "schedule", data)
-    (event,) = play.do(OWNER, "schedule", data)
-    allowed, action = event.args["executableAt"], event.args["action"]
-    assert allowed == play.bench.now() + delay == play.vault.call("executableAt", action)
-    with refused("InvalidParameter"):
-        play.do(OWNER, "schedule", data)
-    with refused("TooEarly", allowed, allowed - 1):
-        play.do(OWNER, "execute", data, later=delay - 2)
-    with refused("Unauthorized", play.actors[USER]):
-        play.do(USER, "execute", data)
-    with play.bench.chain.undone(), refused("Expired"):
-        play.do(OWNER, "execute", data, later=15 * DAY)
-    play.do(OWNER, "execute", data)
-    assert play.vault.call("window")[1] == 7 * ETHER
-    with refused("NotScheduled", action):
-        play.do(OWNER, "execute", data)
-    play.do(OWNER, "schedule", data)
-    with refused("Unauthorized"):
-        play.do(USER, "unschedule", action)
-    play.do(OWNER, "unschedule", action)
-    with refused("NotScheduled", action):
-        play.do(OWNER, "unschedule", action)
-
-
-@pytest.mark.parametrize(
-    ("function", "values"),
-    [
-        ("unpause", ()),
-        ("setSigners", ((b"\1" * 20,), 1)),
-        ("setLimit", (1,)),
-        ("setFee", (1,)),
-        ("setGuardian", (b"\1" * 20, True)),
-        ("setLiquidityProvider", (b"\1" * 20, True)),
-    ],
-)
-def test_setters_are_called_by_the_vault_itself_only(
-    play: Play, function: str, values: tuple[Any, ...]
-) -> None:
-    with refused("Unauthorized", play.actors[OWNER]):
-        play.do(OWNER, function, *values)
-
-
-@pytest.mark.parametrize("function", ["pause", "claimFees", "setPeer", "execute", "release"])
-def test_nothing_but_setters_can_be_scheduled(play: Play, function: str) -> None:
-    selector = next(key for key, name in play.vault.selectors.items() if name == function)
-    with refused("InvalidParameter"):
-        play.do(OWNER, "schedule", selector + bytes(64))
-
-
-def test_removed_signers_signature_is_worth_nothing_at_once(play: Play) -> None:
-    message = play.inbound(ETHER, late=10 * DAY)
-    old = release_data(message, play.signed("release", message))
-    kept = (attestors()[0].address, attestors()[1].address)
-    (event,) = play.execute("setSigners", kept, 2)
-    assert (event.args["epoch"], event.args["threshold"]) == (2, 2)
-    with refused("UnknownSigner"):
-        play.call(Step(USER, old))
-    over = ("release", play.chain_id, play.vault.address, message_id(message))
-    wanted = digest((*over, event.args["signerSet"]), message)
-    removed = attestors()[2]
-    by_removed = [key.sign(wanted) for key in (attestors()[0], removed)]
-    with refused("UnknownSigner", removed.address):
-        play.call(Step(USER, release_data(message, by_removed)))
-    play.call(Step(USER, release_data(message, [key.sign(wanted) for key in attestors()[:2]])))
-
-
-def test_owner_changes_in_two_steps(play: Play) -> None:
-    with refused("Unauthorized"):
-        play.do(USER, "proposeOwner", play.actors[USER])
-    play.do(OWNER, "proposeOwner", play.actors[USER])
-    with refused("Unauthorized"):
-        play.do(OTHER, "acceptOwner")
-    (event,) = play.do(USER, "acceptOwner")
-    assert event.args["previous"] == play.actors[OWNER]
-    with refused("Unauthorized", play.actors[OWNER]):
-        play.do(OWNER, "schedule", b"")
-    assert (play.vault.call("owner"), play.vault.call("pendingOwner")) == (
-        play.actors[USER],
-        bytes(20),
-    )
-
-
-def test_every_function_was_thought_about(one: Play) -> None:
-    moving = {
-        entry["name"]
-        for entry in one.vault.artifact["abi"]
-        if entry["type"] == "function" and entry["stateMutability"] not in ("view", "pure")
-    }
-    assert moving == {
-        *("deposit", "release", "cancel", "cancelQueued", "refund", "claim"),
-        *("addLiquidity", "removeLiquidity", "claimFees", "pause", "setPeer"),
-        *("schedule", "unschedule", "execute", "proposeOwner", "acceptOwner"),
-        *("unpause", "setSigners", "setLimit", "setFee", "setGuardian", "setLiquidityProvider"),
-    }
-
-
-# --------------------------------------------------------------------------------- entering
-
-
-class Entering:
-    """One contract that has every role, is every receiver, and calls back when it is paid."""
-
-    def __init__(self, chain: Chain, harness: dict[str, dict[str, Any]]) -> None:
-        self.chain = chain
-        self.sender = chain.account("enters")
-        made = chain.create(harness["Relay"], b"", sender=self.sender)
-        self.relay = Contract(chain, harness["Relay"], made)
-        roles = {"owner": made, "guardians": (made,), "providers": (made,)}
-        self.bench: Bench = build(chain, harness["VaultDriver"], peer=None, **roles)
-        self.vault = self.bench.vault
-        self.chain_id = int(chain.rpc("eth_chainId"), 16)
-        self.relay.send("aim", self.vault.address, sender=self.sender)
-        self.send("setPeer", PEER_CHAIN, PEER_VAULT)
-        self.send("addLiquidity", value=50 * ETHER)
-        values = (self.bench.actors[USER], PEER_CHAIN, bytes(32))
-        events = self.send("deposit", *values, value=ETHER)
-        self.deposited: Message = events[0].args["message"]
-        self.first, self.second = (self._inbound(nonce) for nonce in (1, 2))
-
-    def send(self, function: str, *values: Any, value: int = 0) -> list[Event]:
-        return self.raw(self.vault.data(function, *values), value=value)
-
-    def raw(self, data: bytes, *, value: int = 0) -> list[Event]:
-        receipt = self.relay.transact("execute", data, sender=self.sender, value=value)
-        return self.vault.events(receipt)
-
-    def outer(self) -> dict[str, bytes]:
-        """Calls that pay the contract."""
-        return {
-            "release": self._release(self.first),
-            "refund": self._refund(),
-            "removeLiquidity": self.vault.data("removeLiquidity", self.relay.address, ETHER),
-            "claimFees": self.vault.data("claimFees", self.relay.address, 1),
-            "claim": self.vault.data("claim", self.relay.address),
-        }
-
-    def inner(self) -> dict[str, bytes]:
-        """Calls that it tries meanwhile."""
-        message = tuple(self.second.values())
-        return self.outer() | {
-            "release": self._release(self.second),
-            "release again": self._release(self.first),
-            "deposit": self.vault.data("deposit", self.bench.actors[USER], PEER_CHAIN, bytes(32)),
-            "addLiquidity": self.vault.data("addLiquidity"),
-            "cancel": self.vault.data("cancel", message),
-            "cancelQueued": self.vault.data("cancelQueued", message),
-        }
-
-    def prepare(self) -> None:
-        """Fees and a claim that wait."""
-        self.raw(self._release(self._inbound(3)))
-        self.relay.send("refuse", True, sender=self.sender)
-        self.raw(self._release(self._inbound(4)))
-        self.relay.send("refuse", False, sender=self.sender)
-
-    def _inbound(self, nonce: int) -> Message:
-        ends = (PEER_CHAIN, self.chain_id, PEER_VAULT, self.vault.address, nonce)
-        rest = (self.relay.address, self.relay.address, ETHER, ETHER // 200)
-        return dict(zip(FIELDS, (*ends, *rest, self.bench.now() + DAY), strict=True))
-
-    def _release(self, message: Message) -> bytes:
-        wanted = self.vault.call("releaseDigest", tuple(message.values()))
-        return release_data(message, [key.sign(wanted) for key in attestors()[:2]])
-
-    def _refund(self) -> bytes:
-        id_ = message_id(self.deposited)
-        wanted = self.vault.call("refundDigest", id_)
-        return self.vault.data("refund", id_, [key.sign(wanted) for key in attestors()[:2]])
-
-
-@pytest.fixture(scope="module")
-def entering(chain: Chain, harness: dict[str, dict[str, Any]]) -> Entering:
-    made = Entering(chain, harness)
-    made.prepare()
-    return made
-
-
-@pytest.mark.parametrize("outer", ["release", "refund", "removeLiquidity", "claimFees", "claim"])
-def test_receiver_that_enters_again_is_refused(entering: Entering, outer: str) -> None:
-    for name, data in entering.inner().items():
-        with entering.chain.undone():
-            entering.relay.send("arm", data, sender=entering.sender)
-            events = entering.raw(entering.outer()[outer])
-            assert len(events) == 1, name
-            assert events[0].args.get("paid", True), name
-            assert entering.relay.call("tried")[:3] == (1, False, GUARDED), name
-
-
 # ------------------------------------------------------------------------------------ costs
 
 
-def test_costs_of_a_transfer(one: Play, record_property: Callable[[str, object], None]) -> None:
+def test_costs_of_a_transfer(
+    one: Play, record_property: Callable[[str, object], None]
+) -> None:
     """Of a vault in use; bounds are a fifth above what was measured."""
     chain, vault, sender = one.bench.chain, one.vault, one.bench.sender
     with chain.undone():
