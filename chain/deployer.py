@@ -5,10 +5,8 @@ same on all chains. So addresses follow from the arguments: a run that broke off
 again and finds what is there, and a dry run names the addresses before anything is sent.
 """
 
-import asyncio
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from eth_abi.abi import encode
@@ -16,14 +14,11 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
-from chain import abi
-from chain.rpc import JsonRpc, RpcError
+from chain import abi, create2
+from chain.rpc import JsonRpc
 from engine import text
-from engine.errors import CallerError, TransientError
-from engine.limits import TRANSACTION_GAS_MAX
 from engine.messages import FAMILY_CONSTANT_PRODUCT, FAMILY_LINEAR, CurveNumbers, FeeNumbers
 
-PROXY = bytes.fromhex("4e59b44847b379578588920ca78fbf26c0b4956c")
 OP_STACK_WETH = bytes.fromhex("4200000000000000000000000000000000000006")
 LAUNCHPAD_VERSION = 2
 VIRTUAL_ETH_WEI = 15 * 10**17
@@ -35,13 +30,9 @@ DEFAULT_FEES = FeeNumbers(
     pool_protocol_bps=0,
     pool_creator_bps=0,
 )
-RECEIPT_TIMEOUT_S = 120.0
-RECEIPT_POLL_S = 0.1
 FAMILY_NAMES = {FAMILY_CONSTANT_PRODUCT: "constant_product", FAMILY_LINEAR: "linear"}
 
 _WAD = 10**18
-_SALT = keccak(b"risecurve")
-_FIRST_BLOCK = keccak(b"firstBlock()")[:4]
 LAUNCHPAD_TYPES = [
     "address",
     "address",
@@ -49,23 +40,6 @@ LAUNCHPAD_TYPES = [
     "(uint16,uint16,uint16,uint16,uint16,uint16)",
     "(uint8,uint128,uint128,uint128,uint128)[]",
 ]
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    name: str
-    init_code: bytes
-    salt: bytes
-
-    @property
-    def address(self) -> bytes:
-        return keccak(b"\xff" + PROXY + self.salt + keccak(self.init_code))[12:]
-
-    @property
-    def data(self) -> str:
-        return text.hex_of(self.salt + self.init_code)
 
 
 def default_curves(virtual_eth_wei: int = VIRTUAL_ETH_WEI) -> tuple[CurveNumbers, CurveNumbers]:
@@ -100,9 +74,10 @@ async def deploy(
     curves: Sequence[CurveNumbers] | None = None,
     fees: FeeNumbers = DEFAULT_FEES,
     older: Sequence[Mapping[str, Any]] = (),
-    salt: bytes = _SALT,
+    vault: Mapping[str, Any] | None = None,
+    salt: bytes = create2.SALT,
     dry_run: bool = False,
-    progress: Progress | None = None,
+    progress: create2.Progress | None = None,
 ) -> dict[str, Any]:
     """Deploy what is missing and return the registry's entry for this chain.
 
@@ -110,7 +85,7 @@ async def deploy(
     contracts are our own where none is given. Running it again with the same arguments sends
     nothing and returns the same; another `salt` makes a second set. `older` are launchpads of an
     entry made before: those of a lower version that stand on this chain stay in the new one, in
-    front, so that their tokens are followed on. With `dry_run` nothing is
+    front, so that their tokens are followed on; so does its `vault`. With `dry_run` nothing is
     sent, `gas` in the answer is what each transaction would take, and `firstBlock` is the next
     block. `progress` gets a line a step.
     Raises CallerError (wrong chain, a missing proxy, a revert, too little ETH), TransientError
@@ -118,8 +93,8 @@ async def deploy(
     """
     sender: LocalAccount = Account.from_key(private_key)
     say = progress or (lambda line: None)
-    await _check_chain(rpc, chain_id)
-    if weth is None and await _has_code(rpc, OP_STACK_WETH):
+    await create2.check_chain(rpc, chain_id)
+    if weth is None and await create2.has_code(rpc, OP_STACK_WETH):
         weth = OP_STACK_WETH
     given = {"WETH9": weth, "UniswapV2Factory": factory, "UniswapV2Router02": router}
     owner = owner or bytes.fromhex(sender.address[2:])
@@ -128,11 +103,11 @@ async def deploy(
     )
     missing = []
     for step in plan:
-        if await _has_code(rpc, step.address):
+        if await create2.has_code(rpc, step.address):
             say(f"{step.name} is at {text.address(step.address)}")
         else:
             missing.append(step)
-    gas = {step.name: await _estimate(rpc, sender.address, step) for step in missing}
+    gas = {step.name: await create2.estimate(rpc, sender.address, step) for step in missing}
     if dry_run:
         for step in missing:
             say(f"{step.name} would go to {text.address(step.address)}, {gas[step.name]} gas")
@@ -140,6 +115,8 @@ async def deploy(
         await _send_all(rpc, sender, missing, chain_id=chain_id, gas=gas, say=say)
     entry = await _entry(rpc, chain_id, addresses, curves=curves or default_curves())
     entry["launchpads"] = [*await _kept(rpc, older), *entry["launchpads"]]
+    if vault is not None and await create2.has_code(rpc, bytes.fromhex(vault["address"][2:])):
+        entry["vault"] = dict(vault)
     return entry | {"gas": gas} if dry_run else entry
 
 
@@ -150,14 +127,14 @@ def _plan(
     curves: Sequence[CurveNumbers],
     fees: FeeNumbers,
     salt: bytes,
-) -> tuple[list[_Planned], dict[str, bytes]]:
-    plan: list[_Planned] = []
+) -> tuple[list[create2.Planned], dict[str, bytes]]:
+    plan: list[create2.Planned] = []
     addresses = {name: address for name, address in given.items() if address is not None}
 
     def need(name: str, arguments: bytes = b"") -> None:
         if name not in addresses:
             code = bytes.fromhex(abi.load(name)["bytecode"][2:])
-            plan.append(_Planned(name, code + arguments, salt))
+            plan.append(create2.Planned(name, code + arguments, salt))
             addresses[name] = plan[-1].address
 
     need("WETH9")
@@ -172,77 +149,21 @@ def _plan(
     return plan, addresses
 
 
-async def _check_chain(rpc: JsonRpc, chain_id: int) -> None:
-    found = int(await rpc.call("eth_chainId", []), 16)
-    if found != chain_id:
-        raise CallerError("wrong_chain", f"Expected chain {chain_id}, was {found}")
-    if not await _has_code(rpc, PROXY):
-        message = f"Expected the deterministic deployment proxy at {text.address(PROXY)}, was none"
-        raise CallerError("unknown_contract", message)
-
-
-async def _has_code(rpc: JsonRpc, address: bytes) -> bool:
-    return len(await rpc.call("eth_getCode", [text.hex_of(address), "latest"])) > 2
-
-
-async def _estimate(rpc: JsonRpc, sender: str, step: _Planned) -> int:
-    call = {"from": sender, "to": text.hex_of(PROXY), "data": step.data}
-    try:
-        estimate = int(await rpc.call("eth_estimateGas", [call]), 16)
-    except RpcError as error:
-        raise CallerError("invalid_request", f"{step.name} cannot be deployed: {error}") from error
-    if estimate > TRANSACTION_GAS_MAX:
-        message = f"Expected {step.name} within {TRANSACTION_GAS_MAX} gas, was {estimate}"
-        raise CallerError("invalid_request", message)
-    return estimate
-
-
 async def _send_all(
     rpc: JsonRpc,
     sender: LocalAccount,
-    steps: Sequence[_Planned],
+    steps: Sequence[create2.Planned],
     *,
     chain_id: int,
     gas: Mapping[str, int],
-    say: Progress,
+    say: create2.Progress,
 ) -> None:
     # No step calls another's contract while it is deployed, so all may share a block.
-    nonce = int(await rpc.call("eth_getTransactionCount", [sender.address, "pending"]), 16)
-    block = await rpc.call("eth_getBlockByNumber", ["latest", False])
-    tip = int(await rpc.call("eth_maxPriorityFeePerGas", []), 16)
-    sent: list[tuple[_Planned, str]] = []
-    for offset, step in enumerate(steps):
-        transaction = {
-            "chainId": chain_id,
-            "nonce": nonce + offset,
-            "to": PROXY,
-            "value": 0,
-            "data": step.data,
-            "gas": min(gas[step.name] * 12 // 10, TRANSACTION_GAS_MAX),
-            "maxFeePerGas": 2 * int(block["baseFeePerGas"], 16) + tip,
-            "maxPriorityFeePerGas": tip,
-        }
-        raw = sender.sign_transaction(transaction).raw_transaction
-        sent.append((step, await rpc.call("eth_sendRawTransaction", [text.hex_of(bytes(raw))])))
-    for step, tx_hash in sent:
-        used = await _mined(rpc, step, tx_hash)
+    calls = [step.call(create2.with_margin(gas[step.name])) for step in steps]
+    hashes = await create2.send(rpc, sender, calls, chain_id=chain_id)
+    for step, tx_hash in zip(steps, hashes, strict=True):
+        used = await create2.mined(rpc, step, tx_hash)
         say(f"{step.name} at {text.address(step.address)}, {used} gas")
-
-
-async def _mined(rpc: JsonRpc, step: _Planned, tx_hash: str) -> int:
-    deadline = time.monotonic() + RECEIPT_TIMEOUT_S
-    while True:
-        receipt = await rpc.call("eth_getTransactionReceipt", [tx_hash])
-        if receipt is not None and receipt["blockNumber"] is not None:
-            break
-        if time.monotonic() > deadline:
-            message = f"Expected {step.name} mined in {RECEIPT_TIMEOUT_S} s, was {tx_hash} pending"
-            raise TransientError("stale_chain", message)
-        await asyncio.sleep(RECEIPT_POLL_S)
-    # Not the status: the same deployment of an earlier run may have been mined just before.
-    if not await _has_code(rpc, step.address):
-        raise CallerError("invalid_request", f"Expected {step.name} deployed, {tx_hash} failed")
-    return int(receipt["gasUsed"], 16)
 
 
 async def _entry(
@@ -253,7 +174,7 @@ async def _entry(
         "address": text.address(addresses["Launchpad"]),
         "lens": text.address(addresses["LaunchpadLens"]),
         "tokenImplementation": text.address(addresses["LaunchToken"]),
-        "firstBlock": await _first_block(rpc, addresses["Launchpad"]),
+        "firstBlock": await create2.first_block(rpc, addresses["Launchpad"]),
         "version": LAUNCHPAD_VERSION,
     }
     return {
@@ -270,14 +191,7 @@ async def _entry(
 
 async def _kept(rpc: JsonRpc, older: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     kept = [dict(one) for one in older if one["version"] < LAUNCHPAD_VERSION]
-    return [one for one in kept if await _has_code(rpc, bytes.fromhex(one["address"][2:]))]
-
-
-async def _first_block(rpc: JsonRpc, launchpad: bytes) -> int:
-    if not await _has_code(rpc, launchpad):
-        return int(await rpc.call("eth_blockNumber", []), 16) + 1
-    call = {"to": text.hex_of(launchpad), "data": text.hex_of(_FIRST_BLOCK)}
-    return int(await rpc.call("eth_call", [call, "latest"]), 16)
+    return [one for one in kept if await create2.has_code(rpc, bytes.fromhex(one["address"][2:]))]
 
 
 def _curve(index: int, curve: CurveNumbers) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 
 from deploy import commands
 from deploy.process import StartError
+from deploy.vault_plan import DELAY_S, DELAY_S_MIN, VaultPlan
 from engine.errors import RiseCurveError
 
 app = typer.Typer(
@@ -120,10 +121,36 @@ def deploy(
     *,
     chain: Annotated[str, typer.Option(help="rise or sepolia")],
     dry_run: Annotated[bool, typer.Option(help="Simulate; send nothing.")] = False,
+    signers: Annotated[
+        str, typer.Option(help="A vault too: its attestors' addresses, separated by commas.")
+    ] = "",
+    threshold: Annotated[int, typer.Option(help="How many of them must sign.")] = 2,
+    guardians: Annotated[str, typer.Option(help="Who may pause it at once.")] = "",
+    limit: Annotated[str, typer.Option(help="ETH that may leave in any 24 hours.")] = "10",
+    fee_bps: Annotated[int, typer.Option(min=0, max=100)] = 10,
+    delay: Annotated[
+        int, typer.Option(min=DELAY_S_MIN, max=30 * 86_400, help="Seconds that changes wait.")
+    ] = DELAY_S,
+    owner: Annotated[str, typer.Option(help="The vault's owner; else the sender.")] = "",
+    liquidity_providers: Annotated[str, typer.Option(help="Else the owner.")] = "",
+    peer_vault: Annotated[
+        str, typer.Option(help="The other end, where it has another address.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Put the contracts on a network with PRIVATE_KEY and write the deployments file."""
-    _end(commands.deploy(chain, dry_run=dry_run), json=json)
+    plan = VaultPlan(
+        signers=signers,
+        threshold=threshold,
+        guardians=guardians,
+        limit=limit,
+        fee_bps=fee_bps,
+        delay_s=delay,
+        owner=owner,
+        liquidity_providers=liquidity_providers,
+        peer_vault=peer_vault,
+    )
+    _end(commands.deploy(chain, dry_run=dry_run, vault=plan if signers else None), json=json)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from deploy.environment import Environment
 from deploy.platform import Platform
 from deploy.process import StartError
 from deploy.settings import load_settings, rise_urls, sepolia_urls
+from deploy.vault_plan import VaultPlan
 
 _STDERR = Console(stderr=True, highlight=False)
 _STARTED = time.monotonic()
@@ -203,8 +204,11 @@ def devnet(*, reset: bool, json: bool) -> Outcome:
     return Outcome(data={"ended": True})
 
 
-def deploy(chain: str, *, dry_run: bool) -> Outcome:
-    """Contracts on a network, with PRIVATE_KEY; writes DEPLOYMENTS_FILE or the clone's."""
+def deploy(chain: str, *, dry_run: bool, vault: VaultPlan | None = None) -> Outcome:
+    """Contracts on a network, with PRIVATE_KEY; writes DEPLOYMENTS_FILE or the clone's.
+
+    A vault that stands in the file stays there unless another is planned.
+    """
     environment = load_settings()
     urls = {"rise": rise_urls, "sepolia": sepolia_urls}
     ids = {"rise": environment.rise_chain_id, "sepolia": environment.sepolia_chain_id}
@@ -215,7 +219,10 @@ def deploy(chain: str, *, dry_run: bool) -> Outcome:
         raise StartError(f"Set PRIVATE_KEY and {chain.upper()}'s RPC URL to deploy.")
     given = environment.deployments_file
     file = Path(given) if given else registry.path(datadir.clone_root(), ids[chain])
-    work = _deploy(environment, rpc_url, ids[chain], older=registry.older(file), dry_run=dry_run)
+    if vault is not None:
+        production = environment.app_env == "production"
+        vault.config(environment.private_key, production=production)  # before anything is sent
+    work = _deploy(environment, rpc_url, ids[chain], file=file, dry_run=dry_run, vault=vault)
     document = asyncio.run(work)
     if dry_run:
         return Outcome(data=document, text="Nothing was sent.")
@@ -233,19 +240,33 @@ async def _deploy(
     rpc_url: str,
     chain_id: int,
     *,
-    older: list[dict[str, Any]],
+    file: Path,
     dry_run: bool,
+    vault: VaultPlan | None,
 ) -> dict[str, Any]:
     rpc = JsonRpc(rpc_url, timeout_s=30.0)
     try:
-        return await deploy_contracts(
+        document = await deploy_contracts(
             rpc,
             chain_id=chain_id,
             private_key=environment.private_key,
-            older=older,
+            older=registry.older(file),
+            vault=registry.vault(file),
             dry_run=dry_run,
             progress=say,
         )
+        if vault is not None:
+            ids = {environment.rise_chain_id, environment.sepolia_chain_id}
+            document["vault"] = await vault.carry_out(
+                rpc,
+                chain_id=chain_id,
+                peer_chain_id=(ids - {chain_id}).pop(),
+                private_key=environment.private_key,
+                production=environment.app_env == "production",
+                dry_run=dry_run,
+                say=say,
+            )
+        return document
     finally:
         await rpc.close()
 

@@ -6,12 +6,12 @@ DEPLOYMENTS_FILE or stands in the clone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chain.deployer import deploy
 from chain.rpc import JsonRpc
-from deploy import datadir, registry
+from deploy import datadir, devnet_bridge, registry
 from deploy.embedded import Embedded
 from deploy.environment import Environment
 from deploy.settings import rise_urls, sepolia_urls
@@ -26,12 +26,13 @@ DEVNET_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Where a chain's node is; `local` when it is ours."""
+    """Where a chain's node is; `local` when it is ours. `bridged_to` is the other local chain."""
 
     chain_id: int
     rpc_url: str
     ws_url: str
     local: bool
+    bridged_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def start(environment: Environment, embedded: Embedded, say: Say) -> Chains:
     if sepolia_url[0]:
         return Chains(rise, Chain(sepolia_id, *sepolia_url, local=False))
     if local:
-        return Chains(rise, Chain(sepolia_id, *embedded.start_anvil(sepolia_id), local=True))
+        node = embedded.start_anvil(sepolia_id)
+        sepolia = Chain(sepolia_id, *node, local=True, bridged_to=rise_id)
+        return Chains(replace(rise, bridged_to=sepolia_id), sepolia)
     return Chains(rise, None)
 
 
@@ -86,6 +89,14 @@ async def _deployed(chain: Chain, data_dir: Path, say: Say) -> registry.Entry:
         document = await deploy(
             rpc, chain_id=chain.chain_id, private_key=DEVNET_KEY, older=registry.older(file)
         )
+        if chain.bridged_to is not None:
+            document["vault"] = await devnet_bridge.open_vault(
+                rpc,
+                chain_id=chain.chain_id,
+                peer_chain_id=chain.bridged_to,
+                owner_key=DEVNET_KEY,
+                say=lambda line: None,
+            )
     finally:
         await rpc.close()
     return registry.write(file, document)

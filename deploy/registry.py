@@ -1,12 +1,14 @@
 """The registry of what is deployed on a chain: `deployments/<chainId>.json`.
 
 `{chainId, genesisHash, launchpads: [{address, lens, firstBlock, version}], weth, factory,
-router, vault}`; more keys may stand beside them and are kept as they are.
+router, vault}`, with `{address, firstBlock, version}` or null as the vault; more keys may stand
+beside them and are kept as they are.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,19 @@ import orjson
 from deploy.datadir import write_atomic
 from deploy.process import StartError
 from engine.errors import CallerError
-from engine.settings import Deployment
+from engine.settings import Deployment, VaultDeployment
 from gateway.addresses import parse_address
 
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 VERSIONS = (1, 2)
 """Launchpad versions that this build can decode."""
+VAULT_VERSIONS = (1,)
+"""Vault versions that this build can decode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One chain's file, checked. `vault` is None until the bridge is there."""
+    """One chain's file, checked. `vault` is None where the bridge has no end."""
 
     chain_id: int
     genesis_hash: bytes
@@ -33,7 +37,7 @@ class Entry:
     weth: bytes
     factory: bytes
     router: bytes
-    vault: bytes | None
+    vault: VaultDeployment | None
 
 
 def path(folder: Path, chain_id: int) -> Path:
@@ -52,6 +56,18 @@ def read(file: Path, *, chain_id: int | None = None) -> Entry:
     except orjson.JSONDecodeError as error:
         raise StartError(f"The deployments file {file} is not JSON: {error}.") from error
     return parse(document, name=str(file), chain_id=chain_id)
+
+
+def vault(file: Path) -> dict[str, Any] | None:
+    """The vault that a file names already, as it stands in it; None where there is no file.
+
+    Raises StartError: not JSON, or not a deployments file.
+    """
+    if not file.exists():
+        return None
+    read(file)
+    found: dict[str, Any] | None = orjson.loads(file.read_bytes()).get("vault")
+    return found
 
 
 def older(file: Path) -> list[dict[str, Any]]:
@@ -88,7 +104,7 @@ def parse(document: Any, *, name: str = "the entry", chain_id: int | None = None
         "weth": check.field("weth", parse_address),
         "factory": check.field("factory", parse_address),
         "router": check.field("router", parse_address),
-        "vault": check.field("vault", parse_address) if check.document.get("vault") else None,
+        "vault": check.field("vault", _vault) if check.document.get("vault") else None,
     }
     if chain_id is not None and entry["chain_id"] not in (None, chain_id):
         check.faults.append(f"chainId: expected {chain_id}, was {entry['chain_id']}")
@@ -131,11 +147,23 @@ def _launchpad(index: int, value: Any) -> Deployment:
         "address": check.field("address", parse_address),
         "lens": check.field("lens", parse_address),
         "first_block": check.field("firstBlock", _whole),
-        "version": check.field("version", _version),
+        "version": check.field("version", partial(_version, known=VERSIONS)),
     }
     if check.faults:
         raise ValueError(", ".join(check.faults))
     return Deployment(**fields)
+
+
+def _vault(value: Any) -> VaultDeployment:
+    check = _Check(value if isinstance(value, dict) else {})
+    fields = {
+        "address": check.field("address", parse_address),
+        "first_block": check.field("firstBlock", _whole),
+        "version": check.field("version", partial(_version, known=VAULT_VERSIONS)),
+    }
+    if check.faults:
+        raise ValueError(", ".join(check.faults))
+    return VaultDeployment(**fields)
 
 
 def _whole(value: Any) -> int:
@@ -144,9 +172,9 @@ def _whole(value: Any) -> int:
     return value
 
 
-def _version(value: Any) -> int:
-    if value not in VERSIONS or type(value) is not int:
-        raise ValueError(f"expected a version of {VERSIONS}, was {value!r}")
+def _version(value: Any, known: tuple[int, ...]) -> int:
+    if value not in known or type(value) is not int:
+        raise ValueError(f"expected a version of {known}, was {value!r}")
     return value
 
 

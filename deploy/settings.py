@@ -171,6 +171,7 @@ def chain_settings(
         faucet_url=environment.rise_faucet_url if rise else "",
         rpc_url_2=second,
         ws_url_2=websocket_url(second),
+        vault=entry.vault,
     )
 
 
@@ -331,4 +332,9 @@ def _is_devnet_key(key: str) -> bool:
         return False
     from eth_account import Account  # noqa: PLC0415 (half a second, needed here only)
 
-    return str(Account.from_key(key).address) in _DEVNET_ACCOUNTS
+    return is_devnet_account(str(Account.from_key(key).address))
+
+
+def is_devnet_account(address: str) -> bool:
+    """Whether everybody knows this account's key. `address` in EIP-55."""
+    return address in _DEVNET_ACCOUNTS

@@ -17,6 +17,15 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VaultDeployment:
+    """The chain's end of the bridge, where there is one."""
+
+    address: bytes
+    first_block: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChainSettings:
     """One chain: where its nodes are, what is deployed there, how it keeps time."""
 
@@ -41,6 +50,7 @@ class ChainSettings:
     ws_url_2: str = field(default="", repr=False)
     follow_from: int | None = None
     """Where following begins, if not at the first launchpad."""
+    vault: VaultDeployment | None = None
 
     @property
     def first_block(self) -> int:

@@ -198,7 +198,7 @@ interface IBridgeVault {
     /// @notice A deposit above a lowered limit cannot be refunded until it is raised again.
     function setLimit(uint256 limit) external;
 
-    function setFee(uint256 feeBps) external;
+    function setFee(uint256 bps) external;
 
     function setGuardian(address account, bool allowed) external;
 

@@ -25,6 +25,7 @@ from tests.chaos import (
     sockets,
     stores,
     strain,
+    vault,
     world,
 )
 from tests.chaos.report import Report, Row, say
@@ -179,6 +180,14 @@ def check_contracts(report: Report) -> None:
         report.add(*asyncio.run(contracts.rows(folder)))
 
 
+def check_vault(report: Report) -> None:
+    """The bridge's contract on chains of its own."""
+    if not report.wants("vault"):
+        return
+    with report.part("vault"):
+        report.add(*vault.rows(report.seed, max(report.duration_s / 900, 1.0)))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--duration", type=float, default=900.0, help="seconds, about")
@@ -210,12 +219,13 @@ def _run(report: Report, plan: Plan) -> None:
         simulate(report, plan)
     if report.short:
         report.elsewhere += [
-            "contract suites: the integration tests run them",
+            "contract suites, the vault's too: the integration tests run them",
             "recovery of a shard with many markets, two nodes, memory slopes: the long form",
         ]
     else:
         recover(report, plan)
         check_contracts(report)
+        check_vault(report)
 
 
 if __name__ == "__main__":

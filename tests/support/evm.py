@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 ETHER = 10**18
 GAS = 15_000_000
 FOREVER = 2**64
+ERRORS_OF = ("Launchpad", "LaunchToken", "BridgeVault")
 _REASON = bytes.fromhex("08c379a0")
 
 
@@ -107,14 +108,14 @@ class Chain:
         return _bytes(self.rpc("eth_call", call, "latest"))
 
     def send(
-        self, to: bytes | None, data: bytes, *, sender: bytes, value: int = 0
+        self, to: bytes | None, data: bytes, *, sender: bytes, value: int = 0, gas: int = GAS
     ) -> dict[str, Any]:
         """The receipt of a mined transaction, whatever its status."""
         transaction = {
             "from": _hex(sender),
             "data": _hex(data),
             "value": hex(value),
-            "gas": hex(GAS),
+            "gas": hex(gas),
             "gasPrice": hex(10**11),
         }
         if to is not None:
@@ -157,6 +158,11 @@ class Contract:
     def _events(self) -> dict[bytes, dict[str, Any]]:
         return {_topic(e): e for e in self.artifact["abi"] if e["type"] == "event"}
 
+    @cached_property
+    def selectors(self) -> dict[bytes, str]:
+        """Function names by the first four bytes of a call."""
+        return {_topic(entry)[:4]: name for name, entry in self._functions.items()}
+
     def data(self, function: str, *arguments: Any) -> bytes:
         entry = self._functions[function]
         return _topic(entry)[:4] + encode(_types(entry["inputs"]), arguments)
@@ -198,13 +204,14 @@ class Contract:
         return found
 
 
-def compile_sources(folder: Path, out: Path) -> dict[str, dict[str, Any]]:
+def compile_sources(folder: Path, out: Path, *, quick: bool = False) -> dict[str, dict[str, Any]]:
     """Compile the contracts of `folder` against chain/contracts; artifacts by name."""
+    words = ["--quick"] if quick else []
     subprocess.run(
-        ["node", "chain/compile.mjs", "--sources", str(folder), "--out", str(out)],
+        ["node", "chain/compile.mjs", "--sources", str(folder), "--out", str(out), *words],
         cwd=ROOT,
         check=True,
-        timeout=100,
+        timeout=300,
     )
     return {file.stem: orjson.loads(file.read_bytes()) for file in out.glob("*.json")}
 
@@ -256,8 +263,9 @@ def _event_args(entry: dict[str, Any], topics: list[bytes], data: bytes) -> dict
     return {each["name"]: _value(each, values[each["name"]]) for each in entry["inputs"]}
 
 
+@cache
 def _errors() -> dict[bytes, dict[str, Any]]:
-    entries = [e for name in ("Launchpad", "LaunchToken") for e in abi.load(name)["abi"]]
+    entries = [e for name in ERRORS_OF for e in abi.load(name)["abi"]]
     return {_topic(e)[:4]: e for e in entries if e["type"] == "error"}
 
 

@@ -129,8 +129,8 @@ abstract contract VaultRoles is Timelocked {
     }
 
     /// @inheritdoc IBridgeVault
-    function setFee(uint256 feeBps_) external onlySelf {
-        _setFee(feeBps_);
+    function setFee(uint256 bps) external onlySelf {
+        _setFee(bps);
     }
 
     /// @inheritdoc IBridgeVault
@@ -179,10 +179,10 @@ abstract contract VaultRoles is Timelocked {
         emit LimitChanged(_nextEventSeq(), limit);
     }
 
-    function _setFee(uint256 feeBps_) private {
-        if (feeBps_ > FEE_BPS_MAX) revert InvalidParameter();
-        _head.feeBps = uint16(feeBps_);
-        emit FeeChanged(_nextEventSeq(), feeBps_);
+    function _setFee(uint256 bps) private {
+        if (bps > FEE_BPS_MAX) revert InvalidParameter();
+        _head.feeBps = uint16(bps);
+        emit FeeChanged(_nextEventSeq(), bps);
     }
 
     function _setGuardian(address account, bool allowed) private {

@@ -16,7 +16,8 @@ from tests.support.stage import Stage
 @pytest.fixture(scope="session")
 def harness(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Artifacts of tests/support/contracts."""
-    return compile_sources(Path("tests/support/contracts"), tmp_path_factory.mktemp("compiled"))
+    out = tmp_path_factory.mktemp("compiled")
+    return compile_sources(Path("tests/support/contracts"), out, quick=True)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ def test_compile_afresh_equals_what_is_committed() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -28,6 +28,7 @@ def test_compile_afresh_equals_what_is_committed() -> None:
         ("Launchpad", RUNTIME_BYTES_MAX),
         ("LaunchToken", 8_192),
         ("LaunchpadLens", RUNTIME_BYTES_MAX),
+        ("BridgeVault", 16_384),
     ],
 )
 def test_contract_stays_small(name: str, limit: int) -> None:
@@ -45,6 +46,13 @@ def test_launchpad_takes_ether_of_trades_and_of_weth_only() -> None:
         if entry.get("stateMutability") == "payable"
     }
     assert payable == {"create", "buy", "buyExactOut", "receive"}
+
+
+def test_vault_takes_ether_of_deposits_and_liquidity_only() -> None:
+    entries = abi.load("BridgeVault")["abi"]
+    assert {entry["type"] for entry in entries} == {"constructor", "function", "event", "error"}
+    payable = {entry["name"] for entry in entries if entry.get("stateMutability") == "payable"}
+    assert payable == {"deposit", "addLiquidity"}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from eth_account import Account
 
 from deploy import registry
+from engine import text
 from tests.support.servers import RISE, Anvil
 
 CLI = str(Path(sys.executable).with_name("risecurve"))
@@ -77,6 +78,29 @@ def test_deploy_dry_run_then_real_then_again_sends_only_once(
     assert document(node, tmp_path, "--dry-run")["gas"] == {}
     assert sent(node) == len(CONTRACTS)
     assert registry.read(file, chain_id=RISE) == entry
+
+
+def test_deploy_with_signers_adds_a_vault_that_a_later_deploy_keeps(
+    make_anvil: Callable[..., Anvil], tmp_path: Path
+) -> None:
+    node = make_anvil(RISE, block_time=None)
+    people = ["0x" + digit * 40 for digit in "123"]
+    words = ["--signers", ",".join(people), "--guardians", people[0], "--limit", "2.5"]
+    made = document(node, tmp_path, *words)
+    assert sent(node) == len(CONTRACTS) + 2, "the vault, and its peer"
+    entry = registry.read(tmp_path / "deployments.json", chain_id=RISE)
+    assert entry.vault is not None
+    assert made["vault"] == {
+        "address": text.address(entry.vault.address),
+        "firstBlock": entry.vault.first_block,
+        "version": 1,
+    }
+    assert document(node, tmp_path)["vault"] == made["vault"]
+    assert document(node, tmp_path, *words)["vault"] == made["vault"]
+    assert sent(node) == len(CONTRACTS) + 2
+    code, output, errors = deploy(node, tmp_path, *words, "--threshold", "4")
+    assert (code, output) == (1, "")
+    assert "was 4 of 3" in errors
 
 
 @pytest.mark.parametrize(

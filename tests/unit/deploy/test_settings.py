@@ -22,7 +22,7 @@ from deploy.settings import (
     sepolia_urls,
 )
 from engine import text
-from engine.settings import ActorSettings, GatewaySettings, Settings
+from engine.settings import ActorSettings, GatewaySettings, Settings, VaultDeployment
 
 ROOT = Path(__file__).parents[3]
 LAUNCHPAD = "0x" + "11" * 20
@@ -66,6 +66,33 @@ def test_load_settings_empty_environment_gives_defaults(tmp_path: Path) -> None:
     assert settings.actors.shards >= 2
     assert settings.rise.reorg_depth_max == 64
     assert settings.rise.first_block == 7
+
+
+def test_chain_settings_know_the_vault_where_there_is_one(tmp_path: Path) -> None:
+    assert composed(load_settings({}), tmp_path).rise.vault is None
+    vault = {"address": "0x" + "77" * 20, "firstBlock": 9, "version": 1}
+    entry = registry.parse(ENTRY | {"vault": vault})
+    rise = chain_settings(load_settings({}), entry, rpc_url="http://n", ws_url="ws://n", local=True)
+    assert rise.vault == VaultDeployment(address=b"\x77" * 20, first_block=9, version=1)
+
+
+@pytest.mark.parametrize(
+    ("vault", "fault"),
+    [
+        ("0x" + "77" * 20, "vault: address: is missing"),
+        ({"address": "0x77", "firstBlock": 1, "version": 1}, "vault: address"),
+        ({"address": "0x" + "77" * 20, "firstBlock": -1, "version": 1}, "vault: firstBlock"),
+        ({"address": "0x" + "77" * 20, "firstBlock": 1, "version": 2}, "vault: version"),
+    ],
+)
+def test_registry_wrong_vault_is_named(vault: Any, fault: str) -> None:
+    with pytest.raises(StartError, match=fault):
+        registry.parse(ENTRY | {"vault": vault})
+
+
+def test_registry_from_before_the_bridge_is_read() -> None:
+    older = {name: value for name, value in ENTRY.items() if name != "vault"}
+    assert registry.parse(older).vault is None
 
 
 def test_load_settings_all_faults_named_at_once_without_secrets() -> None:
