@@ -61,9 +61,7 @@ class Play:
         return self.call(Step(OTHER, data), later=later)
 
     def deposit(self, amount: int = ETHER) -> Message:
-        (event,) = self.do(
-            USER, "deposit", self.actors[OTHER], PEER_CHAIN, b"r" * 32, value=amount
-        )
+        (event,) = self.do(USER, "deposit", self.actors[OTHER], PEER_CHAIN, b"r" * 32, value=amount)
         made: Message = event.args["message"]
         return made
 

@@ -328,9 +328,7 @@ def test_ether_by_force_changes_nothing_and_plain_transfers_are_refused(play: Pl
 # ------------------------------------------------------------------------------------ costs
 
 
-def test_costs_of_a_transfer(
-    one: Play, record_property: Callable[[str, object], None]
-) -> None:
+def test_costs_of_a_transfer(one: Play, record_property: Callable[[str, object], None]) -> None:
     """Of a vault in use; bounds are a fifth above what was measured."""
     chain, vault, sender = one.bench.chain, one.vault, one.bench.sender
     with chain.undone():

@@ -132,5 +132,3 @@ def _times(rng: random.Random) -> list[int]:
             now = (now // HOUR + 1) * HOUR - rng.choice([0, 1])
         found.append(now)
     return found
-
-
