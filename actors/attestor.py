@@ -129,7 +129,7 @@ class Attestor:
         refusal = refuse(message, self._key.address, seen)
         if refusal is not None:
             return refusal
-        written = self._write_down(asked.kind, message.id, seen.event, (chain_id, signers))
+        written = self._write_down(asked.kind, message.id, seen.event, place=(chain_id, signers))
         if written is not None:
             return written
         digest = self._digests.release_digest if releases else self._digests.refund_digest
@@ -165,7 +165,7 @@ class Attestor:
         return seen, signers.set_hash, message.target_chain
 
     def _write_down(
-        self, kind: str, message_id: bytes, event: Found, place: tuple[int, bytes]
+        self, kind: str, message_id: bytes, event: Found, *, place: tuple[int, bytes]
     ) -> Declined | None:
         chain_id, signer_set = place
         before = self._journal.get((kind, message_id))

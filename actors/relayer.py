@@ -199,15 +199,17 @@ class Relayer:
                 self._must_be_open(decision.step)
             await self._does[decision.action](request, facts, decision)
         except Put as later:
-            await self._later(request, decision, later.step, later.reason)
+            await self._later(request, decision, later.step, reason=later.reason)
         except CallerError as error:
             # The vault or the node refuses it as it stands: perhaps not for ever.
             reason = self._codec.error_name(error) or error.message
-            await self._later(request, decision, decision.step, reason)
+            await self._later(request, decision, decision.step, reason=reason)
         except RiseCurveError as error:
-            await self._later(request, decision, decision.step, str(error))
+            await self._later(request, decision, decision.step, reason=str(error))
 
-    async def _later(self, request: Request, decision: Decision, step: Step, reason: str) -> None:
+    async def _later(
+        self, request: Request, decision: Decision, step: Step, *, reason: str
+    ) -> None:
         self._refused[reason[:60]] = self._refused.get(reason[:60], 0) + 1
         pause_s = min(
             self._settings.retry_s_min * 2 ** min(request.attempts, 30), self._settings.retry_s_max
@@ -262,14 +264,14 @@ class Relayer:
             signers,
         )
         data = self._codec.release(message, signatures)
-        await self._send(request, target, decision.action, data)
+        await self._send(request, target, decision.action, data=data)
 
     async def _cancel(self, request: Request, facts: Facts, decision: Decision) -> None:
         message = _message(facts)
         target = self._ends[message.target_chain]
         if await target.vault.fate(message.id) is not Fate.NONE:
             raise Put(decision.step, "it has a fate, the event is awaited")
-        await self._send(request, target, decision.action, self._codec.cancel(message))
+        await self._send(request, target, decision.action, data=self._codec.cancel(message))
 
     async def _refund(self, request: Request, facts: Facts, decision: Decision) -> None:
         message = _message(facts)
@@ -284,7 +286,7 @@ class Relayer:
             signers,
         )
         data = self._codec.refund(message.id, signatures)
-        await self._send(request, source, decision.action, data)
+        await self._send(request, source, decision.action, data=data)
 
     async def _signed(self, asked: Attest, digest: bytes, signers: CurrentSigners) -> list[bytes]:
         answers = await asyncio.gather(
@@ -313,7 +315,7 @@ class Relayer:
         assert isinstance(answer, Attested | Declined)
         return answer
 
-    async def _send(self, request: Request, end: End, action: Action, data: bytes) -> None:
+    async def _send(self, request: Request, end: End, action: Action, *, data: bytes) -> None:
         gas = await end.node.gas_of(to=end.vault.address, data=data, sender=end.sending.address)
         limit = min(gas + gas // 4 + GAS_MARGIN, GAS_MAX)
         self._must_be_open(_UNDER_WAY[action])

@@ -87,7 +87,7 @@ async def deploy_vault(
     else:
         gas[step.name] = await create2.estimate(rpc, sender.address, step)
         calls.append(step.call(create2.with_margin(gas[step.name])))
-    calls += await _settings(rpc, step.address, peer, liquidity_wei, there=not calls)
+    calls += await _settings(rpc, step.address, peer, liquidity_wei=liquidity_wei, there=not calls)
     if dry_run:
         words = f"would go to {text.address(step.address)}, {gas} gas" if gas else "is there"
         say(f"{step.name} {words}")
@@ -111,7 +111,7 @@ async def set_peer(
     Raises CallerError when it has another peer already or refuses; else as `deploy_vault`.
     """
     sender: LocalAccount = Account.from_key(private_key)
-    calls = await _settings(rpc, vault, peer, 0, there=True)
+    calls = await _settings(rpc, vault, peer, liquidity_wei=0, there=True)
     for call in calls:
         await _check_accepted(rpc, sender.address, call)
     await _agreed(rpc, await create2.send(rpc, sender, calls, chain_id=chain_id))
@@ -119,14 +119,14 @@ async def set_peer(
 
 
 async def _settings(
-    rpc: JsonRpc, vault: bytes, peer: tuple[int, bytes] | None, liquidity_wei: int, *, there: bool
+    rpc: JsonRpc, vault: bytes, peer: tuple[int, bytes] | None, *, liquidity_wei: int, there: bool
 ) -> list[create2.Call]:
     calls = []
     if peer is not None and not (there and await _has_peer(rpc, vault, peer)):
         data = _selector("setPeer(uint256,address)") + encode(["uint256", "address"], peer)
         calls.append(create2.Call(vault, data, _CALL_GAS))
     if liquidity_wei:
-        held = (await _read(rpc, vault, "totals()", ["uint256"] * 7))[0] if there else 0
+        held = (await _read(rpc, vault, "totals()", types=["uint256"] * 7))[0] if there else 0
         if held < liquidity_wei:
             data = _selector("addLiquidity()")
             calls.append(create2.Call(vault, data, _CALL_GAS, liquidity_wei - held))
@@ -134,7 +134,7 @@ async def _settings(
 
 
 async def _has_peer(rpc: JsonRpc, vault: bytes, peer: tuple[int, bytes]) -> bool:
-    chain_id, address = await _read(rpc, vault, "peer()", ["uint256", "address"])
+    chain_id, address = await _read(rpc, vault, "peer()", types=["uint256", "address"])
     if chain_id and (chain_id, bytes.fromhex(address[2:])) != peer:
         message = f"Expected {text.address(peer[1])} on chain {peer[0]} as the vault's peer,"
         raise CallerError("invalid_request", f"{message} was {address} on chain {chain_id}")
@@ -157,7 +157,9 @@ async def _agreed(rpc: JsonRpc, hashes: Sequence[str]) -> None:
             raise CallerError("invalid_request", f"Expected the vault to agree, {tx_hash} failed")
 
 
-async def _read(rpc: JsonRpc, to: bytes, signature: str, types: Sequence[str]) -> tuple[Any, ...]:
+async def _read(
+    rpc: JsonRpc, to: bytes, signature: str, *, types: Sequence[str]
+) -> tuple[Any, ...]:
     call = {"to": text.hex_of(to), "data": text.hex_of(_selector(signature))}
     answer = bytes.fromhex((await rpc.call("eth_call", [call, "latest"]))[2:])
     if len(answer) < 32 * len(types):

@@ -81,7 +81,7 @@ async def vault_listener(context: Context) -> Role:
     position = await BridgeEvents(pool).position(chain.chain_id)
     node = _nodes(chain, log)
     source = ChainSource(node, chain, topics=TOPICS, tag_only=True, warn=log.warning)
-    built = _listener(chain, source, node, log)
+    built = _listener(chain, source, node, log=log)
     await built.start(position)
     return feeding(built, context.calls, log, status=source.status, close=node.close)
 
@@ -94,7 +94,9 @@ async def relayer(context: Context) -> Role:
     history = BridgeEvents(pool)
     ends = {}
     for slot, name in SLOTS.items():
-        end = _relayer_end(context, followed(getattr(settings, name)), slot, (pool, history, log))
+        end = _relayer_end(
+            context, followed(getattr(settings, name)), slot, shared=(pool, history, log)
+        )
         ends[end.chain_id] = end
     built = Relayer(
         ends=ends,
@@ -142,8 +144,8 @@ async def bridge_checker(context: Context) -> Role:
     for chain, other in zip(chains, reversed(ids), strict=True):
         node = _nodes(chain, log)
         source = ChainSource(node, chain, topics=TOPICS, tag_only=True, warn=log.warning)
-        listeners[chain.chain_id] = _listener(chain, source, node, log)
-        end = _checked(settings, chain, (node, source, listeners[chain.chain_id]), other)
+        listeners[chain.chain_id] = _listener(chain, source, node, log=log)
+        end = _checked(settings, chain, (node, source, listeners[chain.chain_id]), other=other)
         end.position = await _saved(folder, chain.chain_id, source)
         ends[chain.chain_id] = end
     built = BridgeChecker(ends=ends, pause=vault.pause(), save=partial(_save, folder), log=log)
@@ -175,7 +177,7 @@ def _vault(chain: ChainSettings) -> VaultDeployment:
     return chain.vault
 
 
-def _relayer_end(context: Context, chain: ChainSettings, slot: str, shared: Any) -> End:
+def _relayer_end(context: Context, chain: ChainSettings, slot: str, *, shared: Any) -> End:
     from chain.account import TransactionAccount  # noqa: PLC0415 (30 MB that few roles need)
 
     pool, history, log = shared
@@ -229,7 +231,7 @@ def _evidence(chain: ChainSettings, log: Any) -> ChainEvidence:
     )
 
 
-def _checked(settings: Settings, chain: ChainSettings, ports: Any, other: int) -> CheckedEnd:
+def _checked(settings: Settings, chain: ChainSettings, ports: Any, *, other: int) -> CheckedEnd:
     from chain.payer import Payer  # noqa: PLC0415 (30 MB that few roles need)
 
     rpc, source, listener = ports
@@ -258,7 +260,7 @@ def _checked(settings: Settings, chain: ChainSettings, ports: Any, other: int) -
 
 
 def _listener(
-    chain: ChainSettings, source: ChainSource, node: FailoverRpc, log: Any
+    chain: ChainSettings, source: ChainSource, node: FailoverRpc, *, log: Any
 ) -> ChainListener[Any]:
     return ChainListener(
         chain=chain,

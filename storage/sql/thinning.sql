@@ -61,7 +61,8 @@ merged AS (
     RETURNING 1
 )
 SELECT
-    (SELECT count(*) FROM old) - (SELECT count(*) FROM merged) AS gone, last.version, last.token_address
+    (SELECT count(*) FROM old) - (SELECT count(*) FROM merged) AS gone,
+    last.version, last.token_address
 FROM picked AS last
 ORDER BY last.version DESC, last.token_address DESC
 LIMIT 1

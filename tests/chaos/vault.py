@@ -26,7 +26,7 @@ RACES_MIN = 1_000
 FORGERIES_MIN = 300
 PLANS_MIN = 60
 NEVER_PAID_TWICE = "released at most once, never lost"
-STOLEN_KEYS = "M−1 keys steal nothing; M stolen keys lose a bounded sum"
+STOLEN_KEYS = "M-1 keys steal nothing; M stolen keys lose a bounded sum"
 CONSERVED = "conservation, per id"
 
 Chains = tuple[Chain, Chain]
@@ -36,14 +36,13 @@ def rows(seed: int, longer: float) -> list[Row]:
     """All parts, each on chains of its own. `longer` multiplies the least numbers."""
     with datadir.temporary() as folder:
         driver = compile_sources(Path("tests/support/contracts"), folder / "out", quick=True)
-        made = [
+        return [
             _timed(_random_calls, driver["VaultDriver"], seed, int(CALLS_MIN * longer)),
             _timed(_forgeries, driver["VaultDriver"], seed, 1),
             _timed(_races, driver["VaultDriver"], seed, int(RACES_MIN * longer)),
             _timed(_stolen_keys, driver["VaultDriver"], seed, int(PLANS_MIN * longer)),
             _timed(_planted, driver["VaultDriver"], seed, 1),
         ]
-    return made
 
 
 def _timed(part: Any, driver: dict[str, Any], seed: int, count: int) -> Row:
@@ -99,7 +98,7 @@ def _forgeries(driver: dict[str, Any], seed: int, count: int) -> Row:
 
 
 def _races(driver: dict[str, Any], seed: int, trials: int) -> Row:
-    part = "vault: release × cancel × refund raced"
+    part = "vault: release x cancel x refund raced"
     row = Row(NEVER_PAID_TWICE, part, trials_min=RACES_MIN)
     with _chains() as chains:
         race = Race.on(chains, driver)

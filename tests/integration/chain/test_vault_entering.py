@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from eth_hash.auto import keccak
 
 from tests.model.vault import FIELDS, Message, message_id
 from tests.support.evm import ETHER, Chain, Contract, Event
