@@ -61,6 +61,10 @@ def refusal(settings: Settings) -> str:
             )
     if not settings.bridge.attestors:
         return "Expected ATTESTOR_KEYSTORES: nobody would attest"
+    if not settings.bridge.relayer_key:
+        return "Expected RELAYER_KEY or PRIVATE_KEY: nobody would pay for releases"
+    if not settings.bridge.guardian_key:
+        return "Expected GUARDIAN_KEY: nobody could pause the vaults"
     return ""
 
 
