@@ -1,0 +1,1 @@
+"""Benches: figures of this machine, each as a ratio to a peer in the same run."""
