@@ -59,13 +59,13 @@ def refusal(settings: Settings) -> str:
                 f"Expected FINALITY_MODE=tag, was {chain.finality_mode}: the bridge relies on"
                 " what the node itself calls final"
             )
-    if not settings.bridge.attestors:
-        return "Expected ATTESTOR_KEYSTORES: nobody would attest"
-    if not settings.bridge.relayer_key:
-        return "Expected RELAYER_KEY or PRIVATE_KEY: nobody would pay for releases"
-    if not settings.bridge.guardian_key:
-        return "Expected GUARDIAN_KEY: nobody could pause the vaults"
-    return ""
+    given = settings.bridge
+    wanted = {
+        "ATTESTOR_KEYSTORES: nobody would attest": given.attestors,
+        "RELAYER_KEY or PRIVATE_KEY: nobody would pay for releases": given.relayer_key,
+        "GUARDIAN_KEY: nobody could pause the vaults": given.guardian_key,
+    }
+    return next((f"Expected {name}" for name, value in wanted.items() if not value), "")
 
 
 def slots(settings: Settings) -> dict[str, str]:
