@@ -17,6 +17,7 @@ from eth_hash.auto import keccak
 from chain import abi, create2
 from chain.rpc import JsonRpc
 from engine import text
+from engine.errors import CallerError
 from engine.messages import FAMILY_CONSTANT_PRODUCT, FAMILY_LINEAR, CurveNumbers, FeeNumbers
 
 OP_STACK_WETH = bytes.fromhex("4200000000000000000000000000000000000006")
@@ -107,7 +108,9 @@ async def deploy(
             say(f"{step.name} is at {text.address(step.address)}")
         else:
             missing.append(step)
-    gas = {step.name: await create2.estimate(rpc, sender.address, step) for step in missing}
+    asked = [(step, await _gas(rpc, sender.address, step)) for step in missing]
+    gas = {step.name: found for step, found in asked if found is not None}
+    missing = [step for step in missing if step.name in gas]
     if dry_run:
         for step in missing:
             say(f"{step.name} would go to {text.address(step.address)}, {gas[step.name]} gas")
@@ -118,6 +121,16 @@ async def deploy(
     if vault is not None and await create2.has_code(rpc, bytes.fromhex(vault["address"][2:])):
         entry["vault"] = dict(vault)
     return entry | {"gas": gas} if dry_run else entry
+
+
+async def _gas(rpc: JsonRpc, sender: str, step: create2.Planned) -> int | None:
+    # None: what a run that broke off had sent was mined since we looked.
+    try:
+        return await create2.estimate(rpc, sender, step)
+    except CallerError:
+        if await create2.has_code(rpc, step.address):
+            return None
+        raise
 
 
 def _plan(

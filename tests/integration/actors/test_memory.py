@@ -155,7 +155,12 @@ class World:
         for _ in range(1_000):
             status: dict[str, Any] = self.shard.handlers[StatusWanted](StatusWanted())
             if status["ticks"] >= TICKS_A_MARKET * markets:
-                for kept in (self.ticks.sent, self.ticks.counted, self.calls.asked):
+                for kept in (
+                    self.ticks.sent,
+                    self.ticks.counted,
+                    self.ticks.listed,
+                    self.calls.asked,
+                ):
                     kept.clear()
                 return status
             await asyncio.sleep(0.01)

@@ -73,6 +73,7 @@ WANTED = {
     ("GET", "/metrics"): OPEN,
     ("GET", "/media/{name}"): OPEN,
     ("GET", "/openapi.json"): OPEN,
+    ("GET", "/asyncapi.json"): OPEN,
     ("GET", "/docs"): OPEN,
     ("GET", "/docs/{file}"): OPEN,
 }

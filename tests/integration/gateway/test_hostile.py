@@ -358,7 +358,7 @@ LINKS = ("javascript:alert(1)", "java\nscript:x", "x\ny", "data:text/html,x", "h
 async def test_link_that_is_none_is_refused(door: Door, link: str) -> None:
     headers, body = await door.login(), {"profile": {"avatarUrl": link}}
     status, answer = await door.ask("PATCH", "/api/users/me", json=body, headers=headers)
-    assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    assert (status, answer["error"]["code"]) == (400, "invalid_link")
 
 
 # ------------------------------------------------------------------------------- pages

@@ -9,7 +9,7 @@ import pytest
 
 from actors.sweeper import Sweeper
 from engine import limits
-from storage import compare, outbox
+from storage import compare, outbox, postgres
 from storage.events import EventStore
 from storage.outbox import POINTS, Due, Outbox
 from tests.support.fakes import FakeSink
@@ -120,6 +120,11 @@ async def test_consumers_that_read_while_it_is_swept_miss_nothing(world: World) 
     assert all(block > 69 for block in await world.left())
 
 
+async def kept(world: World) -> compare.Kept:
+    async with postgres.session(world.pool) as connection:
+        return await compare.kept(connection, CHAIN_ID)
+
+
 async def test_sweep_that_dies_leaves_rows_and_floor_as_they_were(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +134,7 @@ async def test_sweep_that_dies_leaves_rows_and_floor_as_they_were(
     with pytest.raises(asyncpg.DivisionByZeroError):
         await world.outbox.sweep(kept_s=0)
     assert await world.left() == before and await world.all() == whole
-    assert await compare.floor(world.pool, CHAIN_ID) == -1
+    assert (await kept(world)).floor == -1
 
 
 async def test_sweeper_tells_what_each_store_says_and_takes_a_long_past_in_turns(
@@ -151,13 +156,15 @@ async def test_sweeper_tells_what_each_store_says_and_takes_a_long_past_in_turns
 
 async def test_histories_are_compared_above_what_was_swept(world: World) -> None:
     async def digest(floor: int) -> compare.Digest:
-        found = await compare.digests(world.pool, CHAIN_ID, schema="public", floor=floor)
+        found = await compare.digests(
+            world.pool, CHAIN_ID, schema="public", kept=compare.Kept(floor, {})
+        )
         return found["outbox"]
 
     whole, above = await digest(-1), await digest(49)
     assert whole.rows > above.rows > 0
     await world.outbox.told(POINTS, 49)
     await world.outbox.sweep(kept_s=0)
-    floor = await compare.floor(world.pool, CHAIN_ID)
+    floor = (await kept(world)).floor
     assert 40 < floor <= 49
     assert await digest(floor) == await digest(-1) == above

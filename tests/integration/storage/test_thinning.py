@@ -115,7 +115,9 @@ async def test_killed_at_any_batch_ends_where_an_undisturbed_one_does(
     monkeypatch.setattr("storage.thinning.TOKENS_A_BATCH", 2)
     _, blocks = played
     async with postgres.session(pool) as connection:
-        whole = await compare.digests(connection, CHAIN_ID, schema="public", edges={})
+        whole = await compare.digests(
+            connection, CHAIN_ID, schema="public", kept=compare.Kept(-1, {})
+        )
     dice, thin, spoilt = random.Random(1), Thinning(pool, CHAIN_ID, **KEPT), 0
     real = thin._merge
 
@@ -141,7 +143,9 @@ async def test_killed_at_any_batch_ends_where_an_undisturbed_one_does(
     assert spoilt > 5 and compared == 3
     async with postgres.session(pool) as connection:
         edges = await thinning.edges(connection, CHAIN_ID)
-        thinned = await compare.digests(connection, CHAIN_ID, schema="public", edges={})
+        thinned = await compare.digests(
+            connection, CHAIN_ID, schema="public", kept=compare.Kept(-1, {})
+        )
     assert edges.keys() == {HOUR_S, DAY_S}
     assert thinned["price_history"].rows < whole["price_history"].rows
     assert await equal_to_rebuilt(pool, database_url, blocks)
@@ -161,7 +165,9 @@ async def equal_to_rebuilt(pool, url, blocks) -> bool:
     schema = "scratch_thinning"
     async with postgres.session(pool) as connection:
         edges = await thinning.edges(connection, CHAIN_ID)
-        tables = await compare.digests(connection, CHAIN_ID, schema="public", edges=edges)
+        tables = await compare.digests(
+            connection, CHAIN_ID, schema="public", kept=compare.Kept(-1, edges)
+        )
         await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}")
     scratch = await postgres.connect(url, size=2, schema=schema)
     try:
@@ -172,21 +178,25 @@ async def equal_to_rebuilt(pool, url, blocks) -> bool:
         position = FeedPosition(last.number, last.hash)
         await store.write(blocks, incarnation=incarnation, position=position)
         async with postgres.session(scratch) as connection:
-            rebuilt = await compare.digests(connection, CHAIN_ID, schema=schema, edges=edges)
+            rebuilt = await compare.digests(
+                connection, CHAIN_ID, schema=schema, kept=compare.Kept(-1, edges)
+            )
             assert rebuilt["price_history"] == tables["price_history"]
             lines = await compare.differing(
                 scratch,
                 CHAIN_ID,
                 table="price_history",
                 schemas=("public", schema),
-                edges=edges,
+                kept=compare.Kept(-1, edges),
             )
             assert lines == []
             await connection.execute(
                 f"UPDATE {schema}.price_history SET volume_eth = volume_eth + 1"
                 f" WHERE time = (SELECT min(time) FROM {schema}.price_history)"
             )
-            spoilt = await compare.digests(connection, CHAIN_ID, schema=schema, edges=edges)
+            spoilt = await compare.digests(
+                connection, CHAIN_ID, schema=schema, kept=compare.Kept(-1, edges)
+            )
             assert spoilt["price_history"] != tables["price_history"]
     finally:
         scratch.terminate()
