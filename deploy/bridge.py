@@ -29,6 +29,7 @@ from chain.vault_history import VaultHistory
 from chain.vault_logs import TOPICS, VaultDecoder
 from chain.vault_view import VaultView
 from deploy import bridge_keys, logs
+from deploy.bridge_slots import SLOTS
 from deploy.datadir import write_atomic
 from deploy.feeding import feeding
 from engine.bridge.breaker import Rules
@@ -42,39 +43,7 @@ from storage.bridge_requests import BridgeRequests
 from storage.bridge_sends import BridgeSends
 
 GUARDIAN_WAIT_BLOCKS = 2.0
-SLOTS = {"vault-rise": "rise", "vault-sepolia": "sepolia"}
 _NOWHERE = FeedPosition(-1, bytes(32))
-
-
-def refusal(settings: Settings) -> str:
-    """Why the bridge does not run here, empty if it does."""
-    if not settings.bridge.runs:
-        return "BRIDGE is off"
-    sepolia = settings.sepolia
-    if sepolia is None or sepolia.vault is None or settings.rise.vault is None:
-        return "Expected a vault in the deployments of both chains"
-    for chain in (settings.rise, sepolia):
-        if chain.finality_mode != "tag":
-            return (
-                f"Expected FINALITY_MODE=tag, was {chain.finality_mode}: the bridge relies on"
-                " what the node itself calls final"
-            )
-    given = settings.bridge
-    wanted = {
-        "ATTESTOR_KEYSTORES: nobody would attest": given.attestors,
-        "RELAYER_KEY or PRIVATE_KEY: nobody would pay for releases": given.relayer_key,
-        "GUARDIAN_KEY: nobody could pause the vaults": given.guardian_key,
-    }
-    return next((f"Expected {name}" for name, value in wanted.items() if not value), "")
-
-
-def slots(settings: Settings) -> dict[str, str]:
-    """The bridge's places to fill; none where it does not run."""
-    if refusal(settings):
-        return {}
-    attestors = {f"attestor-{number}": "attestor" for number in range(settings.bridge.attestors)}
-    listeners = dict.fromkeys(SLOTS, "vault_listener")
-    return {**listeners, **attestors, "relayer": "relayer", "bridge-checker": "bridge_checker"}
 
 
 async def vault_listener(context: Context) -> Role:

@@ -9,7 +9,6 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from actors.analyst import Analyst
@@ -19,7 +18,6 @@ from actors.handles import ROLES
 from actors.host import Context, Role
 from actors.keeper import Keeper
 from actors.listener import ChainListener
-from actors.markets import Markets
 from actors.points import PointsLedger
 from actors.reconciler import Reconciler
 from actors.recorder import Recorder
@@ -28,50 +26,34 @@ from actors.supervisor import Supervisor
 from actors.sweeper import Sweeper
 from chain import lens, transactions
 from chain.decode import TOPICS, Decoder
-from chain.failover import Endpoint, FailoverRpc
 from chain.sender import Node
-from chain.signatures import verify_message
 from chain.source import ChainSource
-from chain.strangers import Strangers
 from chain.stream import LiveStreams
-from deploy import bridge, logs
+from deploy import bridge_slots, logs
+from deploy.adapters import (
+    log_of,
+    media_of,
+    mongo_of,
+    nodes_of,
+    pool_of,
+    ticks_of,
+)
 from deploy.feeding import feeding
 from engine import placement
-from engine.control import Directory, Drain, StatusWanted, Wanted
+from engine.control import Drain, StatusWanted, Wanted
 from engine.points import rules
 from engine.settings import Settings
-from gateway.api import ApiGateway
-from gateway.ports import Ports
-from gateway.stream import StreamGateway
-from gateway.stream_parts import stream_parts
-from storage import documents as documents_store
 from storage import outbox as outbox_store
-from storage import postgres, valkey
 from storage.analytics import Analytics
-from storage.api_keys import ApiKeys
-from storage.audit import Audit
 from storage.buckets import BucketStore
-from storage.cache import RowCache
-from storage.cached import CachedDocuments, CachedReads
 from storage.documents import Documents
 from storage.events import EventStore
 from storage.launched import Launched
-from storage.market_reads import MarketReads
-from storage.media_disk import DiskMedia
-from storage.nonces import Nonces
 from storage.outbox import Outbox
-from storage.people import People
 from storage.point_days import PointDays
-from storage.point_reads import PointReads
 from storage.points import Counted, PointsStore
-from storage.rates import RateLimits
-from storage.referrals import Referrals
-from storage.replays import Replays
-from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
 from storage.thinning import DAY_S, Thinning
-from storage.ticks import Ticks
-from storage.uncounted import RecordedDeeds, UncountedReads
 from storage.wanted import WantedStore
 
 KEEPER_WAIT_BLOCKS = 3.0
@@ -90,16 +72,16 @@ def slots(settings: Settings, wanted: Wanted) -> dict[str, str]:
         "auditor": "auditor",
         "points": "points",
         "analytics": "analytics",
-        **bridge.slots(settings),
+        **bridge_slots.slots(settings),
     }
 
 
 async def supervisor(context: Context) -> Role:
     """Looks after all other roles."""
-    settings, log = context.settings, _log(context)
-    if bridge.refusal(settings):
-        log.warning("bridge_not_started", reason=bridge.refusal(settings))
-    pool = await _pool(settings, size=2)
+    settings, log = context.settings, log_of(context)
+    if bridge_slots.refusal(settings):
+        log.warning("bridge_not_started", reason=bridge_slots.refusal(settings))
+    pool = await pool_of(settings, size=2)
     chain_id, actors = settings.rise.chain_id, settings.actors
     first = Wanted(actors.shards, actors.gateways, actors.stream_gateways)
     built = Supervisor(
@@ -115,8 +97,8 @@ async def supervisor(context: Context) -> Role:
 
 async def shard(context: Context) -> Role:
     """Owns buckets of markets."""
-    settings, log = context.settings, _log(context)
-    pool = await _pool(settings, size=4)
+    settings, log = context.settings, log_of(context)
+    pool = await pool_of(settings, size=4)
     chain_id = settings.rise.chain_id
     built = TokenShard(
         name=context.name,
@@ -125,7 +107,7 @@ async def shard(context: Context) -> Role:
         buckets=BucketStore(pool, chain_id),
         snapshots=SnapshotStore(pool, chain_id),
         events=EventStore(pool, chain_id),
-        ticks=_ticks(settings),
+        ticks=ticks_of(settings),
         calls=context.calls,
         log=log,
     )
@@ -135,13 +117,13 @@ async def shard(context: Context) -> Role:
 async def recorder(context: Context) -> Role:
     """Writes history."""
     os.nice(RECORDER_NICE)
-    settings, log = context.settings, _log(context)
-    pool = await _pool(settings, size=4)
+    settings, log = context.settings, log_of(context)
+    pool = await pool_of(settings, size=4)
     built = Recorder(
         name=context.name,
         chain=settings.rise,
         history=EventStore(pool, settings.rise.chain_id),
-        receipts=Node(_nodes(settings, log), settings.rise),
+        receipts=Node(nodes_of(settings, log), settings.rise),
         calls=context.calls,
         log=log,
     )
@@ -151,11 +133,11 @@ async def recorder(context: Context) -> Role:
 
 async def listener(context: Context) -> Role:
     """Follows the RISE chain from the recorder's cursor."""
-    settings, log = context.settings, _log(context)
-    pool = await _pool(settings, size=2)
+    settings, log = context.settings, log_of(context)
+    pool = await pool_of(settings, size=2)
     store = EventStore(pool, settings.rise.chain_id)
     position = await store.position()  # before the tokens: one recorded in between is in both
-    node = _nodes(settings, log)
+    node = nodes_of(settings, log)
     source = ChainSource(node, settings.rise, warn=log.warning)
     streams = LiveStreams(lambda: node.ws_url, TOPICS, timeout_s=settings.rise.rpc_timeout_s)
     built = ChainListener(
@@ -179,10 +161,10 @@ async def listener(context: Context) -> Role:
 
 async def keeper(context: Context) -> Role:
     """Opens the pools of sold-out markets."""
-    settings, log = context.settings, _log(context)
+    settings, log = context.settings, log_of(context)
     logs.hide(settings.keeper.private_key)
     rise = settings.rise
-    node = Node(_nodes(settings, log), rise)
+    node = Node(nodes_of(settings, log), rise)
     payer = None
     if settings.keeper.private_key:
         from chain.payer import Payer  # noqa: PLC0415 (30 MB that this role alone needs)
@@ -195,7 +177,7 @@ async def keeper(context: Context) -> Role:
         )
     built = Keeper(
         chain=rise,
-        store=EventStore(await _pool(settings, size=1), rise.chain_id),
+        store=EventStore(await pool_of(settings, size=1), rise.chain_id),
         node=node,
         payer=payer,
         graduate=lambda token: transactions.graduate(token=token),
@@ -207,11 +189,11 @@ async def keeper(context: Context) -> Role:
 async def auditor(context: Context) -> Role:
     """Compares memory and history with the chain: auditor and reconciler in one process."""
     os.nice(RECORDER_NICE)
-    settings, log = context.settings, _log(context)
+    settings, log = context.settings, log_of(context)
     rise = settings.rise
-    node = _nodes(settings, log)
+    node = nodes_of(settings, log)
     source = ChainSource(node, rise, warn=log.warning)
-    store = EventStore(await _pool(settings, size=2), rise.chain_id)
+    store = EventStore(await pool_of(settings, size=2), rise.chain_id)
     audits = Auditor(
         chain=rise,
         looks_per_s=settings.actors.audit_looks_per_s,
@@ -247,13 +229,13 @@ async def auditor(context: Context) -> Role:
 async def points(context: Context) -> Role:
     """Counts points and shares of fees from what is final."""
     os.nice(RECORDER_NICE)
-    settings, log = context.settings, _log(context)
-    database = _mongo(settings)
+    settings, log = context.settings, log_of(context)
+    database = mongo_of(settings)
     chain_id = settings.rise.chain_id
     ledger, days = PointsStore(database, chain_id), PointDays(database)
     await asyncio.gather(ledger.prepare(), days.prepare())
     await ledger.claim()
-    outbox = Outbox(await _pool(settings, size=2), chain_id)
+    outbox = Outbox(await pool_of(settings, size=2), chain_id)
     built = PointsLedger(
         rules=rules.ours(), outbox=outbox, ledger=ledger, days=days, place=Counted, log=log
     )
@@ -278,8 +260,8 @@ async def points(context: Context) -> Role:
 async def analytics(context: Context) -> Role:
     """Work on a schedule: rolling figures, old candles, and what no token came of."""
     os.nice(RECORDER_NICE)
-    settings, log = context.settings, _log(context)
-    pool, chain_id = await _pool(settings, size=2), settings.rise.chain_id
+    settings, log = context.settings, log_of(context)
+    pool, chain_id = await pool_of(settings, size=2), settings.rise.chain_id
     figures = Analyst(
         figures=Analytics(pool, chain_id),
         candles=Thinning(
@@ -291,12 +273,12 @@ async def analytics(context: Context) -> Role:
         interval_s=settings.actors.analytics_interval_s,
         log=log,
     )
-    documents = Documents(_mongo(settings))
+    documents = Documents(mongo_of(settings))
     await documents.prepare()
     cleaner = Cleaner(
         launched=Launched(pool, settings.rise.chain_id),
         documents=documents,
-        media=_media(settings),
+        media=media_of(settings),
         document_kept_s=settings.media.document_kept_s,
         image_kept_s=settings.media.image_kept_s,
         log=log,
@@ -324,175 +306,4 @@ async def analytics(context: Context) -> Role:
     return Role(handlers=handlers, run=run, log=log)
 
 
-async def gateway(context: Context) -> Role:
-    """The doors of one node: REST and Socket.IO."""
-    settings, log = context.settings, _log(context)
-    pool = await _pool(settings, size=10)
-    replica = await _replica(settings)
-    database, redis = _mongo(settings), _redis(settings)
-    cache = RowCache(_redis(settings), namespace=_namespace(settings))
-    documents, people = CachedDocuments(database, cache), People(database)
-    sessions = Sessions(database, redis)
-    referrals, api_keys = Referrals(database), ApiKeys(database)
-    stores = (documents, people, sessions, referrals, api_keys)
-    await asyncio.gather(*(store.prepare() for store in stores))
-    markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
-    rpc = _nodes(settings, log)
-    node, strangers = Node(rpc, settings.rise), Strangers(rpc, settings.rise.chain_id)
-    ports = Ports(
-        markets=markets,
-        reads=CachedReads(pool, settings.rise.chain_id, cache),
-        market_reads=MarketReads(replica, settings.rise.chain_id, primary=pool),
-        documents=documents,
-        media=_media(settings),
-        people=people,
-        sessions=sessions,
-        audit=Audit(database),
-        referrals=referrals,
-        api_keys=api_keys,
-        points=PointReads(database, settings.rise.chain_id),
-        point_days=PointDays(database),
-        uncounted=UncountedReads(
-            database, RecordedDeeds(replica, settings.rise.chain_id), settings.rise.chain_id
-        ),
-        nonces=Nonces(redis),
-        replays=Replays(redis),
-        rates=RateLimits(redis),
-        ticks=_ticks(settings),
-        node=node,
-        verify_message=partial(verify_message, accounts=strangers),
-    )
-    built = ApiGateway(
-        settings=settings.gateway,
-        chain=settings.rise,
-        sepolia=settings.sepolia,
-        ports=ports,
-        log=log,
-    )
-    await built.start()
-
-    async def route(directory: Directory) -> None:
-        markets.route(directory)
-        built.route(directory)
-
-    handlers: dict[type, Callable[[Any], Any]] = {
-        Directory: route,
-        StatusWanted: lambda _: {
-            "port": built.port,
-            "refused_stale": markets.refused_stale,
-            **cache.status(),
-        },
-        Drain: lambda _: built.stop(),
-    }
-    return Role(handlers=handlers, run=_forever, log=log)
-
-
-async def stream_gateway(context: Context) -> Role:
-    """The stream door: one of the processes that share its port."""
-    settings, log = context.settings, _log(context)
-    database, redis = _mongo(settings), _redis(settings)
-    people, sessions = People(database), Sessions(database, redis)
-    markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
-    built = StreamGateway(
-        settings=settings.gateway,
-        parts=stream_parts(
-            settings.gateway,
-            settings.rise,
-            markets=markets,
-            ticks=_ticks(settings),
-            rates=RateLimits(redis),
-            nonces=Nonces(redis),
-            people=people,
-            sessions=sessions,
-            api_keys=ApiKeys(database),
-            log=log,
-        ),
-    )
-    await built.start()
-
-    async def route(directory: Directory) -> None:
-        markets.route(directory)
-        built.route(directory)
-
-    handlers: dict[type, Callable[[Any], Any]] = {
-        Directory: route,
-        StatusWanted: lambda _: built.status() | {"refused_stale": markets.refused_stale},
-        Drain: lambda _: built.stop(),
-    }
-    return Role(handlers=handlers, run=_forever, log=log)
-
-
 Factory = Callable[[Context], Awaitable[Role]]
-
-
-async def _forever() -> None:
-    await asyncio.Event().wait()
-
-
-def _log(context: Context) -> Any:
-    media = context.settings.media
-    for secret in (context.settings.gateway.jwt_secret, media.key_id, media.secret_key):
-        logs.hide(secret)
-    logs.configure(context.settings.logs)
-    return logs.get(context.role).bind(slot=context.slot)
-
-
-async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":
-    stores = settings.stores
-    return await postgres.connect(stores.database_url, size=size, timeout_s=stores.timeout_s)
-
-
-async def _replica(settings: Settings) -> "postgres.Pool":
-    # The doors open without it: the primary answers in its place.
-    stores = settings.stores
-    return await postgres.connect(
-        stores.database_read_url, size=6, timeout_s=stores.timeout_s, lazy=True
-    )
-
-
-def _mongo(settings: Settings) -> Any:
-    stores = settings.stores
-    client = documents_store.connect(stores.mongodb_url, timeout_s=stores.timeout_s)
-    return documents_store.database(client)
-
-
-def _media(settings: Settings) -> Any:
-    media = settings.media
-    if not media.bucket:
-        return DiskMedia(
-            Path(media.directory),
-            bytes_max=media.directory_bytes_max,
-            timeout_s=settings.stores.timeout_s,
-        )
-    from storage.media_s3 import S3Media  # noqa: PLC0415 (30 MB that only a bucket needs)
-
-    return S3Media(
-        bucket=media.bucket,
-        endpoint=media.endpoint,
-        region=media.region,
-        key_id=media.key_id,
-        secret_key=media.secret_key,
-        timeout_s=settings.stores.timeout_s,
-    )
-
-
-def _nodes(settings: Settings, log: Any) -> FailoverRpc:
-    rise = settings.rise
-    endpoints = [Endpoint(rise.rpc_url, rise.ws_url)]
-    if rise.rpc_url_2:
-        endpoints.append(Endpoint(rise.rpc_url_2, rise.ws_url_2))
-    return FailoverRpc(endpoints, timeout_s=rise.rpc_timeout_s, on_switch=log.warning)
-
-
-def _ticks(settings: Settings) -> Ticks:
-    return Ticks(_redis(settings), namespace=_namespace(settings))
-
-
-def _namespace(settings: Settings) -> str:
-    # Another chain, or the same one begun anew, shares no fence, stream or row with this one.
-    rise = settings.rise
-    return f"{valkey.NAMESPACE}:{rise.chain_id}:{rise.genesis_hash.hex()[:8]}"
-
-
-def _redis(settings: Settings) -> Any:
-    return valkey.connect(settings.stores.redis_url, timeout_s=settings.stores.timeout_s)
