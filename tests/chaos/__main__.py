@@ -61,7 +61,7 @@ class Plan:
     @classmethod
     def of(cls, duration_s: float, *, short: bool) -> "Plan":
         if short:
-            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0, 30, 2, 2, 2, 0)
+            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0, 30, 2, 1, 0, 0)
         longer = max(duration_s / 900, 1.0)
         return cls(
             cuts=int(sockets.CUTS_MIN * longer),
@@ -119,6 +119,8 @@ async def on_one_system(report: Report, plan: Plan, anvil: Anvil, folder: Path) 
             "one writer": lambda: processes.one_writer(one, plan.stops),
             "scaling": lambda: scaling.scaling(one, rng, plan.scalings, limit_s=report.pause_s_max),
         }
+        if not plan.scalings:
+            del parts["scaling"]
         churn = strain.Churn(one)
         churn.start()
         for name, part in parts.items():

@@ -78,7 +78,7 @@ async def rows(
     with mock.patch("actors.points.BATCH", BATCH):
         await _killed(row, stores, rng, kills)
         await _killed_for_real(row, stores, rng, real)
-        await _planted(row, stores, rng.sample(PLANTED, planted), seed=rng.randrange(2**31))
+        await _planted(row, stores, PLANTED[:planted], seed=rng.randrange(2**31))
     return [row]
 
 
@@ -277,10 +277,10 @@ def _sweeps_what_is_needed(_: World) -> Iterator[None]:
 
 
 PLANTED = (
+    Planted("a row's key is not worked out from its deed", _dies, _made_up_keys),
     Planted("the cursor moves outside the transaction, first", _dies, _commit(cursor="first")),
     Planted("the cursor moves outside the transaction, last", _dies, _commit(cursor="last")),
     Planted("balances are written outside the transaction", _dies, _balances_outside),
-    Planted("a row's key is not worked out from its deed", _dies, _made_up_keys),
     Planted("the cursor of another writer is not looked at", _two_at_once, _commit(looks=False)),
     Planted("a second writer is not kept out by cursor or key", _two_at_once, _no_dedupe),
     Planted("what is not final is counted", _reorganised, _counts_what_is_not_final),

@@ -89,7 +89,10 @@ async def _supervisor_dies(world: World, row: Row, have: int) -> None:
     await world.replaced("supervisor", pid)
 
     async def ready() -> bool:
-        code, status = await asyncio.to_thread(world.system.cli, "status")
+        try:
+            code, status = await asyncio.to_thread(world.system.cli, "status")
+        except AssertionError:
+            return False  # no supervisor to ask yet
         return bool(code == 0 and status["ready"])
 
     await until(ready, BACK_S_MAX, "a new supervisor is ready")
