@@ -14,7 +14,7 @@ from eth_account.signers.local import LocalAccount
 
 from chain.rpc import JsonRpc
 from deploy.demo import funding
-from deploy.demo.client import Client
+from deploy.demo.client import ApiError, Client
 from engine.points import rules
 from engine.points.rules import DAY_S
 from storage import documents
@@ -117,6 +117,7 @@ async def _trade(client: Client) -> dict[str, Any]:
         "/api/tokens/create", name="Fuzz Token", symbol="FUZZ", initialBuyEth="0.02"
     )
     token, states = made["tokenAddress"], [await client.send(made["transaction"])]
+    await _listed(client, token)
     for path, body in (
         ("buy", {"ethAmount": "0.05"}),
         ("sell", {"tokenAmount": "1000"}),
@@ -125,6 +126,18 @@ async def _trade(client: Client) -> dict[str, Any]:
         states.append(await client.send(asked["transaction"]))
     assert all(one["status"] == "CONFIRMED" for one in states), states
     return {"token": token, "hashes": [one["txHash"] for one in states], "raws": raws}
+
+
+async def _listed(client: Client, token: str) -> None:
+    # A token that was just mined reaches its shard, and the recorder, a block later.
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            await client.get(f"/api/tokens/{token}")
+            return
+        except ApiError as error:
+            assert error.code == "token_not_found" and time.monotonic() < deadline, error
+        await asyncio.sleep(0.2)
 
 
 async def _count(system: System, client: Client, wallets: list[str]) -> None:

@@ -112,10 +112,15 @@ async def _talk(socket: aiohttp.ClientWebSocketResponse, maker: "Maker", found: 
             await socket.send_str("3")
 
 
+OUR_DIGITS_MAX = 9
+
+
 def _heard(frame: str, waiting: dict[int, str], found: Found) -> None:
     digits = frame[2:].partition("[")[0]
     if not frame.startswith("43") or not digits.isdigit():
         return  # pushed, a ping, or a refused namespace
+    if len(digits) > OUR_DIGITS_MAX:
+        return  # a number that a mutation made of one of ours
     asked = waiting.pop(int(digits), None)
     if asked is None:
         found.fail(f"Expected no answer to what was not asked, was {frame[:200]}")
