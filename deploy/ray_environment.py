@@ -28,6 +28,8 @@ def prepare(
     made: its token is the operator's, named by Ray's own variables.
     """
     environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's own 15 lets anything else on the machine go before the actors that hold prices.
+    environ.setdefault("RAY_worker_niceness", "0")
     if environ.get("RAY_AUTH_MODE") or shared:
         return
     token = token_file(folder)

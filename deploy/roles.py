@@ -58,7 +58,7 @@ from storage.wanted import WantedStore
 
 KEEPER_WAIT_BLOCKS = 3.0
 """Then its transaction is offered again for more."""
-RECORDER_NICE = 5
+RECORDER_NICE = 10
 """On a small machine history yields the processor to quotes and ticks."""
 
 

@@ -39,6 +39,7 @@ def prepare(folder: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
         "RAY_TMPDIR": str(temporary),
         "RAY_DEDUP_LOGS": "0",
     }
