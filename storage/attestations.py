@@ -4,9 +4,11 @@ Three files in one folder: `identity.json` whose key it is, `journal.log` every 
 `halt.json` whether it is halted. All three are made at the first start, so that one which is
 missing later, or cannot be read, is known to be missing: then the attestor is halted. A line
 of the journal ends in a hash over it and the line before; a last line without its end was
-never signed for, since the signature leaves only after the line is on the disk.
+never signed for, since the signature leaves only after the line is on the disk. A process
+that is not the only one to write there finds the journal longer than it left it, and stops.
 """
 
+import fcntl
 import hashlib
 import os
 from dataclasses import dataclass
@@ -43,6 +45,7 @@ class Attestations:
         self._folder = folder
         self._signer = signer
         self._chain = b""
+        self._length = 0
         self._fault = "Expected to be opened"
         self.entries: list[Attestation] = []
 
@@ -81,15 +84,20 @@ class Attestations:
         """On the disk when it returns. Raises OSError, and is halted for this process then."""
         line = orjson.dumps(codec.encode(entry))
         mark = _mark(self._chain, line)
+        whole = line + b" " + mark + b"\n"
         try:
             with (self._folder / JOURNAL).open("ab") as file:
-                file.write(line + b" " + mark + b"\n")
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of with the file
+                if file.tell() != self._length:
+                    raise OSError("somebody else wrote to it")
+                file.write(whole)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             self._fault = f"Expected to write the journal: {error!r}"
             raise
         self._chain = mark
+        self._length += len(whole)
         self.entries.append(entry)
 
     # -------------------------------------------------------------------- private
@@ -131,6 +139,7 @@ class Attestations:
         if lines[-1]:
             # Torn by a crash before its signature left: taken away, or the next would join it.
             self._write(JOURNAL, content[: len(content) - len(lines[-1])])
+        self._length = len(content) - len(lines[-1])
 
     def _replace(self, name: str, document: dict[str, Any]) -> None:
         self._write(name, orjson.dumps(document))

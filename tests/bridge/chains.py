@@ -66,8 +66,13 @@ class End:
         return int(await self.rpc.call("eth_blockNumber"), 16)
 
     async def finalised(self) -> int:
-        block = await self.rpc.call("eth_getBlockByNumber", ["finalized", False])
-        return int(block["number"], 16)
+        # While a reorganisation rewrites its blocks, anvil has none of this name.
+        for _ in range(200):
+            block = await self.rpc.call("eth_getBlockByNumber", ["finalized", False])
+            if block is not None:
+                return int(block["number"], 16)
+            await asyncio.sleep(0.02)
+        raise AssertionError("Expected a finalized block")
 
     async def pass_time(self, seconds: int) -> None:
         await self.rpc.call("evm_increaseTime", [seconds])

@@ -95,7 +95,7 @@ async def run(world: World, plan: Plan) -> tuple[Run, Findings]:
     async with world.chains.mined(BLOCK_S), world.listening(), world.checking():
         for index in range(3):
             world.attestor(index, plan.attestor_chances)
-        watches = [asyncio.create_task(one.run()) for one in world.attestors.values()]
+        watches = [asyncio.create_task(world.watch(name)) for name in world.attestors]
         relayers = [asyncio.create_task(world.alive(name, plan.chances)) for name in RELAYERS]
         try:
             async with _reorganising(world, plan, told), asyncio.timeout(plan.limit_s):

@@ -6,6 +6,7 @@ node at the moment a signature is about to leave.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -38,6 +39,7 @@ from chain.vault_view import VaultView
 from engine.bridge.control import Attest, Attested
 from engine.bridge.finality import FinalityGate
 from engine.control import Feed, Follow, Unfollow
+from engine.errors import RiseCurveError
 from engine.messages import FeedBatch, FeedPosition
 from engine.settings import BridgeSettings
 from storage import postgres
@@ -48,6 +50,7 @@ from storage.bridge_sends import BridgeSends
 from tests.bridge.chains import GUARDIAN_KEY, RELAYER_KEY, SIGNER_KEYS, Chains, End
 from tests.bridge.town import Cut, Killed, Killer, Town
 
+WATCH_S = 0.5
 SETTINGS = BridgeSettings(
     retry_s_min=0.1,
     retry_s_max=1.0,
@@ -164,7 +167,7 @@ class World:
             entry=Attestation,
             digests=vault,
             log=self.log,
-            watch_every_s=0.5,
+            watch_every_s=WATCH_S,
         )
         self.attestors[name] = built
 
@@ -174,15 +177,23 @@ class World:
                 killer.at("answer")
                 return answer
             except Killed:
-                self._died(killer)
-                # Its successor is there at once; this call has no answer.
-                self.attestor(index, chances)
+                # Its successor is there at once; this call, and all that went on, has no answer.
+                if self.attestors[name] is built:
+                    self._died(killer)
+                    self.attestor(index, chances)
                 raise
 
         self.town.enter(
             name, slot=name, role="attestor", handlers=built.handlers | {Attest: attest}
         )
         return built
+
+    async def watch(self, name: str) -> None:
+        """Whoever is the attestor of this name looks at its blocks, until cancelled."""
+        while True:
+            with contextlib.suppress(RiseCurveError, Killed):
+                await self.attestors[name].watch()
+            await asyncio.sleep(WATCH_S)
 
     # ------------------------------------------------------------------- relayers
 
@@ -317,7 +328,10 @@ class _Kept:
         from deploy.embedded import rpc
 
         url = self._world.chains[entry.chain_id].settings.rpc_url
-        final = int(rpc(url, "eth_getBlockByNumber", "finalized", False)["number"], 16)
+        block = None
+        while block is None:  # as anvil has it while it reorganises
+            block = rpc(url, "eth_getBlockByNumber", "finalized", False)
+        final = int(block["number"], 16)
         place = (entry.chain_id, entry.block_number, entry.block_hash, final)
         self._world.attested.append(place)
         self._memory.append(entry)

@@ -17,6 +17,7 @@ from pathlib import Path
 from deploy import datadir
 from deploy.embedded import Embedded
 from tests.chaos import (
+    bridge,
     cluster,
     contracts,
     histories,
@@ -57,11 +58,15 @@ class Plan:
     point_bugs: int
     scalings: int
     node_kills: int
+    transfers: int
+    nonces: int
+    thefts: int
+    bridge_bugs: int
 
     @classmethod
     def of(cls, duration_s: float, *, short: bool) -> "Plan":
         if short:
-            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0, 30, 2, 1, 0, 0)
+            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0, 30, 2, 1, 0, 0, 12, 8, 1, 2)
         longer = max(duration_s / 900, 1.0)
         return cls(
             cuts=int(sockets.CUTS_MIN * longer),
@@ -84,6 +89,10 @@ class Plan:
             point_bugs=len(points.PLANTED),
             scalings=int(scaling.ROUNDS_MIN * longer),
             node_kills=int(cluster.KILLS_MIN * longer),
+            transfers=int(bridge.TRANSFERS_MIN * longer),
+            nonces=int(bridge.CASES_MIN * longer),
+            thefts=int(bridge.THEFTS_MIN * longer),
+            bridge_bugs=len(bridge.planted.BUGS),
         )
 
 
@@ -239,6 +248,15 @@ def check_contracts(report: Report) -> None:
         report.add(*asyncio.run(contracts.rows(folder)))
 
 
+def move_across(report: Report, plan: Plan) -> None:
+    """The bridge's roles between two chains of their own."""
+    if not report.wants("bridge"):
+        return
+    counts = {"transfers": plan.transfers, "cases": plan.nonces, "thefts": plan.thefts}
+    with report.part("bridge"):
+        report.add(*bridge.run(report.seed, **counts, bugs=plan.bridge_bugs))
+
+
 def check_vault(report: Report) -> None:
     """The bridge's contract on chains of its own."""
     if not report.wants("vault"):
@@ -275,6 +293,7 @@ def _run(report: Report, plan: Plan) -> None:
                 asyncio.run(on_one_system(report, plan, anvil, folder))
     lose_stores(report, plan)
     count_points(report, plan)
+    move_across(report, plan)
     if not report.short:
         lose_nodes(report, plan)
     if report.wants("simulation"):

@@ -93,7 +93,8 @@ def _round(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         report, facts = folder / "report.ndjson", folder / "real.json"
-        facts.write_text(json.dumps({"url": system.url, "seed": seed, "bodies": found.bodies}))
+        given_facts = {"bodies": found.bodies, "paths": found.paths}
+        facts.write_text(json.dumps({"url": system.url, "seed": seed} | given_facts))
         (folder / "schemathesis.toml").write_text(real.settings(found, caller))
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{system.url}/openapi.json"),

@@ -23,6 +23,8 @@ from tests.fuzz.system import System
 
 ETH = 10**18
 WAIT_S = 90.0
+DOCUMENT = {"name": "Fuzz Token", "symbol": "FUZZ"}
+PUT_DOCUMENT = "PUT /api/tokens/{address}/metadata"
 OWN = 12
 """Sessions and keys of a caller that may be ended."""
 
@@ -39,11 +41,14 @@ class Caller:
 
 @dataclass
 class Real:
-    """`shared`: name of a dictionary → values; `bodies`: "METHOD /path" → whole bodies."""
+    """`shared`: name of a dictionary → values; by "METHOD /path": `bodies` are whole bodies, and
+    `paths` the parameters of paths that such a body goes to.
+    """
 
     callers: list[Caller]
     shared: dict[str, list[Any]]
     bodies: dict[str, list[Any]]
+    paths: dict[str, list[dict[str, str]]]
 
 
 async def prepare(system: System) -> Real:
@@ -73,14 +78,14 @@ async def _prepared(system: System, people: list[Client], accounts: list[LocalAc
     await admin.post("/api/referral/code", code=codes[1])
     await admin.post("/api/referral/bind", code=codes[0])
     await user.post("/api/referral/bind", code=codes[1])
-    hashes, raws, tokens = [], [], []
+    hashes, raws, launched = [], [], []
     for one in (admin, user):
         made = await _trade(one)
         hashes += made["hashes"]
         raws += made["raws"]
-        tokens.append(made["token"])
+        launched.append(made["token"])
     listed = (await referrer.get("/api/tokens", limit="20"))["items"]
-    tokens = [one["address"] for one in listed] + tokens
+    tokens = [one["address"] for one in listed] + launched
     wallets = [one.address for one in people]
     creators = [one["creator"] for one in listed[:3]]
     await _count(system, admin, wallets[:3])
@@ -99,7 +104,8 @@ async def _prepared(system: System, people: list[Client], accounts: list[LocalAc
     caller = [await _caller("admin", admin, system), await _caller("user", user, system)]
     key = Caller("key", {"X-API-Key": caller[0].key}, own=caller[0].own)
     callers = [Caller("stranger", {}), *caller, key]
-    return Real(callers, shared, _bodies(shared, raws))
+    paths = {PUT_DOCUMENT: [{"address": token} for token in launched]}
+    return Real(callers, shared, _bodies(shared, raws), paths)
 
 
 async def _trade(client: Client) -> dict[str, Any]:
@@ -113,9 +119,7 @@ async def _trade(client: Client) -> dict[str, Any]:
         return await post(path, **body)
 
     client.post = noting  # type: ignore[method-assign]
-    made = await client.post(
-        "/api/tokens/create", name="Fuzz Token", symbol="FUZZ", initialBuyEth="0.02"
-    )
+    made = await client.post("/api/tokens/create", **DOCUMENT, initialBuyEth="0.02")
     token, states = made["tokenAddress"], [await client.send(made["transaction"])]
     await _listed(client, token)
     for path, body in (
@@ -209,6 +213,7 @@ def _bodies(shared: dict[str, list[Any]], raws: list[str]) -> dict[str, list[Any
             {"name": "Morning Tide", "symbol": "TIDE"},
             {"name": "海", "symbol": "SEA", "curve": "linear", "initialBuyEth": "0.1"},
         ],
+        PUT_DOCUMENT: [DOCUMENT],
         "POST /api/keys": [{"name": "bot", "scopes": ["read"]}],
         "POST /api/referral/code": [{}, {"code": "Moon1"}],
         "POST /api/referral/bind": [{"code": one} for one in shared["codes"]],

@@ -48,6 +48,26 @@ def test_attestations_another_process_sees_the_halt_at_once(tmp_path: Path):
     assert other.halted() == "block 10 is gone"
 
 
+def test_attestations_of_two_processes_end_in_one_whole_journal(tmp_path: Path):
+    stale, other = opened(tmp_path), opened(tmp_path)
+    other.append(ENTRY)
+    with pytest.raises(OSError, match="somebody else"):
+        stale.append(replace(ENTRY, id=b"\4" * 32))
+    assert stale.halted() is not None
+    other.append(replace(ENTRY, id=b"\5" * 32))
+    assert [one.id for one in opened(tmp_path).entries] == [ENTRY.id, b"\5" * 32]
+    assert opened(tmp_path).halted() is None
+
+
+def test_attestations_whose_journal_goes_away_are_not_begun_anew(tmp_path: Path):
+    one = opened(tmp_path)
+    one.append(ENTRY)
+    (tmp_path / JOURNAL).unlink()
+    with pytest.raises(OSError, match="somebody else"):
+        one.append(replace(ENTRY, id=b"\4" * 32))
+    assert opened(tmp_path).halted() is not None
+
+
 @pytest.mark.parametrize("name", [HALT, JOURNAL])
 def test_attestations_with_a_missing_file_are_halted(tmp_path: Path, name: str):
     opened(tmp_path).append(ENTRY)
