@@ -164,9 +164,9 @@ async def run(url: str, size: history.Size, *, now: int, quiet: bool) -> int:
 def main() -> int:
     """Fills an embedded Postgres, unless `--url` names one that is filled."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=history.Size.tokens)
-    parser.add_argument("--trades", type=int, default=history.Size.trades)
-    parser.add_argument("--wallets", type=int, default=history.Size.wallets)
+    parser.add_argument("--tokens", type=int, default=history.Size().tokens)
+    parser.add_argument("--trades", type=int, default=history.Size().trades)
+    parser.add_argument("--wallets", type=int, default=history.Size().wallets)
     parser.add_argument("--url", default="", help="a database that was filled before")
     parser.add_argument("--quiet", action="store_true", help="no plans, the table only")
     asked = parser.parse_args()

@@ -178,9 +178,9 @@ async def _documents(mongodb_url: str, size: history.Size) -> None:
 def main() -> int:
     """Fills an embedded Postgres, unless `--url` names one that was filled a moment ago."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=history.Size.tokens)
-    parser.add_argument("--trades", type=int, default=history.Size.trades)
-    parser.add_argument("--wallets", type=int, default=history.Size.wallets)
+    parser.add_argument("--tokens", type=int, default=history.Size().tokens)
+    parser.add_argument("--trades", type=int, default=history.Size().trades)
+    parser.add_argument("--wallets", type=int, default=history.Size().wallets)
     parser.add_argument("--rate", type=int, default=100, help="requests a second")
     parser.add_argument("--write-rate", type=int, default=500, help="trades a second")
     parser.add_argument("--seconds", type=float, default=60.0)
