@@ -55,7 +55,7 @@ async def serve(*, database_url: str, mongodb_url: str, redis_url: str, cached: 
     node = FakeNode()
     node.down = True
     absent: dict[str, Any] = dict.fromkeys(
-        ("audit", "referrals", "api_keys", "points", "point_days", "replays")
+        ("audit", "referrals", "api_keys", "points", "point_days", "replays", "media", "uncounted")
     )
     ports = Ports(
         markets=EveryMarket(),
