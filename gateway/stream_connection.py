@@ -305,6 +305,11 @@ class Connection(WSListener):
         per_s = settings.stream_key_ops_per_s if identity else settings.stream_ops_per_s
         self._ops.change(per_s, burst=limits.STREAM_OPS_PER_FRAME_MAX)
 
+    @property
+    def who(self) -> str:
+        """Whose budget it spends: the wallet's that is logged in, or its address's."""
+        return self.address if self.identity is None else "0x" + self.identity.address.hex()
+
     def answer(self, op: str, id: protocol.Id, data: dict[str, Any]) -> None:
         """What an op gave."""
         self._send(protocol.answer(op, id, data))

@@ -477,3 +477,13 @@ async def test_guessing_at_keys_ends_the_connection() -> None:
             await client.send({"op": "authenticate", "apiKey": guess})
         assert await client.closed() == (1008, "too many logins that are none")
         assert keys.asked == limits.STREAM_FAULTS_MAX + 1
+
+
+async def test_asking_too_often_what_was_missed_is_a_gap() -> None:
+    async with open_stream_door(reads_per_minute=20) as door, door.client() as client:
+        door.ticks.keep(topic=door.topic, seq=1)
+        door.ticks.keep(topic=door.topic, seq=2)
+        asked = {"topic": door.topic, "since": 1, "generation": "g"}
+        data = [(await client.ask("subscribe", **asked))["data"] for _ in range(21)]
+        assert [len(one.get("missed", ())) for one in data] == [1] * 20 + [0]
+        assert data[-1]["gap"] is True and data[-1]["snapshot"]
