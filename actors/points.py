@@ -161,13 +161,13 @@ class PointsLedger:
         if counted.time == 0 or counted.time != _day_end(counted.time):
             return False
         day = counted.time // DAY_S
-        season = self._rules.season_at(counted.time)
-        if season is None or await self._days.closed(season.id, day):
-            return False
-        root = await self._days.close(season.id, day)
-        self._figures["days"] += 1
-        self._log.info("points_day_closed", season=season.id, day=day, root=root.hex())
-        return True
+        for season in self._rules.seasons_of_day(day):
+            if not await self._days.closed(season.id, day):
+                root = await self._days.close(season.id, day)
+                self._figures["days"] += 1
+                self._log.info("points_day_closed", season=season.id, day=day, root=root.hex())
+                return True
+        return False
 
     def _tell(self, error: RiseCurveError | None) -> None:
         if error is not None and not self._down:

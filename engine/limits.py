@@ -155,6 +155,9 @@ STREAM_FRAME_BYTES_MAX = 64 * 1024
 STREAM_FRAME_BYTES_CUT = 4 * STREAM_FRAME_BYTES_MAX
 """A frame above it is not even read: the connection ends."""
 
+STREAM_FRAGMENTS_MAX = 256
+"""Fragments of one message: empty ones weigh nothing, so their bytes do not bound them."""
+
 STREAM_OPS_PER_FRAME_MAX = 512
 """Objects in one array."""
 

@@ -3,7 +3,8 @@
 A launch asked for twice would have two addresses; with a key it has one. Answers that carry
 secrets (logins, API keys) are never kept, so the header does not count there; nor do answers
 of 5xx, after which the same request may be tried again. An upload needs none: the same file
-has the same name.
+has the same name. Nor do POSTs that change nothing: a quote of yesterday is no answer today, and
+a day of them would fill the store.
 """
 
 import hashlib
@@ -16,6 +17,8 @@ from aiohttp import web
 from engine.errors import CallerError
 from gateway.clients import client_address
 from gateway.context import IDENTITY, context_of
+from gateway.middleware import TABLE
+from gateway.routes import Spent
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -25,7 +28,7 @@ LEASE_S = 30
 
 ANSWER_BYTES_MAX = 64 * 1024
 _KEY = re.compile(r"[\x21-\x7e]{1,64}")
-_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_WRITES = frozenset({Spent.WRITE, Spent.USER_WRITE})
 _LEFT_OUT = re.compile(r"/api(?:/v1)?/(?:auth|keys|uploads)(?:/|$)")
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -37,7 +40,9 @@ async def once(request: web.Request, handler: Next) -> web.StreamResponse:
     idempotency_conflict (another body, or one is at it); TransientError without the store.
     """
     given = request.headers.get(HEADER)
-    if given is None or request.method not in _METHODS or _LEFT_OUT.match(request.path):
+    route = request.app[TABLE].of(request)
+    is_write = route is not None and route.budget in _WRITES
+    if given is None or not is_write or _LEFT_OUT.match(request.path):
         return await handler(request)
     if _KEY.fullmatch(given) is None:
         raise CallerError("invalid_request", f"{HEADER}: Expected 1 to 64 visible characters")

@@ -161,7 +161,6 @@ class Login:
         return str(user.get("role", "user"))
 
     async def _open(self, address: bytes, now: float, client: str) -> Session:
-        user = await self._people.connect(address, now)
         sid, family = secrets.token_hex(16), secrets.token_bytes(32)
         token = refresh.first(sid, family)
         expires = now + self._settings.session_s
@@ -174,6 +173,8 @@ class Login:
             expires=expires,
             client=client[:CLIENT_CHARACTERS_MAX],
         )
+        # After it is open: whoever changes the role meanwhile ends this session too.
+        user = await self._people.connect(address, now)
         return self._session(user, token, address, expires=expires)
 
     def _session(

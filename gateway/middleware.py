@@ -153,7 +153,8 @@ async def admit(request: web.Request, handler: Next) -> web.StreamResponse:
 
 
 async def _spend(request: web.Request, route: Route | None) -> None:
-    if keys.HEADER in request.headers and "Authorization" not in request.headers:
+    by_key = keys.HEADER in request.headers and "Authorization" not in request.headers
+    if by_key and not _is_login(route):
         await _spend_of_key(request, route)
     elif route is None or route.access is Access.OPEN:
         await _spend_of_anybody(request, route)
@@ -162,9 +163,9 @@ async def _spend(request: web.Request, route: Route | None) -> None:
 
 
 async def _spend_of_anybody(request: web.Request, route: Route | None) -> None:
-    # Whoever has a login has a budget of his own; not so for logins themselves.
+    # Whoever has a login or a key has a budget of his own; not so for logins themselves.
     spent = route.budget if route else Spent.READ
-    own = _OWN.get(spent) if route and not route.path.startswith(_LOGIN) else None
+    own = _OWN.get(spent) if route and not _is_login(route) else None
     if own is not None and "Authorization" in request.headers:
         try:
             identity = await _identity(request, Access.OPEN)
@@ -175,6 +176,10 @@ async def _spend_of_anybody(request: web.Request, route: Route | None) -> None:
             await _take(request, own, "0x" + identity.address.hex(), route=route)
             return
     await _take(request, spent, client_address(request), route=route)
+
+
+def _is_login(route: Route | None) -> bool:
+    return route is not None and route.access is Access.OPEN and route.path.startswith(_LOGIN)
 
 
 async def _spend_of_user(request: web.Request, route: Route) -> None:

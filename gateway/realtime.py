@@ -33,14 +33,12 @@ from engine.limits import (
     SOCKET_TOPICS_MAX,
     SOCKETS_MAX,
 )
-from engine.messages import MarketView, Refusal
-from gateway import listing, quotes, view
-from gateway.addresses import parse_address
+from gateway import listing, quotes
 from gateway.admission import Budget, refuse
 from gateway.auth import Identity
 from gateway.clients import check_caller, client_address
 from gateway.context import Context
-from gateway.errors import INTERNAL, failure, public, raise_refusal, response_of, success
+from gateway.errors import INTERNAL, failure, public, response_of, success
 from gateway.fanout import LIST_TOPIC, Fanout
 from gateway.intake import Connects, Intake
 from gateway.kept import Fresh
@@ -53,17 +51,12 @@ from gateway.models import (
 )
 from gateway.ports import Ticks
 from gateway.sockets import WAIT_S, TextPacket, encode_event, evict, guard
+from gateway.topics import USER_TOPIC, Topics, check_own, topic_of
 
 PING_INTERVAL_S = 25
 PING_TIMEOUT_S = 20
 SWEEP_S = 0.5
-NEW_TOKEN_PATIENCE_S = 1.5
-"""A token whose launch was just mined reaches its shard within about a block."""
-
-TOKEN_TOPIC = "token:"  # noqa: S105  (a topic, not a secret)
-USER_TOPIC = "user:"
 LOGINS_LOOKED_AT_S = 10.0
-SHARED_TOPICS = frozenset({LIST_TOPIC, "trades"})
 
 Call = Callable[["Client", Any], Awaitable[dict[str, Any]]]
 
@@ -96,7 +89,6 @@ class Realtime:
 
     def __init__(self, context: Context, ticks: Ticks, origins: frozenset[str]) -> None:
         self._context = context
-        self._ticks = ticks
         self._origins = origins
         self._clients: dict[str, Client] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -116,6 +108,14 @@ class Realtime:
         self._connects = Connects(context.settings, time.monotonic)
         self.fanout = Fanout(
             ticks=ticks, encode=encode_event, metrics=context.metrics, log=context.log
+        )
+        self._topics = Topics(
+            markets=context.markets,
+            ticks=ticks,
+            limiter=context.limiter,
+            heard=self.fanout.last,
+            timeout_s=context.settings.quote_timeout_s + 1.0,
+            resumes_per_minute=context.settings.reads_per_minute,
         )
         self._server.on("connect", self._connected)
         self._server.on("disconnect", self._disconnected)
@@ -300,54 +300,25 @@ class Realtime:
         topic = topic_of(asked.topic)
         if topic not in client.topics and len(client.topics) >= SOCKET_TOPICS_MAX:
             raise CallerError("invalid_request", f"Expected at most {SOCKET_TOPICS_MAX} topics")
-        self._check_own(client, topic)
+        check_own(topic, client.identity)
         known = topic in client.topics
         client.topics.add(topic)
         self.fanout.join(topic, client)
         try:
-            seq, generation = await self._last(topic)
+            place = await self._topics.place(
+                topic, who=client.who, since=asked.since, generation=asked.generation
+            )
             snapshot = await self._snapshot(topic)
-            resumed = await self._resumed(topic, asked) if asked.since is not None else {}
-        except Exception:
+        except BaseException:
             if not known:
                 self._forget(client, topic)
             raise
-        place = {"seq": seq, "generation": generation}
-        return {"topic": topic} | place | {"snapshot": snapshot} | resumed
-
-    def _check_own(self, client: Client, topic: str) -> None:
-        owner = topic.removeprefix(USER_TOPIC)
-        if owner == topic:
-            return
-        if client.identity is None or "0x" + client.identity.address.hex() != owner:
-            raise CallerError("forbidden", "topic: Expected the wallet that is logged in")
-
-    async def _last(self, topic: str) -> tuple[int | None, str | None]:
-        # Heard here, or kept in the store from before this gateway listened.
-        last = self.fanout.last(topic)
-        if last is not None:
-            return last.seq, last.generation
-        with contextlib.suppress(TransientError):
-            found = await self._ticks.last(topic)
-            if found is not None:
-                return found
-        return None, None
-
-    async def _resumed(self, topic: str, asked: SubscribeRequest) -> dict[str, Any]:
-        # What was missed, or that it is not to be had: then the snapshot stands in for it.
-        if asked.generation is None or asked.since is None:
-            return {"gap": True}
-        try:
-            found = await self._ticks.replay(
-                topic, generation=asked.generation, after_seq=asked.since
-            )
-        except TransientError:
-            found = None
-        if found is None:
-            return {"gap": True}
-        names = ("event", "seq", "generation", "data")
-        heads = [orjson.loads(message) for message in found]
-        return {"missed": [{name: head[name] for name in names} for head in heads]}
+        data: dict[str, Any] = {"topic": topic, "seq": place.seq, "generation": place.generation}
+        data |= {"snapshot": snapshot}
+        if place.missed is not None:
+            names = ("event", "seq", "generation", "data")
+            data["missed"] = [{name: one[name] for name in names} for one in place.missed]
+        return data | ({"gap": True} if place.gap else {})
 
     async def _authenticate(self, client: Client, message: Any) -> dict[str, Any]:
         token = AuthenticateRequest.model_validate(message).token
@@ -389,7 +360,7 @@ class Realtime:
     async def _unsubscribe(self, client: Client, message: Any) -> dict[str, Any]:
         topic = topic_of(UnsubscribeRequest.model_validate(message).topic)
         self._forget(client, topic)
-        seq, generation = await self._last(topic)
+        seq, generation = await self._topics.last(topic)
         return {"topic": topic, "seq": seq, "generation": generation, "snapshot": None}
 
     def _forget(self, client: Client, topic: str) -> None:
@@ -397,20 +368,7 @@ class Realtime:
         self.fanout.leave(topic, client)
 
     async def _snapshot(self, topic: str) -> dict[str, Any] | None:
-        if topic == LIST_TOPIC:
-            return await self._list.get()
-        if not topic.startswith(TOKEN_TOPIC):
-            return None
-        token = bytes.fromhex(topic[len(TOKEN_TOPIC) + 2 :])
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + NEW_TOKEN_PATIENCE_S
-        while True:
-            (found,) = await quotes.views(self._context, [token])
-            if isinstance(found, MarketView):
-                return {"tokenAddress": text.address(token)} | view.market_data(found)
-            if not _too_new(found) or loop.time() >= deadline:
-                raise_refusal(found)
-            await asyncio.sleep(0.1)
+        return await (self._list.get() if topic == LIST_TOPIC else self._topics.snapshot(topic))
 
 
 async def _first_page(context: Context) -> dict[str, Any]:
@@ -421,28 +379,12 @@ async def _first_page(context: Context) -> dict[str, Any]:
     return {"items": items, "page": page, "limit": limit, "total": total}
 
 
-def topic_of(given: str) -> str:
-    """The one spelling of a topic. Raises CallerError: forbidden, invalid_*."""
-    if given in SHARED_TOPICS:
-        return given
-    if given.startswith(TOKEN_TOPIC):
-        return text.topic_of_token(parse_address(given[len(TOKEN_TOPIC) :]))
-    if given.startswith(USER_TOPIC):
-        return text.topic_of_user("0x" + parse_address(given[len(USER_TOPIC) :]).hex())
-    expected = "token:<address>, user:<address>, tokens or trades"
-    raise CallerError("invalid_request", f"topic: Expected {expected}")
-
-
 def _why_evicted(socket: Any) -> str:
     if socket.queue.overflowed:
         return "overflowed"
     if socket.queue.stuck_s > SOCKET_STUCK_S:
         return "stuck"
     return "floods" if getattr(socket, "intake", None) and socket.intake.is_spent else ""
-
-
-def _too_new(refusal: Refusal) -> bool:
-    return refusal.code == "token_not_found"
 
 
 def _quiet(name: str) -> logging.Logger:

@@ -32,11 +32,10 @@ from gateway.admission import Budget, refuse
 from gateway.auth import Identity
 from gateway.errors import INTERNAL
 from gateway.fanout import Fanout
-from gateway.realtime import USER_TOPIC, topic_of
 from gateway.stream_connection import Connection, Slow
 from gateway.stream_events import exact, push_of
 from gateway.stream_parts import StreamParts
-from gateway.topics import Topics
+from gateway.topics import USER_TOPIC, Topics, check_own, topic_of
 
 PING_AFTER_S = 20
 SWEEP_S = 1.0
@@ -77,8 +76,10 @@ class StreamGateway:
         self._topics = Topics(
             markets=parts.markets,
             ticks=parts.ticks,
+            limiter=parts.limiter,
             heard=self.fanout.last,
             timeout_s=settings.quote_timeout_s,
+            resumes_per_minute=settings.reads_per_minute,
         )
 
     @property
@@ -263,12 +264,14 @@ class StreamGateway:
         if not known and len(connection.topics) >= limits.SOCKET_TOPICS_MAX:
             expected = f"Expected at most {limits.SOCKET_TOPICS_MAX} topics"
             raise CallerError("invalid_request", expected)
-        self._check_own(connection, topic)
+        check_own(topic, connection.identity)
         connection.topics.add(topic)
         connection.hold(topic)
         self.fanout.join(topic, connection)
         try:
-            place = await self._topics.place(topic, since=op.since, generation=op.generation)
+            place = await self._topics.place(
+                topic, who=connection.who, since=op.since, generation=op.generation
+            )
             snapshot = await self._topics.snapshot(topic)
         except BaseException:
             if known:
@@ -284,14 +287,6 @@ class StreamGateway:
             data["gap"] = True
         connection.answer("subscribe", op.id, data)
         connection.release(topic, generation=place.generation, seq=place.seq)
-
-    def _check_own(self, connection: Connection, topic: str) -> None:
-        owner = topic.removeprefix(USER_TOPIC)
-        if owner == topic:
-            return
-        identity = connection.identity
-        if identity is None or "0x" + identity.address.hex() != owner:
-            raise CallerError("forbidden", "topic: Expected the wallet that is logged in")
 
     def _unsubscribe(self, connection: Connection, op: protocol.Unsubscribe) -> None:
         topic = topic_of(op.topic)

@@ -16,14 +16,19 @@ class Bucket:
 
     def __init__(self, per_s: float, clock: Clock, *, burst: float = 0.0) -> None:
         self._clock = clock
-        self.fill(per_s, burst=burst)
+        self._per_s = per_s
+        self._burst = self._left = max(burst, per_s * BURST_S)
+        self._at = clock()
 
-    def fill(self, per_s: float, *, burst: float = 0.0) -> None:
-        """Begin anew with another rate."""
+    def change(self, per_s: float, *, burst: float = 0.0) -> None:
+        """Another rate from now on. What was spent stays so, and may be more than the new burst:
+        who logs in again and again has no new budget.
+        """
+        self.take(0)
+        spent = self._burst - self._left
         self._per_s = per_s
         self._burst = max(burst, per_s * BURST_S)
-        self._left = self._burst
-        self._at = self._clock()
+        self._left = self._burst - spent
 
     def take(self, count: float) -> float:
         """0.0 and the count is spent; or nothing is, and how many seconds until it fits."""

@@ -154,7 +154,8 @@ class Connection(WSListener):
             return
         parts = self._parts = [] if self._parts is None else self._parts
         parts.append(frame.get_payload_as_bytes())
-        if sum(map(len, parts)) > limits.STREAM_FRAME_BYTES_CUT:
+        size = sum(map(len, parts))
+        if len(parts) > limits.STREAM_FRAGMENTS_MAX or size > limits.STREAM_FRAME_BYTES_CUT:
             self.close(WSCloseCode.MESSAGE_TOO_BIG, "message too large")
         elif frame.fin:
             self._parts = None
@@ -186,8 +187,11 @@ class Connection(WSListener):
 
     def _fault(self, error: CallerError) -> None:
         self._refuse("error", None, error)
+        self._strike()
+
+    def _strike(self, why: str = "too many faulty frames") -> None:
         if self._faults.strike():
-            self.close(WSCloseCode.POLICY_VIOLATION, "too many faulty frames")
+            self.close(WSCloseCode.POLICY_VIOLATION, why)
 
     def _too_fast(self, ops: list[protocol.Op], wait_s: float) -> None:
         details = {"retryAfterMs": int(wait_s * 1000) + 1}
@@ -218,16 +222,15 @@ class Connection(WSListener):
         for other in ops:
             if not isinstance(other, protocol.Quote | protocol.Fault):
                 self._do_other(other)
-        if any(isinstance(one, protocol.Fault) for one in quotes) and self._faults.strike():
-            self.close(WSCloseCode.POLICY_VIOLATION, "too many faulty frames")
+        if any(isinstance(one, protocol.Fault) for one in quotes):
+            self._strike()
 
     def _do_other(self, op: protocol.Op) -> None:
         if isinstance(op, protocol.Ping):
             self.answer("ping", op.id, {"timeMs": self._door.time_ms()})
         elif isinstance(op, protocol.Fault):
             self._refuse(op.op, op.id, op.error)
-            if self._faults.strike():
-                self.close(WSCloseCode.POLICY_VIOLATION, "too many faulty frames")
+            self._strike()
         elif not isinstance(op, protocol.Quote):
             if len(self._slow) >= limits.STREAM_CALLS_WAITING_MAX:
                 error = TransientError("overloaded", "Expected fewer ops at once")
@@ -280,6 +283,9 @@ class Connection(WSListener):
                     await self._door.serve(self, op)
                 except RiseCurveError as error:
                     self._refuse(_name(op), op.id, error)
+                    if isinstance(op, protocol.Authenticate) and isinstance(error, CallerError):
+                        # Each guess at a key may cost the store a question.
+                        self._strike("too many logins that are none")
         finally:
             self._worker = None
 
@@ -297,7 +303,12 @@ class Connection(WSListener):
         self.identity, self.api_key = identity, api_key
         settings = self._door.settings
         per_s = settings.stream_key_ops_per_s if identity else settings.stream_ops_per_s
-        self._ops.fill(per_s, burst=limits.STREAM_OPS_PER_FRAME_MAX)
+        self._ops.change(per_s, burst=limits.STREAM_OPS_PER_FRAME_MAX)
+
+    @property
+    def who(self) -> str:
+        """Whose budget it spends: the wallet's that is logged in, or its address's."""
+        return self.address if self.identity is None else "0x" + self.identity.address.hex()
 
     def answer(self, op: str, id: protocol.Id, data: dict[str, Any]) -> None:
         """What an op gave."""

@@ -1,4 +1,5 @@
-"""Where a topic stands: its last number, what was missed of it, and a snapshot to begin with.
+"""What a topic is, for the doors that push: its one spelling, where it stands (its last number
+and what was missed of it), and a snapshot to begin with.
 
 Who subscribes registers first and asks then: what is published meanwhile is heard, and what
 comes twice is recognised by `seq`.
@@ -13,15 +14,24 @@ from typing import Any
 import orjson
 
 from engine import text
-from engine.errors import TransientError
+from engine.errors import CallerError, TransientError
 from engine.messages import MarketView, Refusal
 from gateway import view
+from gateway.addresses import parse_address
+from gateway.admission import Budget, Limiter
+from gateway.auth import Identity
 from gateway.errors import raise_refusal
-from gateway.fanout import Last
+from gateway.fanout import LIST_TOPIC, Last
 from gateway.ports import Markets, Ticks
-from gateway.realtime import NEW_TOKEN_PATIENCE_S
+
+TOKEN_TOPIC = "token:"  # noqa: S105  (a topic, not a secret)
+USER_TOPIC = "user:"
+SHARED_TOPICS = frozenset({LIST_TOPIC, "trades"})
+NEW_TOKEN_PATIENCE_S = 1.5
+"""A token whose launch was just mined reaches its shard within about a block."""
 
 RETRY_S = 0.1
+RESUME_WINDOW_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +46,38 @@ class Place:
 
 
 class Topics:
-    """`heard` is the fan-out's memory of a topic."""
+    """`heard` is the fan-out's memory of a topic; `resumes_per_minute` is of one caller: what was
+    missed is up to a thousand messages, some 20 ms of this loop.
+    """
 
     def __init__(
         self,
         *,
         markets: Markets,
         ticks: Ticks,
+        limiter: Limiter,
         heard: Callable[[str], Last | None],
         timeout_s: float,
+        resumes_per_minute: int,
     ) -> None:
         self._markets = markets
         self._ticks = ticks
+        self._limiter = limiter
         self._heard = heard
         self._timeout_s = timeout_s
+        self._resumes = Budget("resume", resumes_per_minute, RESUME_WINDOW_S)
 
-    async def place(self, topic: str, *, since: int | None, generation: str | None) -> Place:
-        """Never raises for a store that is away: then nothing is known, or it is a gap."""
-        seq, of = await self._last(topic)
+    async def place(
+        self, topic: str, *, who: str, since: int | None, generation: str | None
+    ) -> Place:
+        """Never raises for a store that is away: then nothing is known, or it is a gap. So it is
+        for one who asks too often what he has missed.
+        """
+        seq, of = await self.last(topic)
         if since is None:
             return Place(seq, of)
-        missed = await self._missed(topic, since, generation)
+        allowance = await self._limiter.take(self._resumes, who, leased=True)
+        missed = await self._missed(topic, since, generation) if allowance.allowed else None
         if missed is None:
             return Place(seq, of, gap=True)
         reached = missed[-1]["seq"] if missed else since
@@ -75,7 +96,6 @@ class Topics:
             found = await self._view(token)
             if isinstance(found, MarketView):
                 return {"tokenAddress": text.address(token)} | view.market_data(found)
-            # One whose launch was just mined reaches its shard within about a block.
             if found.code != "token_not_found" or loop.time() >= deadline:
                 raise_refusal(found)
             await asyncio.sleep(RETRY_S)
@@ -87,8 +107,8 @@ class Topics:
         except TimeoutError as error:
             raise TransientError("shard_unavailable", "Expected the market to answer") from error
 
-    async def _last(self, topic: str) -> tuple[int | None, str | None]:
-        # Heard here, or kept in the store from before this process listened.
+    async def last(self, topic: str) -> tuple[int | None, str | None]:
+        """(seq, generation): heard here, or kept in the store from before this process listened."""
         last = self._heard(topic)
         if last is not None:
             return last.seq, last.generation
@@ -108,3 +128,24 @@ class Topics:
         except TransientError:
             return None
         return None if found is None else [orjson.loads(message) for message in found]
+
+
+def topic_of(given: str) -> str:
+    """The one spelling of a topic. Raises CallerError: forbidden, invalid_*."""
+    if given in SHARED_TOPICS:
+        return given
+    if given.startswith(TOKEN_TOPIC):
+        return text.topic_of_token(parse_address(given[len(TOKEN_TOPIC) :]))
+    if given.startswith(USER_TOPIC):
+        return text.topic_of_user("0x" + parse_address(given[len(USER_TOPIC) :]).hex())
+    expected = "token:<address>, user:<address>, tokens or trades"
+    raise CallerError("invalid_request", f"topic: Expected {expected}")
+
+
+def check_own(topic: str, identity: Identity | None) -> None:
+    """Raises CallerError("forbidden") for the topic of a wallet that is not the one logged in."""
+    owner = topic.removeprefix(USER_TOPIC)
+    if owner == topic:
+        return
+    if identity is None or "0x" + identity.address.hex() != owner:
+        raise CallerError("forbidden", "topic: Expected the wallet that is logged in")

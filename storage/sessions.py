@@ -115,12 +115,14 @@ class Sessions:
         self, sids: Sequence[str], *, address: bytes, now: float, remember_s: int
     ) -> list[str]:
         """Ends those of `sids` that are the wallet's; their ids. No access token of them is
-        taken any more, for the `remember_s` seconds that one may live. Repeatable.
+        taken any more, for the `remember_s` seconds that one may live. Repeatable; a session is
+        among the open ones until all of this is done, so that whoever asks again finds it.
         """
         owned = {"_id": {"$in": list(sids)}, "address": hex_of(address)}
         async with guarded():
+            # The refresh token first: of that one no more may come, even if Redis is away.
             await self._sessions.update_many(
-                owned | {"endedAt": None}, {"$set": {"endedAt": _time(now)}}
+                owned | {"endedAt": None}, {"$set": {"refreshHash": b""}}
             )
             found = [one["_id"] async for one in self._sessions.find(owned, {"_id": 1})]
         if found:
@@ -128,6 +130,10 @@ class Sessions:
                 for sid in found:
                     calls.set(self._ended(sid), b"1", ex=remember_s)
                 await calls.execute()
+            async with guarded():
+                await self._sessions.update_many(
+                    owned | {"endedAt": None}, {"$set": {"endedAt": _time(now)}}
+                )
         return found
 
     async def ended(self, sid: str) -> bool:

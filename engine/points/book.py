@@ -7,6 +7,7 @@ it sold. A window that is due closes before the next deed at or after its end.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 
 from engine.points.entries import Deed, Entry, Owed
 from engine.points.rules import BPS, DAY_S, MICRO, WEI, RuleBook, Rules
@@ -23,8 +24,11 @@ class Book:
         self._known = known
         self.entries: list[Entry] = []
         self.owed: list[Owed] = []
-        self.closed: list[tuple[bytes, bytes]] = []
+        self.closed: dict[tuple[bytes, bytes], None] = {}
         self.touched: set[bytes] = set()
+        # A place for each window, what is due first in front: a deed looks at no other.
+        self._due = [(one.closes_at, one.who, one.token) for one in known.windows.values()]
+        heapify(self._due)
 
     def write(self, deeds: Sequence[Deed], *, now: int) -> None:
         """All of `deeds`, in order, then what is due by the chain's time `now`."""
@@ -59,8 +63,8 @@ class Book:
                 because=deed.key,
                 version=rules.version,
             )
-            if place in self.closed:
-                self.closed.remove(place)
+            heappush(self._due, (window.closes_at, *place))
+            self.closed.pop(place, None)
         self._known.windows[place] = replace(
             window,
             net=window.net + deed.wei,
@@ -69,11 +73,10 @@ class Book:
         )
 
     def _close_due(self, now: int) -> None:
-        due = [one for one in self._known.windows.values() if one.closes_at <= now]
-        for window in sorted(due, key=lambda one: (one.closes_at, one.who, one.token)):
-            del self._known.windows[window.who, window.token]
-            self.closed.append((window.who, window.token))
-            self._score(window)
+        while self._due and self._due[0][0] <= now:
+            _, who, token = heappop(self._due)
+            self.closed[who, token] = None
+            self._score(self._known.windows.pop((who, token)))
 
     def _score(self, window: Window) -> None:
         rules = self._rules.at(window.opened_at)

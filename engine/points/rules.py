@@ -62,6 +62,14 @@ class RuleBook:
         """None between seasons: then nothing is scored."""
         return next((one for one in self.seasons if one.start <= time < one.end), None)
 
+    def seasons_of_day(self, day: int) -> tuple[Season, ...]:
+        """Those that may have rows on this UTC day (since 1970): a window that was open at a
+        season's end closes within the netting time after it.
+        """
+        netting_s = max((one.netting_s for one in self.versions), default=0)
+        start, end = day * DAY_S, (day + 1) * DAY_S
+        return tuple(s for s in self.seasons if s.start < end and start <= s.end + netting_s)
+
     def at(self, time: int) -> Rules:
         """The version in force. Raises LookupError before the first."""
         found = [one for one in self.versions if one.start <= time]

@@ -1,5 +1,6 @@
 """/api/points: balances, the ledger that they come from, and proofs of it."""
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -34,7 +35,10 @@ async def one(request: web.Request) -> web.Response:
     day, streak = await context.points.streak(who)
     balance, counted = found.balance, found.counted
     today = counted.time // DAY_S
-    coming = pending(rules.ours(), found.known, found.deeds, who=who, season=season.id)
+    # Of a busy wallet thousands of deeds: beside the loop, which has others to serve.
+    coming = await asyncio.to_thread(
+        pending, rules.ours(), found.known, found.deeds, who=who, season=season.id
+    )
     return json_response(
         success(
             {

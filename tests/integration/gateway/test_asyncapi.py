@@ -16,7 +16,7 @@ import socketio
 from actors.publishing import Publisher
 from engine import text
 from engine.messages import ChainEvent, Reorg, TokenCreated, Traded
-from gateway import asyncapi, realtime
+from gateway import asyncapi, realtime, topics
 from gateway.errors import STATUS
 from gateway.pushes import SOCKETIO
 from storage import ticks as ticks_store
@@ -87,7 +87,7 @@ def test_document_has_every_call_topic_and_code(monkeypatch: pytest.MonkeyPatch)
     assert {call.name for call in SOCKETIO.calls} == calls.keys()
     whole = document()
     addresses = {one["address"] for one in whole["channels"].values()} - {None}
-    assert addresses == {"token:{address}", "user:{address}"} | realtime.SHARED_TOPICS
+    assert addresses == {"token:{address}", "user:{address}"} | topics.SHARED_TOPICS
     codes = whole["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"]
     assert set(codes) == STATUS.keys()
     assert all(f"`{code}`" in whole["info"]["description"] for code in codes)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
+from engine import text
 from gateway import idempotency
 from storage import valkey
 from tests.support.gateway import Door, headers_of
@@ -79,6 +80,25 @@ async def test_answers_with_secrets_are_never_kept(door: Door, redis_url: str) -
     kept = [await client.get(name) async for name in client.scan_iter("*:replay:*")]
     await client.aclose()
     assert not any(made[0]["key"].encode() in (one or b"") for one in kept)
+
+
+async def test_quotes_and_unsigned_trades_are_made_anew_and_not_kept(
+    door: Door, redis_url: str
+) -> None:
+    named = headers_of(await door.session_of()) | {"Idempotency-Key": "one"}
+    token = text.address(door.tokens[0])
+    quote = {"tokenAddress": token, "type": "buy", "amount": "0.1"}
+    buy = {"tokenAddress": token, "ethAmount": "0.1"}
+    client = valkey.connect(redis_url)
+    for path, body in (("quote", quote), ("buy", buy)):
+        first = (await door.post(f"/api/trading/{path}", body, headers=named))[1]["data"]
+        door.scenario.buy(door.tokens[0], 10**17)
+        door.markets.take(door.scenario)
+        second = (await door.post(f"/api/trading/{path}", body, headers=named))[1]["data"]
+        assert first != second, "a price of before is no answer now"
+    kept = [name async for name in client.scan_iter("*:replay:*")]
+    await client.aclose()
+    assert kept == []
 
 
 async def test_without_the_store_a_write_with_a_key_waits(door: Door) -> None:

@@ -115,3 +115,13 @@ async def test_wallet_has_a_bounded_number_of_keys(door: Door) -> None:
     for bad in ({"scopes": []}, {"scopes": ["admin"]}, {"days": 0}, {"days": 366}, {"name": ""}):
         body = {"name": "x", "scopes": ["read"]} | bad
         assert (await door.post("/api/keys", body, headers=headers))[0] == 400
+
+
+async def test_key_opens_no_budget_of_its_own_for_logins(mongodb_url: str, redis_url: str) -> None:
+    async with lobby(mongodb_url, redis_url, writes_per_window=5) as door:
+        key = await key_of(door)  # two of the five
+        answers = [await door.post("/api/auth/nonce", headers=using(key)) for _ in range(4)]
+        assert [status for status, _ in answers] == [200, 200, 200, 429]
+        status, answer = await door.post("/api/auth/connect", {}, headers=using(key))
+        assert (status, answer["error"]["code"]) == (429, "rate_limited")
+        assert (await door.get("/api/users/me", headers=using(key)))[0] == 200

@@ -8,8 +8,8 @@ from engine import text
 from engine.messages import Refusal
 from engine.rows import CandleRow, HoldingRecord
 from gateway import replies
-from gateway.realtime import topic_of
 from gateway.replies import Reply
+from gateway.topics import topic_of
 from tests.support.chain_settings import LAUNCHPAD
 from tests.support.fakes import trade_log, transaction_record
 from tests.support.gateway import Door, signed_transaction, siwe_message

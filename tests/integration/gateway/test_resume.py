@@ -172,3 +172,20 @@ async def test_two_gateways_see_the_same_topics(
         assert sorted(map(repr, got[0])) == sorted(map(repr, got[1]))
         await one.disconnect()
         await two.disconnect()
+
+
+async def test_asking_too_often_what_was_missed_is_a_gap(mongodb_url: str, redis_url: str) -> None:
+    redis, clock = valkey.connect(redis_url), Clock()
+    ticks = Ticks(redis, namespace=f"test:{secrets.token_hex(6)}")
+    more = {"ticks": ticks}
+    async with lobby(mongodb_url, redis_url, more=more, clock=clock, reads_per_minute=20) as door:
+        world = World(door, ticks, clock)
+        for seq in (1, 2):
+            await world.tick(seq)
+        client, asked = await world.connect(), {"topic": world.topic, "since": 1}
+        answers = [await ask(client, "subscribe", **asked, generation="1:g") for _ in range(21)]
+        await client.disconnect()
+        data = [one["data"] for one in answers]
+        assert [len(one.get("missed", ())) for one in data] == [1] * 20 + [0]
+        assert data[-1]["gap"] is True and data[-1]["snapshot"] and data[-1]["seq"] == 2
+    await redis.aclose()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
+from redis.exceptions import ConnectionError
 
 from gateway import replies
 from gateway.replies import Reply
@@ -186,8 +187,8 @@ async def test_access_token_counts_while_redis_is_away(
     status, answer = await door.post("/api/auth/logout", headers=headers_of(session))
     assert (status, answer["error"]["code"]) == (503, "store_unavailable")
     door.sessions._redis = real
-    assert (await renew(door, session["refreshToken"]))[0] == 401, "it had ended all the same"
     assert (await door.post("/api/auth/logout", headers=headers_of(session)))[0] == 200
+    assert (await renew(door, session["refreshToken"]))[0] == 401
     assert await verified(door, session) == 401
 
 
@@ -282,3 +283,42 @@ async def test_admin_role_needs_a_user_and_a_known_role(door: Door) -> None:
     assert (await door.ask("PUT", path, json={"role": "admin"}, headers=admin))[0] == 404
     assert (await door.ask("PUT", path, json={"role": "owner"}, headers=admin))[0] == 400
     assert (await door.get("/api/admin/audit", headers=admin))[1]["data"]["items"] == []
+
+
+async def test_login_during_a_change_of_role_keeps_no_old_role(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin, other = headers_of(await door.session_of(ADMIN)), Account.create()
+    await door.session_of(other)
+    path = f"/api/admin/users/{other.address}/role"
+    assert (await door.ask("PUT", path, json={"role": "admin"}, headers=admin))[0] == 200
+    connect = door.people.connect
+
+    async def slow(address: bytes, now: float) -> Any:
+        user = await connect(address, now)
+        assert (await door.ask("PUT", path, json={"role": "user"}, headers=admin))[0] == 200
+        return user
+
+    monkeypatch.setattr(door.people, "connect", slow)
+    session = await door.session_of(other)
+    status, _ = await door.get("/api/admin/audit", headers=headers_of(session))
+    assert status in (401, 403)
+
+
+async def test_logout_everywhere_that_redis_did_not_hear_is_said_again(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, other = await door.session_of(), await door.session_of()
+    body = {"everywhere": True}
+    with monkeypatch.context() as patched:
+        patched.setattr(door.sessions._redis, "pipeline", gone)
+        status, _ = await door.post("/api/auth/logout", body, headers=headers_of(session))
+        assert status == 503
+        assert (await renew(door, other["refreshToken"]))[0] == 503, "no new tokens from now on"
+    status, answer = await door.post("/api/auth/logout", body, headers=headers_of(session))
+    assert (status, answer["data"]) == (200, {"ended": 2})
+    assert await verified(door, session) == await verified(door, other) == 401
+
+
+def gone(**_: Any) -> Any:
+    raise ConnectionError("Expected Redis")

@@ -27,6 +27,12 @@ async def door() -> Any:
         assert opened.log.errors == []
 
 
+def masked(head: int, payload: bytes) -> bytes:
+    """A frame as a client sends it, with a mask of zeros."""
+    assert len(payload) < 126
+    return bytes((head, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
 async def test_quotes_of_every_kind_are_those_of_the_market(door: StreamDoor) -> None:
     cases = [
         ("buy", "exactIn", 10**15),
@@ -434,3 +440,50 @@ async def test_two_processes_share_the_port_and_a_stranger_does_not(door: Stream
         with pytest.raises(RiseCurveError) as caught:
             await StreamGateway(settings=taken, parts=parts).start()
         assert caught.value.code == "port_in_use"
+
+
+async def test_message_of_endless_empty_fragments_ends_the_connection(door: StreamDoor) -> None:
+    async with door.client() as client:
+        raw = client.socket.transport
+        raw.write(masked(0x01, b"{"))
+        raw.write(masked(0x00, b"") * 20_000)
+        assert (await client.closed())[0] == 1009
+
+
+async def test_logging_in_again_gives_no_new_budget() -> None:
+    async with open_stream_door(stream_ops_per_s=1, stream_key_ops_per_s=1) as door:
+        token = door.access_token()
+        async with door.client() as client:
+            pings = [{"op": "ping", "id": number} for number in range(500)]
+            await client.send(pings)
+            for _ in pings:
+                assert (await client.receive())["ok"]
+            assert (await client.ask("authenticate", token=token))["ok"]
+            await client.send(pings)
+            assert (await client.receive())["error"]["code"] == "rate_limited"
+
+
+async def test_guessing_at_keys_ends_the_connection() -> None:
+    class Keys:
+        asked = 0
+
+        async def find(self, id: str) -> None:
+            self.asked += 1
+
+    keys = Keys()
+    async with open_stream_door(stores={"api_keys": keys}) as door, door.client() as client:
+        for number in range(40):
+            guess = f"rk_{number:016x}_{'A' * 43}"
+            await client.send({"op": "authenticate", "apiKey": guess})
+        assert await client.closed() == (1008, "too many logins that are none")
+        assert keys.asked == limits.STREAM_FAULTS_MAX + 1
+
+
+async def test_asking_too_often_what_was_missed_is_a_gap() -> None:
+    async with open_stream_door(reads_per_minute=20) as door, door.client() as client:
+        door.ticks.keep(topic=door.topic, seq=1)
+        door.ticks.keep(topic=door.topic, seq=2)
+        asked = {"topic": door.topic, "since": 1, "generation": "g"}
+        data = [(await client.ask("subscribe", **asked))["data"] for _ in range(21)]
+        assert [len(one.get("missed", ())) for one in data] == [1] * 20 + [0]
+        assert data[-1]["gap"] is True and data[-1]["snapshot"]

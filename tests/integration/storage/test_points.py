@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,6 +112,26 @@ async def test_day_is_proved_by_its_root(world: World) -> None:
     assert proved == last["wallets"] > 2
     assert await world.days.close("one", last["day"] + 1) is not None
     assert await world.days.prove("one", bytes(20)) is None
+
+
+async def test_rows_of_windows_that_outlive_the_season_are_in_its_last_root(world: World) -> None:
+    end = START + 86_400
+    world.rules = replace(world.rules, seasons=(replace(world.rules.seasons[0], end=end),))
+    await everybody(world)
+    world.saga.time = end - 4_000
+    while world.now < end - 60:
+        await world.play(1)
+    assert world.now < end
+    world.saga.time = end + 2 * 86_400
+    await world.play(2)
+    await settle(world.actor())
+    late = await world.database["points_ledger"].count_documents({"time": {"$gte": end}})
+    total = await world.database["points_totals"].find_one({"_id": "one"})
+    (last, before) = await world.days.roots("one", 10)
+    assert late > 0 and last["micro"] == total["micro"] > before["micro"]
+    assert last["day"] == end // 86_400
+    proved = [await world.days.prove("one", address_of(name)) for name in NAMES]
+    assert sum(one.micro for one in proved if one) == total["micro"]
 
 
 @pytest.mark.parametrize(

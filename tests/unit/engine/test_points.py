@@ -167,6 +167,7 @@ def test_rules_out_of_order_are_refused() -> None:
 # ----------------------------------------------------------------------- Merkle
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=70, unique=True))
 def test_every_leaf_is_proved_and_no_other(leaves: list[bytes]) -> None:
     nodes = merkle.tree(leaves)
@@ -185,3 +186,21 @@ def test_root_is_that_of_openzeppelins_library() -> None:
     leaves = [keccak(keccak(encode(["address", "uint256"], line))) for line in lines]
     root = "d4dee0beab2d53f2cc83e567171bd2820e49898130a22622b10ead383e90bd77"
     assert merkle.tree(leaves)[0].hex() == root
+
+
+def test_deed_looks_at_no_window_that_is_not_due() -> None:
+    class Windows(dict):  # type: ignore[type-arg]
+        looked = 0
+
+        def values(self) -> Any:
+            self.looked += 1
+            return super().values()
+
+    people = known()
+    people.windows = windows = Windows()
+    made = [
+        trade(n, at=n // 100, wei=ETH, token=(n % 500).to_bytes(20, "big")) for n in range(2_000)
+    ]
+    book = written(made, people, START + 9_999)
+    assert len(book.entries) == 500
+    assert windows.looked <= 1

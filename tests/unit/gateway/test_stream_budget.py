@@ -36,6 +36,19 @@ def test_bucket_says_how_long_to_wait_and_takes_nothing() -> None:
     assert bucket.take(5) == 0.0
 
 
+def test_bucket_of_another_rate_remembers_what_was_spent() -> None:
+    clock = Clock()
+    bucket = Bucket(10, clock)
+    bucket.take(15)
+    bucket.change(100)
+    assert bucket.take(186) > 0.0 and bucket.take(185) == 0.0
+    for rate in (1, 100):
+        bucket.change(rate)
+    assert bucket.take(1) == 0.01
+    clock.now += 0.01
+    assert bucket.take(1) == 0.0
+
+
 def test_strikes_wear_off() -> None:
     clock = Clock()
     strikes = Strikes(3, 30.0, clock)
