@@ -198,14 +198,16 @@ class Ticks:
     async def _subscribed(self) -> AsyncIterator[tuple[str, bytes]]:
         pubsub = self._client.pubsub()
         try:
-            await pubsub.subscribe(self._channel)
+            with valkey.cancellable():
+                await pubsub.subscribe(self._channel)
             silences = 0
             while silences < SILENCES_MAX:
-                reply = await pubsub.get_message(timeout=SILENCE_S)
+                with valkey.cancellable():
+                    reply = await pubsub.get_message(timeout=SILENCE_S)
+                    if reply is None:
+                        await pubsub.ping()
                 silences = 0 if reply else silences + 1
-                if reply is None:
-                    await pubsub.ping()
-                elif reply["type"] in ("message", "subscribe"):
+                if reply and reply["type"] in ("message", "subscribe"):
                     yield reply["type"], _data(reply)
         finally:
             await _close(pubsub)

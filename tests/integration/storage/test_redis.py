@@ -259,3 +259,22 @@ async def test_scripts_survive_a_server_that_forgot_them(redis, namespace):
     assert await ticks.publish(3, 7, ticks_of(1, 1))
     await redis.script_flush()
     assert await ticks.publish(3, 7, ticks_of(2, 2))
+
+
+async def _hear(ticks: Ticks) -> None:
+    async for _ in ticks.listen():
+        pass
+
+
+async def test_listening_ends_whenever_it_is_told_to(redis_url: str) -> None:
+    # While it connects, the client swallows a cancellation now and then: many, at any moment.
+    ended = 0
+    for number in range(150):
+        client = valkey.connect(redis_url)
+        task = asyncio.create_task(_hear(Ticks(client)))
+        await asyncio.sleep(number * 0.00005)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=5)
+        ended += len(done)
+        await client.aclose()
+    assert ended == 150
