@@ -44,15 +44,15 @@ def directory(version, *owners):
     return Directory(version, instances, rows)
 
 
-def client(**shards):
+def client(timeout_s=0.4, **shards):
     calls = fake_roles.Calls()
     calls.roles.update(shards)
-    return Markets(calls, fake_roles.Log(), timeout_s=0.4), calls
+    return Markets(calls, fake_roles.Log(), timeout_s=timeout_s), calls
 
 
 async def test_quotes_that_wait_together_share_a_call():
     shard = FakeShard(1, wait_s=0.005)
-    markets, _ = client(a=shard)
+    markets, _ = client(timeout_s=60.0, a=shard)
     markets.route(directory(1, ("a", 1)))
     await markets.quotes([REQUEST] * 1_500)
     assert sum(shard.sizes) == 1_500
