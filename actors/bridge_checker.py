@@ -21,6 +21,7 @@ from typing import Any
 from actors.bridge_ports import Deposits, Guardian, Vault
 from actors.ports import Log
 from engine.bridge.conservation import Books, fault_between, fault_of
+from engine.bridge.control import Pause
 from engine.bridge.events import Refunded, Released
 from engine.bridge.messages import Fate
 from engine.control import Directory, Drain, StatusWanted
@@ -85,6 +86,7 @@ class BridgeChecker:
         self.paused_after_s: float | None = None
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: lambda _: None,
+            Pause: self._pause_now,
             StatusWanted: self._status,
             Drain: lambda _: None,
         }
@@ -246,6 +248,12 @@ class BridgeChecker:
                 self.paused_after_s = round(self._clock() - self._alarm_at, 3)
                 self._log.error("bridge_paused", after_s=self.paused_after_s)
             await asyncio.sleep(PAUSE_RETRY_S)
+
+    async def _pause_now(self, _: Pause) -> dict[int, bool]:
+        # An operator's: done once, so that the owner may unpause without ending this process.
+        self._log.error("bridge_pause_asked")
+        done = await asyncio.gather(*(self._paused(end) for end in self._ends.values()))
+        return dict(zip(self._ends, done, strict=True))
 
     async def _paused(self, end: CheckedEnd) -> bool:
         try:

@@ -13,6 +13,7 @@ import orjson
 
 from actors.attestor import Attestor
 from actors.bridge_checker import BridgeChecker, CheckedEnd
+from actors.bridge_notices import BridgeNotices
 from actors.following import Following
 from actors.host import Context, Role
 from actors.listener import ChainListener
@@ -29,16 +30,19 @@ from chain.vault_history import VaultHistory
 from chain.vault_logs import TOPICS, VaultDecoder
 from chain.vault_view import VaultView
 from deploy import bridge_keys, logs
+from deploy.adapters import ticks_of
 from deploy.bridge_slots import SLOTS
 from deploy.datadir import write_atomic
 from deploy.feeding import feeding
 from engine.bridge.breaker import Rules
 from engine.bridge.finality import FinalityGate
+from engine.control import StatusWanted
 from engine.messages import FeedPosition
 from engine.settings import ChainSettings, Settings, VaultDeployment
 from storage import postgres
 from storage.attestations import Attestation, Attestations
 from storage.bridge import BridgeEvents
+from storage.bridge_notices import BridgeNotices as StoredNotices
 from storage.bridge_requests import BridgeRequests
 from storage.bridge_sends import BridgeSends
 
@@ -63,7 +67,7 @@ async def relayer(context: Context) -> Role:
     """Brings every final deposit to its end."""
     settings, log = context.settings, _log(context)
     logs.hide(settings.bridge.relayer_key)
-    pool = await _pool(settings, size=6)
+    pool = await _pool(settings, size=8)
     history = BridgeEvents(pool)
     ends = {}
     for slot, name in SLOTS.items():
@@ -80,7 +84,17 @@ async def relayer(context: Context) -> Role:
         settings=settings.bridge,
         log=log,
     )
-    return Role(handlers=built.handlers, run=built.run, log=log)
+    notices = BridgeNotices(notices=StoredNotices(pool), ticks=ticks_of(settings), log=log)
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(built.run())
+            tasks.create_task(notices.run())
+
+    def status(message: StatusWanted) -> dict[str, Any]:
+        return {**built.handlers[StatusWanted](message), "steps_told": notices.told}
+
+    return Role(handlers={**built.handlers, StatusWanted: status}, run=run, log=log)
 
 
 async def attestor(context: Context) -> Role:
