@@ -21,7 +21,7 @@ from actors.relayer import End, Relayer
 from actors.sending import Sending
 from chain import vault
 from chain.evidence import ChainEvidence
-from chain.failover import Endpoint, FailoverRpc
+from chain.failover import FailoverRpc
 from chain.guarded import GuardedRpc
 from chain.sender import Node
 from chain.source import ChainSource
@@ -30,7 +30,7 @@ from chain.vault_history import VaultHistory
 from chain.vault_logs import TOPICS, VaultDecoder
 from chain.vault_view import VaultView
 from deploy import bridge_keys, logs
-from deploy.adapters import ticks_of
+from deploy.adapters import nodes_of_chain, ticks_of
 from deploy.bridge_slots import SLOTS
 from deploy.datadir import write_atomic
 from deploy.feeding import feeding
@@ -56,7 +56,7 @@ async def vault_listener(context: Context) -> Role:
     chain = followed(getattr(settings, SLOTS[context.slot]))
     pool = await _pool(settings, size=1)
     position = await BridgeEvents(pool).position(chain.chain_id)
-    node = _nodes(chain, log)
+    node = nodes_of_chain(chain, log)
     source = ChainSource(node, chain, topics=TOPICS, tag_only=True, warn=log.warning)
     built = _listener(chain, source, node, log=log)
     await built.start(position)
@@ -129,7 +129,7 @@ async def bridge_checker(context: Context) -> Role:
     listeners: dict[int, ChainListener[Any]] = {}
     ends: dict[int, CheckedEnd] = {}
     for chain, other in zip(chains, reversed(ids), strict=True):
-        node = _nodes(chain, log)
+        node = nodes_of_chain(chain, log)
         source = ChainSource(node, chain, topics=TOPICS, tag_only=True, warn=log.warning)
         listeners[chain.chain_id] = _listener(chain, source, node, log=log)
         end = _checked(settings, chain, (node, source, listeners[chain.chain_id]), other=other)
@@ -175,7 +175,7 @@ def _relayer_end(context: Context, chain: ChainSettings, slot: str, *, shared: A
         cool_down_s_max=bridge.breaker_cool_down_s_max,
     )
     rpc = GuardedRpc(
-        _nodes(chain, log),
+        nodes_of_chain(chain, log),
         rules=rules,
         changed=lambda state: log.warning("breaker", chain_id=chain.chain_id, state=state),
     )
@@ -210,7 +210,7 @@ def _relayer_end(context: Context, chain: ChainSettings, slot: str, *, shared: A
 
 
 def _evidence(chain: ChainSettings, log: Any) -> ChainEvidence:
-    rpc = _nodes(chain, log)
+    rpc = nodes_of_chain(chain, log)
     return ChainEvidence(
         ChainSource(rpc, chain, topics=TOPICS, tag_only=True, warn=log.warning),
         VaultDecoder(chain.chain_id, _vault(chain).address, _vault(chain).version),
@@ -272,13 +272,6 @@ async def _saved(folder: Path, chain_id: int, source: ChainSource) -> FeedPositi
 def _save(folder: Path, chain_id: int, position: FeedPosition) -> None:
     content = orjson.dumps({"number": position.number, "hash": position.hash.hex()})
     write_atomic(folder / f"{chain_id}.json", content)
-
-
-def _nodes(chain: ChainSettings, log: Any) -> FailoverRpc:
-    endpoints = [Endpoint(chain.rpc_url, chain.ws_url)]
-    if chain.rpc_url_2:
-        endpoints.append(Endpoint(chain.rpc_url_2, chain.ws_url_2))
-    return FailoverRpc(endpoints, timeout_s=chain.rpc_timeout_s, on_switch=log.warning)
 
 
 async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":

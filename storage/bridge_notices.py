@@ -1,4 +1,4 @@
-"""Steps of transfers that the wallets' sockets are not told of yet: told at least once, in order."""
+"""Steps of transfers that no socket was told of yet: each is told at least once, in order."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass

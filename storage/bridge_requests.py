@@ -65,15 +65,15 @@ class BridgeRequests:
     ) -> None:
         """A request of the doors; its deposit is met by `user` and the id. Repeatable.
 
-        Raises CallerError: idempotency_conflict where the same id asked for something else,
-        rate_limited where too many of the wallet's wait for a deposit.
+        Raises CallerError: idempotency_conflict where the id asked for something else, or has met
+        its deposit; rate_limited where too many of the wallet's wait for theirs.
         """
         async with postgres.transaction(self._pool) as connection:
             before = await connection.fetchrow(SQL["asked_before"], *key)
             if before is None:
                 await self._open_new(connection, key, target_chain, user, recipient, amount_wei)
-            elif tuple(before) != (target_chain, user, recipient, amount_wei):
-                text = "Expected the same transfer as this key was used for"
+            elif tuple(before) != (target_chain, user, recipient, amount_wei, None):
+                text = "Expected the transfer that this key was used for, and no deposit of it yet"
                 raise CallerError("idempotency_conflict", text)
 
     async def _open_new(

@@ -269,7 +269,7 @@ SELECT count(*) FROM (
 ) AS waiting
 
 -- name: asked_before
-SELECT target_chain, user_address, recipient, amount FROM bridge_requests
+SELECT target_chain, user_address, recipient, amount, message_id FROM bridge_requests
 WHERE source_chain = $1 AND version = $2 AND id = $3
 
 -- name: forget_intents
