@@ -335,7 +335,8 @@ Question = Callable[[session.Session], Awaitable[Outcome]]
 
 def _in_session(carrier: Platform, work: Work) -> Outcome:
     ray_environment.prepare(carrier.data_dir)
-    with session.local(carrier, say) as run:
+    # Ray prints what its nodes complain of to standard output, which is for results.
+    with contextlib.redirect_stdout(sys.stderr), session.local(carrier, say) as run:
         try:
             outcome: Outcome = uvloop.run(_started(run, work))
             return outcome

@@ -20,7 +20,7 @@ LIMIT $3 OFFSET $4
 SELECT count(*) FROM (
     SELECT FROM bridge_requests WHERE user_address = $1 AND source_chain = ANY ($2::bigint[])
     LIMIT $3
-) AS some
+) AS counted
 
 -- name: stuck
 -- Deposited, not ended, and without a step for a while, or refused again and again.
