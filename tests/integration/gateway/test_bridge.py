@@ -15,7 +15,7 @@ from gateway import replies as r
 from gateway.bridging import DEPOSIT_GAS
 from tests.bridge.chains import ETHER, RISE, SEPOLIA
 from tests.support.bridge_door import Bridged, bridged
-from tests.support.gateway import headers_of
+from tests.support.gateway import Door, headers_of
 from tests.support.lobby import ADMIN
 
 
@@ -220,3 +220,19 @@ async def test_pause_holds_both_vaults_at_once_and_the_doors_say_so(busy: Bridge
     assert (status, answer["error"]["code"]) == (503, "bridge_unavailable")
     _, log = await busy.door.get("/api/admin/audit", headers=admin)
     assert [one["action"] for one in log["data"]["items"]] == ["bridge_pause"] * 2
+
+
+async def test_bridge_that_is_off_says_so_on_every_route(people_door: Door) -> None:
+    user = await people_door.login()
+    admin = headers_of(await people_door.session_of(ADMIN))
+    for method, path, headers in (
+        ("POST", "bridge/deposit", user),
+        ("POST", "bridge/withdraw", user),
+        ("GET", f"bridge/status/0x{'01' * 32}", {}),
+        ("GET", f"bridge/history/0x{'01' * 20}", {}),
+        ("GET", "admin/bridge/stuck", admin),
+        ("POST", f"admin/bridge/0x{'01' * 32}/retry", admin),
+        ("POST", "admin/bridge/pause", admin),
+    ):
+        status, answer = await people_door.ask(method, f"/api/{path}", headers=headers)
+        assert (status, answer["error"]["code"]) == (501, "not_implemented"), path
