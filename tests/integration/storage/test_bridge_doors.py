@@ -24,8 +24,9 @@ NOWHERE = FeedPosition(-1, bytes(32))
 async def ask(
     pool: Any, key: Any = KEY, *, amount: int = t.ETHER, user: bytes = t.DEPOSITOR
 ) -> None:
+    target = t.RISE if key[0] == t.SEPOLIA else t.SEPOLIA
     await BridgeRequests(pool).open(
-        key, target_chain=t.RISE, user=user, recipient=t.RECIPIENT, amount_wei=amount
+        key, target_chain=target, user=user, recipient=t.RECIPIENT, amount_wei=amount
     )
 
 
@@ -35,14 +36,14 @@ async def feed(pool: Any, chain_id: int, *messages: Any, after: FeedPosition = N
 
 
 async def deposit(pool: Any, *, final: int | None = None) -> None:
-    event = t.deposited(t.at(t.SEPOLIA, 1), 1, t.MESSAGE, REF)
+    event = t.deposited(t.at(t.SEPOLIA, 2), 1, t.MESSAGE, REF)
     done = [] if final is None else [Finalised(t.SEPOLIA, final)]
     await feed(
         pool,
         t.SEPOLIA,
-        t.block(t.header(t.SEPOLIA, 0)),
-        t.block(t.header(t.SEPOLIA, 1), event),
-        t.block(t.header(t.SEPOLIA, 2)),
+        t.block(t.header(t.SEPOLIA, 1)),
+        t.block(t.header(t.SEPOLIA, 2), event),
+        t.block(t.header(t.SEPOLIA, 3)),
         *done,
     )
 
@@ -148,8 +149,8 @@ async def test_deposit_taken_back_is_a_step_back_and_says_so(pool: Any) -> None:
 
     await ask(pool)
     await deposit(pool)
-    head = t.header(t.SEPOLIA, 2)
-    ancestor = t.header(t.SEPOLIA, 0)
+    head = t.header(t.SEPOLIA, 3)
+    ancestor = t.header(t.SEPOLIA, 1)
     await feed(
         pool,
         t.SEPOLIA,
@@ -161,12 +162,12 @@ async def test_deposit_taken_back_is_a_step_back_and_says_so(pool: Any) -> None:
 
 async def test_transfer_shows_confirmations_and_is_found_by_both_ids(pool: Any) -> None:
     await ask(pool)
-    await deposit(pool, final=1)
+    await deposit(pool, final=2)
     reads = BridgeReads(pool, [t.RISE, t.SEPOLIA])
     one, cursors = await reads.one(REF)
     assert one is not None and one.deposit is not None and one.payment is None
     assert (one.deposit.confirmations, one.deposit.final) == (2, True)
-    assert (cursors[t.SEPOLIA].number, cursors[t.SEPOLIA].lag_s) == (2, 1.0)
+    assert (cursors[t.SEPOLIA].number, cursors[t.SEPOLIA].lag_s) == (3, 1.0)
     same, _ = await reads.one(t.MESSAGE.id)
     assert same == one
     nothing, _ = await BridgeReads(pool, [t.RISE]).one(REF)
