@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from actors.ports import Log
 from engine import text
 from engine.bridge.requests import Key
+from engine.bridge.transfers import told
 from engine.errors import RiseCurveError
 from engine.limits import BRIDGE_INTENT_KEPT_S, BRIDGE_NOTICES_MAX
 
@@ -86,9 +87,9 @@ class BridgeNotices:
 
     async def step(self) -> int:
         """Tell what is untold, once; how many steps that were. Raises TransientError."""
-        told = await self._notices.tell(self._publish, BRIDGE_NOTICES_MAX)
-        self.told += told
-        return told if told == BRIDGE_NOTICES_MAX else 0
+        count = await self._notices.tell(self._publish, BRIDGE_NOTICES_MAX)
+        self.told += count
+        return count if count == BRIDGE_NOTICES_MAX else 0
 
     async def forget(self) -> int:
         """Take away old requests without a deposit, a bounded number. Raises TransientError."""
@@ -127,7 +128,7 @@ def data_of(notice: Notice) -> dict[str, object]:
         "number": notice.number,
         "status": notice.status,
         "step": notice.step,
-        "reason": notice.reason or None,
+        "reason": told(notice.reason),
         "at": int(notice.at),
         "sourceChain": notice.key[0],
         "targetChain": notice.target_chain,

@@ -9,12 +9,12 @@ request asked for twice is one transfer even where the first answer was lost.
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from chain.transactions import unsigned as transaction_of
-from engine.bridge.transfers import Cursor, Mined, Offer, Terms, Transfer, offer, seconds_left
+from engine.bridge.transfers import Cursor, Mined, Offer, Terms, Transfer, offer, seconds_left, told
 from engine.control import Directory
 from engine.errors import CallerError, TransientError
 from engine.text import address, hex_of, units
@@ -110,7 +110,7 @@ class Bridge:
             text = f"Expected a transfer that goes on, was {transfer.step}"
             raise CallerError("transfer_ended", text)
         await self._ports.requests.retry(transfer.key)
-        return transfer_data(transfer, cursors)
+        return transfer_data(transfer, cursors, whole=True)
 
     async def pause(self) -> Json:
         """Both vaults, by the guardian's key, which another process has. Raises
@@ -149,8 +149,13 @@ class Bridge:
         )
 
 
-def transfer_data(transfer: Transfer, cursors: Mapping[int, Cursor]) -> Json:
-    """A transfer as it is shown; hashes and blocks as far as both chains are followed."""
+def transfer_data(
+    transfer: Transfer, cursors: Mapping[int, Cursor], *, whole: bool = False
+) -> Json:
+    """A transfer as it is shown; hashes and blocks as far as both chains are followed. `whole`
+    reasons are for administrators.
+    """
+    reason: Callable[[str], str | None] = (lambda text: text or None) if whole else told
     source, target = cursors.get(transfer.source_chain), cursors.get(transfer.target_chain)
     fee = transfer.fee
     return {
@@ -158,7 +163,7 @@ def transfer_data(transfer: Transfer, cursors: Mapping[int, Cursor]) -> Json:
         "messageId": None if transfer.message is None else hex_of(transfer.message),
         "status": transfer.status,
         "step": transfer.step,
-        "reason": transfer.reason or None,
+        "reason": reason(transfer.reason),
         "userAddress": address(transfer.user),
         "targetAddress": address(transfer.recipient),
         "sourceChain": transfer.source_chain,
@@ -182,7 +187,7 @@ def transfer_data(transfer: Transfer, cursors: Mapping[int, Cursor]) -> Json:
             {
                 "status": one.status,
                 "step": one.step,
-                "reason": one.reason or None,
+                "reason": reason(one.reason),
                 "at": people.iso(one.at),
             }
             for one in transfer.steps

@@ -3,6 +3,7 @@
 Pure. Amounts are wei, times unix seconds of the chains.
 """
 
+import re
 from dataclasses import dataclass
 
 from engine.bridge.requests import COMPLETED, ENDED, Key, Step
@@ -15,6 +16,9 @@ RELAY_S = 3.0
 
 UNKNOWN_S = 60.0
 """Said of a chain whose final block was never seen."""
+
+
+_FIT = re.compile(r"[\w ,.]{0,120}|[0-9]+ of [0-9]+ signatures: [\w ]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +134,15 @@ class Transfer:
     def source_chain(self) -> int:
         """Where it comes from."""
         return self.key[0]
+
+
+def told(reason: str) -> str | None:
+    """A reason as strangers may read it, None for none: of an error that may name hosts only its
+    code is left.
+    """
+    if _FIT.fullmatch(reason):
+        return reason or None
+    return reason.partition(":")[0][:40]
 
 
 def mined(tx_hash: bytes, number: int, time: int, at: Cursor | None) -> Mined:

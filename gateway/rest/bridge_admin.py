@@ -18,7 +18,7 @@ async def stuck(request: web.Request) -> web.Response:
     bridge = the_bridge(request)
     query = read_query(request, StuckQuery)
     found, cursors = await bridge.requests.stuck(older_than_s=query.older_than, limit=query.limit)
-    items = [bridging.transfer_data(one, cursors) for one in found]
+    items = [bridging.transfer_data(one, cursors, whole=True) for one in found]
     return json_response(success({"items": items}))
 
 

@@ -16,6 +16,7 @@ from engine.bridge.transfers import (
     mined,
     offer,
     seconds_left,
+    told,
 )
 from engine.errors import CallerError, RiseCurveError, TransientError
 
@@ -139,3 +140,21 @@ def test_seconds_left_is_unknown_where_nobody_can_tell() -> None:
     assert seconds_left(PLAIN, None, THERE) is None
     assert seconds_left(PLAIN, HERE, None) == 12 + RELAY_S + UNKNOWN_S
     assert Cursor(5, 50, -1, 50).lag_s == UNKNOWN_S
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("", None),
+        ("WindowFull", "WindowFull"),
+        ("its fate is decided, the event is awaited", "its fate is decided, the event is awaited"),
+        ("1 of 2 signatures: not_final", "1 of 2 signatures: not_final"),
+        (
+            "stale_chain: Node not reached: ClientConnectorError(host='node.internal')",
+            "stale_chain",
+        ),
+        ("http://user:secret@10.0.0.1:8545", "http"),
+    ],
+)
+def test_told_leaves_no_host_in_a_reason(reason: str, shown: str | None) -> None:
+    assert told(reason) == shown
