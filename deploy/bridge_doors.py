@@ -12,7 +12,7 @@ from deploy import bridge_slots
 from deploy.adapters import nodes_of_chain
 from engine.bridge.control import Pause
 from engine.settings import ChainSettings, Settings
-from gateway.ports import BridgeEnd, BridgePorts
+from gateway.bridge_ports import BridgeEnd, BridgePorts
 from storage import postgres
 from storage.bridge_reads import BridgeReads
 from storage.bridge_requests import BridgeRequests

@@ -139,11 +139,12 @@ def _watchdog(carrier: Platform) -> "subprocess.Popen[bytes]":
 
 def _settings_of(environment: Environment, file: RunFile, data_dir: Path) -> Settings:
     local = not environment.rise_chain_rpc
-    rise = _chain(environment, environment.rise_chain_id, (file.rise_rpc, file.rise_ws), data_dir)
+    urls = (file.rise_rpc, file.rise_ws)
+    rise = _chain(environment, environment.rise_chain_id, urls=urls, data_dir=data_dir)
     sepolia = None
     if file.sepolia_rpc:
         urls = (file.sepolia_rpc, file.sepolia_ws)
-        sepolia = _chain(environment, environment.sepolia_chain_id, urls, data_dir)
+        sepolia = _chain(environment, environment.sepolia_chain_id, urls=urls, data_dir=data_dir)
     return compose(
         environment,
         data_dir=data_dir,
@@ -157,7 +158,7 @@ def _settings_of(environment: Environment, file: RunFile, data_dir: Path) -> Set
 
 
 def _chain(
-    environment: Environment, chain_id: int, urls: tuple[str, str], data_dir: Path
+    environment: Environment, chain_id: int, *, urls: tuple[str, str], data_dir: Path
 ) -> ChainSettings:
     rise = chain_id == environment.rise_chain_id
     given_url = environment.rise_chain_rpc if rise else sepolia_urls(environment)[0]

@@ -19,8 +19,8 @@ from engine.control import Directory
 from engine.errors import CallerError, TransientError
 from engine.text import address, hex_of, units
 from gateway import people, unsigned
+from gateway.bridge_ports import BridgeEnd, BridgePorts
 from gateway.kept import Kept
-from gateway.ports import BridgeEnd, BridgePorts
 
 VERSION = 1
 """Of both vaults."""

@@ -1,16 +1,16 @@
 """What the doors are handed: the actors' client, the stores, the node, the signature check."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from engine.bridge.requests import Key
-from engine.bridge.transfers import Cursor, Terms, Transfer
 from engine.messages import FeedPosition, MarketView, QuoteReply, QuoteRequest, Refusal
 from engine.points.entries import Deed
 from engine.points.state import Known
 from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord
-from engine.settings import ChainSettings
+
+if TYPE_CHECKING:
+    from gateway.bridge_ports import BridgePorts
 
 
 class Log(Protocol):
@@ -458,46 +458,6 @@ class Node(Protocol):
     async def revert_reason(self, tx_hash: bytes) -> str: ...
 
 
-class BridgeRequests(Protocol):
-    """`storage.bridge_requests` and `storage.bridge_reads`, of both chains."""
-
-    async def open(
-        self, key: Key, *, target_chain: int, user: bytes, recipient: bytes, amount_wei: int
-    ) -> None: ...
-    async def retry(self, key: Key) -> None: ...
-    async def one(self, id: bytes) -> tuple[Transfer | None, Mapping[int, Cursor]]: ...
-    async def of_user(
-        self, user: bytes, *, page: int, limit: int, before: tuple[int, bytes] | None = None
-    ) -> tuple[list[Transfer], int, Mapping[int, Cursor]]: ...
-    async def stuck(
-        self, *, older_than_s: float, limit: int
-    ) -> tuple[list[Transfer], Mapping[int, Cursor]]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeEnd:
-    """One of the two chains. `terms` asks its vault."""
-
-    chain: ChainSettings
-    vault: bytes
-    node: Node
-    terms: Callable[[], Awaitable[Terms]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgePorts:
-    """What the doors need of the bridge. `deposit` makes calldata, `pause` asks the checker of
-    this name and answers by chain id.
-    """
-
-    rise: BridgeEnd
-    sepolia: BridgeEnd
-    requests: BridgeRequests
-    deposit: Callable[..., bytes]
-    pause: Callable[[str, float], Awaitable[Mapping[int, bool]]]
-    minimum_wei: int
-
-
 class VerifyMessage(Protocol):
     """`chain.signatures.verify_message` with its accounts bound."""
 
@@ -527,4 +487,4 @@ class Ports:
     ticks: Ticks
     node: Node
     verify_message: VerifyMessage
-    bridge: BridgePorts | None = None
+    bridge: "BridgePorts | None" = None

@@ -84,8 +84,10 @@ async def _transfers(
     for event in await connection.fetch(_SQL["events_of"], messages):
         name = _PAID.get(event["kind"])
         if name is not None:
-            place = (event["block_number"], event["block_time"], cursors.get(event["chain_id"]))
-            seen.setdefault(event["message_id"], {})[name] = mined(event["tx_hash"], *place)
+            place = (event["tx_hash"], event["block_number"], event["block_time"])
+            seen.setdefault(event["message_id"], {})[name] = mined(
+                *place, at=cursors.get(event["chain_id"])
+            )
     steps: dict[tuple[int, int, bytes], list[StepTaken]] = {}
     for row in await connection.fetch(_SQL["steps_of"], [one["id"] for one in rows]):
         key = (row["source_chain"], row["version"], row["request_id"])

@@ -71,21 +71,23 @@ class BridgeRequests:
         async with postgres.transaction(self._pool) as connection:
             before = await connection.fetchrow(SQL["asked_before"], *key)
             if before is None:
-                await self._open_new(connection, key, target_chain, user, recipient, amount_wei)
+                what = (target_chain, user, recipient, amount_wei)
+                await self._open_new(connection, key, what)
             elif tuple(before) != (target_chain, user, recipient, amount_wei, None):
                 text = "Expected the transfer that this key was used for, and no deposit of it yet"
                 raise CallerError("idempotency_conflict", text)
 
     async def _open_new(
-        self, connection: "Connection", key: Key, target: int, user: bytes, *what: Any
+        self, connection: "Connection", key: Key, what: tuple[int, bytes, bytes, int]
     ) -> None:
+        target, user, *_ = what
         chains = [key[0], target]
         waiting = await connection.fetchval(SQL["intents"], chains, user, BRIDGE_INTENTS_MAX)
         if waiting >= BRIDGE_INTENTS_MAX:
             text = f"Expected fewer than {BRIDGE_INTENTS_MAX} transfers without a deposit"
             raise CallerError("rate_limited", text)
         await connection.execute(SQL["insert_user"], user)
-        await connection.execute(SQL["open_request"], *key, target, user, *what)
+        await connection.execute(SQL["open_request"], *key, *what)
 
     async def due(self, limit: int) -> list[tuple[Request, Facts]]:
         """At most `limit` requests to look at now, with all that is recorded of them, as of one

@@ -11,10 +11,10 @@ from engine.errors import CallerError, TransientError
 from engine.text import address, units
 
 BPS = 10_000
-RELAY_S = 3.0
+RELAY_S = 3
 """From a final deposit to the mined release, where nothing is in the way (measured: under 3)."""
 
-UNKNOWN_S = 60.0
+UNKNOWN_S = 60
 """Said of a chain whose final block was never seen."""
 
 
@@ -78,9 +78,9 @@ class Cursor:
     final_time: int
 
     @property
-    def lag_s(self) -> float:
+    def lag_s(self) -> int:
         """How long a block takes to be final, by the newest one that is."""
-        return UNKNOWN_S if self.final_number < 0 else float(max(self.time - self.final_time, 0))
+        return UNKNOWN_S if self.final_number < 0 else max(self.time - self.final_time, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def told(reason: str) -> str | None:
     return reason.partition(":")[0][:40]
 
 
-def mined(tx_hash: bytes, number: int, time: int, at: Cursor | None) -> Mined:
+def mined(tx_hash: bytes, number: int, time: int, *, at: Cursor | None) -> Mined:
     """By where its chain is followed to."""
     if at is None:
         return Mined(tx_hash, number, time, 0, final=False)
@@ -163,10 +163,10 @@ def seconds_left(transfer: Transfer, source: Cursor | None, target: Cursor | Non
     if transfer.payment is not None and target is not None:
         arrival_s = target.lag_s - (target.time - transfer.payment.block_time)
     elif transfer.deposit is not None and not transfer.deposit.final:
-        arrival_s += max(source.lag_s - (source.time - transfer.deposit.block_time), 0.0)
+        arrival_s += max(source.lag_s - (source.time - transfer.deposit.block_time), 0)
     elif transfer.deposit is None:
         arrival_s += source.lag_s
-    return max(int(arrival_s + 0.999), 1)
+    return max(arrival_s, 1)
 
 
 _NOBODY_KNOWS = frozenset(

@@ -17,7 +17,7 @@ from chain import vault
 from deploy.embedded import Embedded
 from engine.bridge.control import Pause
 from engine.control import Directory, Instance
-from gateway.ports import BridgeEnd, BridgePorts
+from gateway.bridge_ports import BridgeEnd, BridgePorts
 from storage import valkey
 from storage.bridge_notices import BridgeNotices as StoredNotices
 from storage.bridge_reads import BridgeReads

@@ -106,7 +106,8 @@ async def test_pause_that_is_asked_for_is_sent_to_both_once_and_is_no_alarm() ->
     done = await checker.handlers[Pause](Pause())
     assert done == {t.RISE: True, t.SEPOLIA: True}
     await checker.handlers[Pause](Pause())
-    assert [end.guardian.sent for end in ends.values()] == [[PAUSE]] * 2  # type: ignore[attr-defined]
+    sent: list[Any] = [end.guardian for end in ends.values()]
+    assert [guardian.sent for guardian in sent] == [[PAUSE]] * 2
     assert checker.alarm is None
     # The owner unpauses: nobody pauses again by itself.
     task = asyncio.create_task(checker.run())

@@ -113,22 +113,22 @@ def test_offer_that_is_made_would_be_taken_by_both_vaults(
 
 
 def test_mined_counts_its_own_block_and_is_final_at_the_final_block() -> None:
-    assert mined(b"", 100, 0, HERE).confirmations == 1
-    assert mined(b"", 96, 0, HERE).final and not mined(b"", 97, 0, HERE).final
-    above = mined(b"", 101, 0, HERE)
+    assert mined(b"", 100, 0, at=HERE).confirmations == 1
+    assert mined(b"", 96, 0, at=HERE).final and not mined(b"", 97, 0, at=HERE).final
+    above = mined(b"", 101, 0, at=HERE)
     assert (above.confirmations, above.final) == (0, False)
-    assert not mined(b"", 1, 0, None).final
+    assert not mined(b"", 1, 0, at=None).final
 
 
 def test_seconds_left_falls_step_by_step() -> None:
     # 12 s to be final here, 2 s there.
     assert seconds_left(PLAIN, HERE, THERE) == 12 + RELAY_S + 2
-    deposit = mined(b"", 98, 994, HERE)
+    deposit = mined(b"", 98, 994, at=HERE)
     confirming = replace(PLAIN, deposit=deposit, step="confirming")
     assert seconds_left(confirming, HERE, THERE) == 6 + RELAY_S + 2
-    final = replace(PLAIN, deposit=mined(b"", 96, 988, HERE), status=PROCESSING)
+    final = replace(PLAIN, deposit=mined(b"", 96, 988, at=HERE), status=PROCESSING)
     assert seconds_left(final, HERE, THERE) == RELAY_S + 2
-    paid = replace(final, payment=mined(b"", 500, 2_000, THERE))
+    paid = replace(final, payment=mined(b"", 500, 2_000, at=THERE))
     assert seconds_left(paid, HERE, THERE) == 2
     assert seconds_left(replace(paid, status=COMPLETED), HERE, THERE) == 0
 
