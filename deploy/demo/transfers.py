@@ -29,6 +29,9 @@ from engine.text import address, base_units, hex_of, units
 ETH = 10**18
 WALLETS_MAX = 10
 WALLET_WEI = 50 * ETH
+UNDER_WAY_MAX = 2
+"""Transfers of one wallet at once: the seconds are a user's, not those of a queue."""
+
 AMOUNT_WEI = (ETH // 200, ETH // 10)
 POLL_S = 0.5
 BASE_TIMEOUT_S = 120.0
@@ -127,13 +130,18 @@ class Demo:
         await asyncio.gather(*(client.login() for client in self._clients))
 
     async def _wallet(self, client: Client, numbers: range) -> None:
-        # Deposits one after the other, since nonces are; their ends are awaited together.
+        # Deposits one after the other, since nonces are; a few of them are under way at once.
+        room = asyncio.Semaphore(UNDER_WAY_MAX)
         async with asyncio.TaskGroup() as tasks:
             for number in numbers:
+                await room.acquire()
                 one = await self._begin(client, WAYS[number % len(WAYS)])
-                if one is not None:
-                    self.done.append(one)
-                    tasks.create_task(self._follow(client, one))
+                if one is None:
+                    room.release()
+                    continue
+                self.done.append(one)
+                task = tasks.create_task(self._follow(client, one))
+                task.add_done_callback(lambda _: room.release())
 
     async def _begin(self, client: Client, way: str) -> One | None:
         recipient = str(Account.create().address)
