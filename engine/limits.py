@@ -146,6 +146,15 @@ OUTBOX_SWEEP_ROWS = 5_000
 BRIDGE_CHECKS_MAX = 10_000
 """Payments that wait for the checker's look; beyond it the feed is told to wait."""
 
+BRIDGE_INTENTS_MAX = 200
+"""Transfers of one wallet that wait for their deposit: asking writes a row."""
+
+BRIDGE_INTENT_KEPT_S = 7 * 86_400
+"""Those that nobody deposited for are forgotten so long after they were closed."""
+
+BRIDGE_NOTICES_MAX = 256
+"""Steps told to sockets in one transaction."""
+
 STREAM_CONNECTIONS_MAX = 10_000
 """Connections of one process of the stream door."""
 

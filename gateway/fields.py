@@ -204,6 +204,7 @@ def _whole_number(highest: int) -> Any:
 
 Page = _whole_number(PAGE_MAX)
 Limit = _whole_number(PAGE_LIMIT_MAX)
+Age = _whole_number(86_400 * 30)
 Resolution = _whole_number(1_440)
 BlockNumber = Annotated[int, Field(ge=0, le=2**53 - 1)]
 
