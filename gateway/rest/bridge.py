@@ -9,9 +9,9 @@ from gateway import bridging
 from gateway.addresses import parse_address, parse_hash
 from gateway.bodies import read_body, read_query
 from gateway.bridging import Bridge, Way
+from gateway.clients import IDEMPOTENCY_KEY
 from gateway.context import context_of, identity_of
 from gateway.errors import json_response, success
-from gateway.idempotency import HEADER
 from gateway.models import BridgeHistoryQuery, BridgeRequest
 
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{64})")
@@ -67,7 +67,7 @@ async def _begin(request: web.Request, way: Way) -> web.Response:
         user=user,
         recipient=user if body.target_address is None else body.target_address,
         amount=body.amount,
-        key=request.headers.get(HEADER),
+        key=request.headers.get(IDEMPOTENCY_KEY),
     )
     return json_response(success(begun))
 
