@@ -203,5 +203,8 @@ STREAM_FAULTS_S = 10.0
 CACHE_BYTES_MAX = 256 * 1024 * 1024
 """Rows kept in Redis by one system; what would end first goes first."""
 
+DOCUMENTS_KEPT_MAX = 8_192
+"""Documents of tokens kept in a door's own memory; each has at most some thousand characters."""
+
 CACHE_VALUE_BYTES_MAX = 512 * 1024
 """One kept value: twice a chart of CANDLES_MAX candles."""

@@ -5,12 +5,13 @@ history another revision; the open step is always read. A wallet's rows are thos
 block that changed one of them. A document is named by its hash.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.limits import CANDLES_MAX
+from engine.limits import CANDLES_MAX, DOCUMENTS_KEPT_MAX
 from engine.rows import CandleRow, HoldingRecord
 from engine.text import hex_of
 from storage.cache import CHART_S, METADATA_S, PORTFOLIO_S, RowCache
@@ -69,24 +70,41 @@ class CachedReads(Reads):
 
 
 class CachedDocuments(Documents):
-    """As `Documents`. One hash is one document, so a known one need not be asked for again."""
+    """As `Documents`. One hash is one document for ever, so a known one need not be asked for
+    again: those asked for last stay in this process, more of them in Redis.
+    """
 
     def __init__(self, database: "Database", cache: RowCache) -> None:
         super().__init__(database)
         self._cache = cache
+        self._known: OrderedDict[bytes, Document] = OrderedDict()
 
     async def metadata(self, hashes: Sequence[bytes]) -> dict[str, "Document"]:
         """0x-hash → document; unknown ones have no key, and are looked for the next time."""
         wanted = list(dict.fromkeys(hashes))
+        known = {one: self._known[one] for one in wanted if one in self._known}
+        found = await self._asked([one for one in wanted if one not in known])
+        for one, document in [*known.items(), *found.items()]:
+            self._known[one] = document
+            self._known.move_to_end(one)
+        while len(self._known) > DOCUMENTS_KEPT_MAX:
+            self._known.popitem(last=False)
+        return {hex_of(one): document for one, document in (known | found).items()}
+
+    async def _asked(self, wanted: list[bytes]) -> dict[bytes, "Document"]:
+        if not wanted:
+            return {}
         kept = await self._cache.get([f"metadata:{one.hex()}" for one in wanted])
         pairs = list(zip(wanted, kept, strict=True))
-        found = {hex_of(one): orjson.loads(value) for one, value in pairs if value is not None}
+        found: dict[bytes, Document] = {
+            one: orjson.loads(value) for one, value in pairs if value is not None
+        }
         missing = [one for one, value in pairs if value is None]
         if missing:
             read = await super().metadata(missing)
             fresh = {f"metadata:{one[2:]}": orjson.dumps(value) for one, value in read.items()}
             await self._cache.put(fresh, seconds=METADATA_S)
-            found |= read
+            found |= {bytes.fromhex(one[2:]): document for one, document in read.items()}
         return found
 
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from storage import postgres, valkey
+from storage import cached, postgres, valkey
 from storage.cache import RowCache
 from storage.cached import CachedDocuments, CachedReads
 from storage.documents import connect, database
@@ -162,18 +162,31 @@ async def test_wallet_of_many_tokens_is_read_anew(events, reads, cached, cache):
 
 async def test_documents_are_kept_and_unknown_ones_are_not(mongodb_url, cache):
     client = connect(mongodb_url)
-    documents = CachedDocuments(database(client), cache)
+    documents, others = (CachedDocuments(database(client), cache) for _ in range(2))
     hashes = [bytes([number] * 32) for number in range(3)]
     document = {"name": "火箭", "symbol": "T"}
     now = {"creator": bytes(20), "now": 1.0}
     await documents.store_metadata(hashes[0], document, **now)
-    for _ in range(2):
-        assert await documents.metadata(hashes) == {f"0x{hashes[0].hex()}": document}
-    assert cache.found == 1
+    # From MongoDB, from the door's memory, and, at another door, from Redis.
+    for one, found in ((documents, 0), (documents, 0), (others, 1)):
+        assert await one.metadata(hashes) == {f"0x{hashes[0].hex()}": document}
+        assert cache.found == found
     await documents.store_metadata(hashes[1], document | {"symbol": "U"}, **now)
     assert (await documents.metadata(hashes))[f"0x{hashes[1].hex()}"]["symbol"] == "U"
     await database(client).drop_collection("metadata")
-    assert len(await documents.metadata(hashes)) == 2
+    for one in (documents, others):
+        assert len(await one.metadata(hashes)) == 2
+
+
+async def test_documents_in_memory_are_bounded(mongodb_url, cache, monkeypatch):
+    monkeypatch.setattr(cached, "DOCUMENTS_KEPT_MAX", 3)
+    client = connect(mongodb_url)
+    documents = CachedDocuments(database(client), cache)
+    for number in range(9):
+        at = {"creator": bytes(20), "now": 1.0}
+        await documents.store_metadata(bytes([number] * 32), {"name": str(number)}, **at)
+        assert len(await documents.metadata([bytes([number] * 32)])) == 1
+    assert len(documents._known) == 3
     await client.close()
 
 
