@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from storage import cached, postgres, valkey
+from storage import cached as kept_rows
+from storage import postgres, valkey
 from storage.cache import RowCache
 from storage.cached import CachedDocuments, CachedReads
 from storage.documents import connect, database
@@ -179,7 +180,7 @@ async def test_documents_are_kept_and_unknown_ones_are_not(mongodb_url, cache):
 
 
 async def test_documents_in_memory_are_bounded(mongodb_url, cache, monkeypatch):
-    monkeypatch.setattr(cached, "DOCUMENTS_KEPT_MAX", 3)
+    monkeypatch.setattr(kept_rows, "DOCUMENTS_KEPT_MAX", 3)
     client = connect(mongodb_url)
     documents = CachedDocuments(database(client), cache)
     for number in range(9):
