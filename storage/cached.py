@@ -6,7 +6,7 @@ block that changed one of them. A document is named by its hash.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,17 +18,35 @@ from storage.cache import CHART_S, METADATA_S, PORTFOLIO_S, RowCache
 from storage.documents import Documents
 from storage.reads import Chart, Reads, Wallet
 
+KEEP_FROM = 2
+ASKED_KEYS_MAX = 16_384
+
 if TYPE_CHECKING:
     from storage.documents import Database, Document
     from storage.postgres import Pool
 
 
 class CachedReads(Reads):
-    """As `Reads`. Without Redis it is `Reads`."""
+    """As `Reads`. Without Redis it is `Reads`. Rows are kept that were asked for `keep_from` times
+    by this process: most are asked for once, and to keep them would cost more than it saves.
+    """
 
-    def __init__(self, pool: "Pool", chain_id: int, cache: RowCache) -> None:
+    def __init__(
+        self, pool: "Pool", chain_id: int, cache: RowCache, *, keep_from: int = KEEP_FROM
+    ) -> None:
         super().__init__(pool, chain_id)
         self._cache = cache
+        self._keep_from = keep_from
+        self._asked: OrderedDict[str, int] = OrderedDict()
+
+    async def _keep(self, key: str, rows: Callable[[], bytes], *, seconds: int) -> None:
+        times = self._asked.pop(key, 0) + 1
+        if times >= self._keep_from:
+            await self._cache.put({key: rows()}, seconds=seconds)
+            return
+        self._asked[key] = times
+        while len(self._asked) > ASKED_KEYS_MAX:
+            self._asked.popitem(last=False)
 
     async def candles(
         self, token: bytes, *, start: int, end: int, step_s: int
@@ -47,7 +65,7 @@ class CachedReads(Reads):
         whole = await self.chart(token, start=start, end=end, step_s=step_s)
         if last.recorded_time >= edge and whole.revision == last.revision:
             closed = [row for row in whole.rows if row.time < edge]
-            await self._cache.put({key: _chart(whole, closed)}, seconds=CHART_S)
+            await self._keep(key, lambda: _chart(whole, closed), seconds=CHART_S)
         return whole.rows, whole.before
 
     async def holdings(
@@ -65,7 +83,7 @@ class CachedReads(Reads):
         found = await self.wallet(owner, limit, closed=closed)
         if len(found.rows) < limit:
             key = _wallet_key(owner, found, closed=closed)
-            await self._cache.put({key: _wallet(found)}, seconds=PORTFOLIO_S)
+            await self._keep(key, lambda: _wallet(found), seconds=PORTFOLIO_S)
         return found.rows, found.block
 
 

@@ -362,7 +362,7 @@ async def test_slow_reader_gets_the_newest_price_and_every_trade(door: StreamDoo
         for seq in range(1, 2_001):
             event = "transaction" if seq % 20 == 0 else "price"
             door.ticks.publish(topic=door.topic, seq=seq, event=event, data={"n": seq, "x": big})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (
                 door.gateway.status()["slow"] == 0
                 or door.gateway.fanout.last(door.topic).seq < 2_000

@@ -25,7 +25,7 @@ def cache(redis, namespace):
 
 @pytest.fixture
 def cached(pool, cache):
-    return CachedReads(pool, CHAIN_ID, cache)
+    return CachedReads(pool, CHAIN_ID, cache, keep_from=1)
 
 
 def copied(historian: Historian) -> Historian:
@@ -177,6 +177,7 @@ async def test_documents_are_kept_and_unknown_ones_are_not(mongodb_url, cache):
     await database(client).drop_collection("metadata")
     for one in (documents, others):
         assert len(await one.metadata(hashes)) == 2
+    await client.close()
 
 
 async def test_documents_in_memory_are_bounded(mongodb_url, cache, monkeypatch):
@@ -215,7 +216,7 @@ async def test_redis_away_is_asked_once_a_second_and_answers_stay_the_same(
     client = valkey.connect("redis://127.0.0.1:1", timeout_s=1)
     now = [100.0]
     cache = RowCache(client, namespace=namespace, clock=lambda: now[0])
-    cached = CachedReads(pool, CHAIN_ID, cache)
+    cached = CachedReads(pool, CHAIN_ID, cache, keep_from=1)
     saga, historian = Saga(seed=3, time=START), Historian()
     incarnation = await events.claim()
     for _ in range(6):
