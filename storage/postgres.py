@@ -134,6 +134,7 @@ async def migrate(pool: "Pool", directory: Path = MIGRATIONS) -> list[str]:
     async with transaction(pool) as connection:
         await connection.execute("SET LOCAL statement_timeout = 0")
         await connection.execute("SET LOCAL lock_timeout = 0")
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         await connection.execute(
             "SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK, timeout=MIGRATE_TIMEOUT_S
         )

@@ -19,7 +19,7 @@ TRANSFERS_MIN = 1_000
 TRANSFERS_A_RUN = 200
 """On chains of their own: a node that has mined many blocks grows slow."""
 
-TRANSFERS_A_SECOND = 1.0
+TRANSFERS_A_SECOND = 0.25
 """A run that is slower than this is stuck."""
 
 CASES_MIN = 200
