@@ -17,7 +17,7 @@ from chain.rpc import JsonRpc, RpcError
 from chain.sender import Node
 from chain.vault_view import VaultView
 from deploy.embedded import Embedded
-from engine.errors import TransientError
+from engine.errors import CallerError, TransientError
 from engine.settings import ChainSettings
 from tests.support.reorgs import kept
 from tests.support.servers import Anvil
@@ -89,16 +89,23 @@ class End:
     async def send(self, key: bytes, *, to: bytes | None, data: bytes, value: int = 0) -> bytes:
         """The hash of what was sent; it is not mined yet."""
         account = TransactionAccount(key, chain_id=self.chain_id)
-        nonce = await self.node.nonce(account.address)
-        raw, tx_hash = account.sign(
-            to=to or b"",
-            data=data,
-            gas=8_000_000,
-            nonce=nonce,
-            fees=(100 * 10**9, 10**9),
-            value=value,
-        )
-        await self.node.send_raw(raw)
+        for again in range(100):
+            raw, tx_hash = account.sign(
+                to=to or b"",
+                data=data,
+                gas=8_000_000,
+                nonce=await self.node.nonce(account.address),
+                fees=(100 * 10**9, 10**9),
+                value=value,
+            )
+            try:
+                await self.node.send_raw(raw)
+                break
+            except CallerError as error:
+                # Asked in the middle of a reorganisation, the nonce was one of the old blocks.
+                if again == 99 or "nonce too low" not in error.message:
+                    raise
+                await asyncio.sleep(0.02)
         return tx_hash
 
     async def done(self, key: bytes, *, to: bytes | None, data: bytes, value: int = 0) -> Any:
