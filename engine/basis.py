@@ -23,7 +23,7 @@ NO_BASIS = Basis(0, 0)
 
 
 def bought(before: Basis, *, tokens: int, spent_wei: int) -> Basis:
-    """After a buy of `tokens` for `spent_wei` in all."""
+    """After a buy of `tokens` (at least one) for `spent_wei` in all."""
     return Basis(before.held + tokens, before.cost_wei + spent_wei)
 
 

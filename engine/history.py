@@ -48,6 +48,7 @@ Trader = tuple[int, bytes, bytes]
 """Version of the launchpad, token, wallet: whose basis it is."""
 
 
+_MAKE: Callable[..., TransactionRow] = TransactionRow
 _FIELDS = attrgetter(
     *(name for name in TransactionRow.__slots__ if name not in ("before", "after"))
 )
@@ -148,7 +149,7 @@ def _with_basis(row: TransactionRow, now: dict[Trader, Basis]) -> TransactionRow
         after = basis.sold(before, tokens=row.token_amount)
     now[trader] = after
     # Not by `replace`, which costs three times as much and is called for every trade.
-    return TransactionRow(*_FIELDS(row), before, after)
+    return _MAKE(*_FIELDS(row), before, after)
 
 
 def _is_trade(row: TransactionRow) -> bool:

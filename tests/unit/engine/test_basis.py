@@ -13,7 +13,8 @@ Trade = tuple[str, int, int]
 """BUY or SELL, wei, tokens."""
 
 amounts = st.one_of(st.integers(0, 12), st.integers(0, 10**27))
-trades = st.lists(st.tuples(st.sampled_from(("BUY", "SELL")), amounts, amounts), max_size=12)
+tokens = st.one_of(st.integers(1, 12), st.integers(1, 10**27))  # no trade is of none
+trades = st.lists(st.tuples(st.sampled_from(("BUY", "SELL")), amounts, tokens), max_size=12)
 bases = st.builds(Basis, st.integers(1, 10**27), amounts)
 
 
