@@ -8,7 +8,8 @@ at the head holds, in order:
   3. the source cannot be read, or is behind: asked again; after a while that counts as unknown;
   4. unknown, or another than it says: both vaults are paused, at once, with the guardian's key.
 Each block the books are compared too (`engine.bridge.conservation`): of each vault with what
-it holds, and of both with each other. A violation pauses as well. Only the owner unpauses.
+it holds, and of both with each other, at the block below the head: a node may answer a call at
+its newest one with the state of the next. A violation pauses as well. Only the owner unpauses.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from typing import Any
 from actors.bridge_ports import Deposits, Guardian, Vault
 from actors.ports import Log
 from engine.bridge.conservation import Books, fault_between, fault_of
+from engine.bridge.control import Pause
 from engine.bridge.events import Refunded, Released
 from engine.bridge.messages import Fate
 from engine.control import Directory, Drain, StatusWanted
@@ -42,7 +44,7 @@ Payment = Released | Refunded
 @dataclass(slots=True)
 class CheckedEnd:
     """One chain, through the checker's own nodes. `fresh`: its listener stands on a new block;
-    `position` is where it stands in its feed."""
+    `position` is where it stands in its feed, `buried` the block below."""
 
     chain_id: int
     vault: Vault
@@ -52,6 +54,7 @@ class CheckedEnd:
     fresh: Callable[[], bool]
     position: FeedPosition
     other: int
+    buried: FeedPosition | None = None
     books_at: FeedPosition | None = None
     pending: deque[tuple[Payment, float]] = field(default_factory=deque)
     recent: deque[FeedPosition] = field(default_factory=deque)
@@ -85,6 +88,7 @@ class BridgeChecker:
         self.paused_after_s: float | None = None
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: lambda _: None,
+            Pause: self._pause_now,
             StatusWanted: self._status,
             Drain: lambda _: None,
         }
@@ -107,19 +111,21 @@ class BridgeChecker:
                 end.pending.extend(
                     (event, now) for event in message.events if isinstance(event, Payment)
                 )
+                end.buried = end.position if end.position.number >= 0 else None
                 end.position = FeedPosition(message.header.number, message.header.hash)
                 self._figures["blocks"] += 1
                 end.recent.append(end.position)
             elif isinstance(message, Reorg):
                 # What was seen of a block that is gone is looked at all the same.
                 end.position = FeedPosition(message.ancestor_number, message.ancestor_hash)
+                end.buried = None
                 while end.recent and end.recent[-1].number > end.position.number:
                     end.recent.pop()
             elif isinstance(message, Finalised):
                 while end.recent and end.recent[0].number <= message.number:
                     end.final = end.recent.popleft()
-        if batch.head == end.position.number:
-            end.books_at = end.position
+        if batch.head == end.position.number and end.buried is not None:
+            end.books_at = end.buried
         self._work.set()
         return end.position
 
@@ -246,6 +252,12 @@ class BridgeChecker:
                 self.paused_after_s = round(self._clock() - self._alarm_at, 3)
                 self._log.error("bridge_paused", after_s=self.paused_after_s)
             await asyncio.sleep(PAUSE_RETRY_S)
+
+    async def _pause_now(self, _: Pause) -> dict[int, bool]:
+        # An operator's: done once, so that the owner may unpause without ending this process.
+        self._log.error("bridge_pause_asked")
+        done = await asyncio.gather(*(self._paused(end) for end in self._ends.values()))
+        return dict(zip(self._ends, done, strict=True))
 
     async def _paused(self, end: CheckedEnd) -> bool:
         try:

@@ -4,6 +4,10 @@ It reads final work from the outbox behind a cursor of its own, works the rows o
 `engine.points` and hands rows and cursor to the store as one. At the end of a day of the
 chain's time the batch ends too, and the day gets its Merkle root before anything later is
 counted. It keeps nothing in memory that is not in the stores.
+
+Transfers between the chains have an outbox and a cursor of their own. What one is worth hangs on
+nothing that other deeds change, so their rows stand where they were counted; but none is counted
+before the ledger has reached the day of its payment.
 """
 
 import asyncio
@@ -11,11 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from actors.ports import Log
+from engine.bridge.requests import Key
 from engine.control import Directory, Drain, StatusWanted
 from engine.errors import RiseCurveError
 from engine.messages import MarketEvent
 from engine.points.book import Book
-from engine.points.deeds import deed_of
+from engine.points.deeds import deed_of, deed_of_transfer
 from engine.points.entries import Deed
 from engine.points.rules import DAY_S, RuleBook
 from engine.points.state import Known
@@ -65,6 +70,27 @@ class Ledger(Protocol):
         now: int,
     ) -> Known: ...
     async def commit(self, book: Book, known: Known, *, before: Any, after: Any) -> bool: ...
+    async def bridged(self) -> int: ...
+    async def commit_bridged(self, book: Book, *, before: int, after: int) -> bool: ...
+
+
+class Ended(Protocol):
+    """`storage.bridge_requests.Ended`."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def key(self) -> Key: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def payload(self) -> Mapping[str, Any]: ...
+
+
+class Transfers(Protocol):
+    """`storage.bridge_requests`, its outbox."""
+
+    async def ended_after(self, seq: int, limit: int) -> Sequence[Ended]: ...
 
 
 class Days(Protocol):
@@ -86,6 +112,7 @@ class PointsLedger:
         days: Days,
         place: Callable[[int, int], Any],
         log: Log,
+        transfers: Transfers | None = None,
     ) -> None:
         self._rules = rules
         self._outbox = outbox
@@ -93,9 +120,11 @@ class PointsLedger:
         self._days = days
         self._place = place
         self._log = log
+        self._transfers = transfers
         self._stopped = asyncio.Event()
         self._down = False
         self._figures = {"block": -1, "entries": 0, "owed": 0, "days": 0, "behind": 0}
+        self._figures["transfers"] = 0
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: lambda _: None,
             StatusWanted: lambda _: dict(self._figures),
@@ -118,6 +147,8 @@ class PointsLedger:
         """One batch, or one day's end. Whether there may be more at once."""
         counted = await self._ledger.counted()
         if await self._close_day(counted):
+            return True
+        if await self._count_transfers(counted):
             return True
         due = await self._outbox.due(counted.block, BATCH)
         if due.time is None:
@@ -155,6 +186,31 @@ class PointsLedger:
         self._figures["entries"] += len(book.entries)
         self._figures["owed"] += len(book.owed)
         return bool(deeds) or after.time == _day_end(after.time)
+
+    async def _count_transfers(self, counted: Counted) -> bool:
+        if self._transfers is None or counted.time == 0:
+            return False
+        before = await self._ledger.bridged()
+        found = []
+        for one in await self._transfers.ended_after(before, BATCH):
+            deed = deed_of_transfer(one.key, one.payload, one.status)
+            if deed is not None and deed.time > _day_end(counted.time + 1):
+                break  # of a day that the ledger has not reached
+            found.append((one.seq, deed))
+        if not found:
+            return False
+        deeds = [deed for _, deed in found if deed is not None]
+        wallets = {deed.who for deed in deeds}
+        # No windows: they are closed by what the ledger itself counts.
+        known = await self._ledger.known(wallets=wallets, places=(), tags=(), now=-1)
+        book = Book(self._rules, known)
+        book.write(deeds, now=-1)
+        if not await self._ledger.commit_bridged(book, before=before, after=found[-1][0]):
+            self._log.warning("transfers_counted_by_another", seq=before)
+            return True
+        self._figures["transfers"] += len(deeds)
+        self._figures["entries"] += len(book.entries)
+        return True
 
     async def _close_day(self, counted: Counted) -> bool:
         # The cursor rests on a day's last second only until that day has its root.

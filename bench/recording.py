@@ -16,6 +16,7 @@ from typing import Any
 
 from actors.recorder import GROUP, Recorder
 from bench.history import CHAIN_ID
+from deploy.roles import RECORDER_NICE
 from engine.control import Feed
 from engine.errors import RiseCurveError, TransientError
 from engine.history import ZERO_ADDRESS
@@ -63,7 +64,7 @@ async def record(url: str, trades_per_s: int) -> None:
     """Prints the block it goes on from, when the launches are recorded; until SIGTERM. Then one
     line of JSON: trades, blocks, and how long a block took.
     """
-    os.nice(5)  # as its role does
+    os.nice(RECORDER_NICE)
     pool = await postgres.connect(url, size=4)
     recorder = Recorder(
         name="bench",

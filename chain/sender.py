@@ -32,6 +32,7 @@ INVALID_PARAMS = -32602
 _OVERLOADED = frozenset({-32603, -32005, -32097, 429})
 _ALREADY = ("already known", "already imported", "known transaction", "alreadyknown")
 _POLL_S = 0.05
+_SETTLED_S = 1.0
 _NO_ANSWER = 2**256 - 1
 
 
@@ -145,9 +146,7 @@ class Node:
 
     async def revert_reason(self, tx_hash: bytes) -> str:
         """Why a mined transaction reverted, as far as a call on its own block tells."""
-        json = await self._asked("eth_getTransactionByHash", ["0x" + tx_hash.hex()])
-        if not isinstance(json, dict) or not json.get("blockNumber"):
-            raise TransientError("stale_chain", "Expected a mined transaction, was none")
+        json = await self._mined(tx_hash)
         request = {
             key: json[name]
             for key, name in (("from", "from"), ("to", "to"), ("value", "value"), ("data", "input"))
@@ -161,6 +160,17 @@ class Node:
         except CallerError as error:
             return error.message
         return "Reverted"
+
+    async def _mined(self, tx_hash: bytes) -> dict[str, Any]:
+        # A node (anvil is one) may tell a receipt while it still calls the transaction pending.
+        until = time.monotonic() + _SETTLED_S
+        while True:
+            json = await self._asked("eth_getTransactionByHash", ["0x" + tx_hash.hex()])
+            if isinstance(json, dict) and json.get("blockNumber"):
+                return json
+            if time.monotonic() > until:
+                raise TransientError("stale_chain", "Expected a mined transaction, was none")
+            await asyncio.sleep(_POLL_S)
 
     async def nonce(self, address: bytes, *, mined: bool = False) -> int:
         """Of the next transaction, counting those that wait; with `mined` those in blocks only."""

@@ -31,6 +31,7 @@ VIEWS: dict[str, str] = {
     "totals": "totals()",
     "paused": "paused()",
     "peer": "peer()",
+    "feeBps": "feeBps()",
     "releaseDigest": f"releaseDigest({_MESSAGE})",
     "refundDigest": "refundDigest(bytes32)",
 }

@@ -1,10 +1,12 @@
 """What a vault says when asked, at a block that the caller names."""
 
+import asyncio
 from dataclasses import dataclass
 
 from chain import vault
 from chain.sender import Node
 from engine.bridge.messages import Fate, Message
+from engine.bridge.transfers import Terms
 from engine.errors import TransientError
 
 At = int | str
@@ -89,6 +91,25 @@ class VaultView:
         """Whether ETH is held."""
         (word,) = await self._asked("paused", 1, at=at)
         return word == 1
+
+    async def terms(self, chain_id: int) -> Terms:
+        """What the doors must know of it before somebody deposits here or is paid from here."""
+        paused, (left, limit), totals, (fee_bps,) = await asyncio.gather(
+            self.paused(),
+            self._asked("window", 2, at="latest"),
+            self.totals(),
+            self._asked("feeBps", 1, at="latest"),
+        )
+        out = totals.released + totals.refunded
+        return Terms(
+            chain_id=chain_id,
+            vault=self.address,
+            paused=paused,
+            limit=limit,
+            left=left,
+            pool=max(totals.liquidity + totals.deposited - out, 0),
+            fee_bps=fee_bps,
+        )
 
     async def digest(self, name: str, of: Message | bytes, at: At = "latest") -> bytes:
         """`releaseDigest` of a message or `refundDigest` of an id, as the vault computes it."""

@@ -6,7 +6,7 @@ from typing import Any
 from actors.host import Context
 from chain.failover import Endpoint, FailoverRpc
 from deploy import logs
-from engine.settings import Settings
+from engine.settings import ChainSettings, Settings
 from storage import documents as documents_store
 from storage import postgres, valkey
 from storage.media_disk import DiskMedia
@@ -66,11 +66,15 @@ def media_of(settings: Settings) -> Any:
 
 def nodes_of(settings: Settings, log: Any) -> FailoverRpc:
     """RISE's nodes."""
-    rise = settings.rise
-    endpoints = [Endpoint(rise.rpc_url, rise.ws_url)]
-    if rise.rpc_url_2:
-        endpoints.append(Endpoint(rise.rpc_url_2, rise.ws_url_2))
-    return FailoverRpc(endpoints, timeout_s=rise.rpc_timeout_s, on_switch=log.warning)
+    return nodes_of_chain(settings.rise, log)
+
+
+def nodes_of_chain(chain: ChainSettings, log: Any) -> FailoverRpc:
+    """A chain's nodes."""
+    endpoints = [Endpoint(chain.rpc_url, chain.ws_url)]
+    if chain.rpc_url_2:
+        endpoints.append(Endpoint(chain.rpc_url_2, chain.ws_url_2))
+    return FailoverRpc(endpoints, timeout_s=chain.rpc_timeout_s, on_switch=log.warning)
 
 
 def ticks_of(settings: Settings) -> Ticks:

@@ -13,6 +13,7 @@ import orjson
 
 from actors.attestor import Attestor
 from actors.bridge_checker import BridgeChecker, CheckedEnd
+from actors.bridge_notices import BridgeNotices
 from actors.following import Following
 from actors.host import Context, Role
 from actors.listener import ChainListener
@@ -20,7 +21,7 @@ from actors.relayer import End, Relayer
 from actors.sending import Sending
 from chain import vault
 from chain.evidence import ChainEvidence
-from chain.failover import Endpoint, FailoverRpc
+from chain.failover import FailoverRpc
 from chain.guarded import GuardedRpc
 from chain.sender import Node
 from chain.source import ChainSource
@@ -29,16 +30,19 @@ from chain.vault_history import VaultHistory
 from chain.vault_logs import TOPICS, VaultDecoder
 from chain.vault_view import VaultView
 from deploy import bridge_keys, logs
+from deploy.adapters import nodes_of_chain, ticks_of
 from deploy.bridge_slots import SLOTS
 from deploy.datadir import write_atomic
 from deploy.feeding import feeding
 from engine.bridge.breaker import Rules
 from engine.bridge.finality import FinalityGate
+from engine.control import StatusWanted
 from engine.messages import FeedPosition
 from engine.settings import ChainSettings, Settings, VaultDeployment
 from storage import postgres
 from storage.attestations import Attestation, Attestations
 from storage.bridge import BridgeEvents
+from storage.bridge_notices import BridgeNotices as StoredNotices
 from storage.bridge_requests import BridgeRequests
 from storage.bridge_sends import BridgeSends
 
@@ -52,7 +56,7 @@ async def vault_listener(context: Context) -> Role:
     chain = followed(getattr(settings, SLOTS[context.slot]))
     pool = await _pool(settings, size=1)
     position = await BridgeEvents(pool).position(chain.chain_id)
-    node = _nodes(chain, log)
+    node = nodes_of_chain(chain, log)
     source = ChainSource(node, chain, topics=TOPICS, tag_only=True, warn=log.warning)
     built = _listener(chain, source, node, log=log)
     await built.start(position)
@@ -63,7 +67,7 @@ async def relayer(context: Context) -> Role:
     """Brings every final deposit to its end."""
     settings, log = context.settings, _log(context)
     logs.hide(settings.bridge.relayer_key)
-    pool = await _pool(settings, size=6)
+    pool = await _pool(settings, size=8)
     history = BridgeEvents(pool)
     ends = {}
     for slot, name in SLOTS.items():
@@ -80,7 +84,17 @@ async def relayer(context: Context) -> Role:
         settings=settings.bridge,
         log=log,
     )
-    return Role(handlers=built.handlers, run=built.run, log=log)
+    notices = BridgeNotices(notices=StoredNotices(pool), ticks=ticks_of(settings), log=log)
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(built.run())
+            tasks.create_task(notices.run())
+
+    def status(message: StatusWanted) -> dict[str, Any]:
+        return {**built.handlers[StatusWanted](message), "steps_told": notices.told}
+
+    return Role(handlers={**built.handlers, StatusWanted: status}, run=run, log=log)
 
 
 async def attestor(context: Context) -> Role:
@@ -115,7 +129,7 @@ async def bridge_checker(context: Context) -> Role:
     listeners: dict[int, ChainListener[Any]] = {}
     ends: dict[int, CheckedEnd] = {}
     for chain, other in zip(chains, reversed(ids), strict=True):
-        node = _nodes(chain, log)
+        node = nodes_of_chain(chain, log)
         source = ChainSource(node, chain, topics=TOPICS, tag_only=True, warn=log.warning)
         listeners[chain.chain_id] = _listener(chain, source, node, log=log)
         end = _checked(settings, chain, (node, source, listeners[chain.chain_id]), other=other)
@@ -161,7 +175,7 @@ def _relayer_end(context: Context, chain: ChainSettings, slot: str, *, shared: A
         cool_down_s_max=bridge.breaker_cool_down_s_max,
     )
     rpc = GuardedRpc(
-        _nodes(chain, log),
+        nodes_of_chain(chain, log),
         rules=rules,
         changed=lambda state: log.warning("breaker", chain_id=chain.chain_id, state=state),
     )
@@ -196,7 +210,7 @@ def _relayer_end(context: Context, chain: ChainSettings, slot: str, *, shared: A
 
 
 def _evidence(chain: ChainSettings, log: Any) -> ChainEvidence:
-    rpc = _nodes(chain, log)
+    rpc = nodes_of_chain(chain, log)
     return ChainEvidence(
         ChainSource(rpc, chain, topics=TOPICS, tag_only=True, warn=log.warning),
         VaultDecoder(chain.chain_id, _vault(chain).address, _vault(chain).version),
@@ -258,13 +272,6 @@ async def _saved(folder: Path, chain_id: int, source: ChainSource) -> FeedPositi
 def _save(folder: Path, chain_id: int, position: FeedPosition) -> None:
     content = orjson.dumps({"number": position.number, "hash": position.hash.hex()})
     write_atomic(folder / f"{chain_id}.json", content)
-
-
-def _nodes(chain: ChainSettings, log: Any) -> FailoverRpc:
-    endpoints = [Endpoint(chain.rpc_url, chain.ws_url)]
-    if chain.rpc_url_2:
-        endpoints.append(Endpoint(chain.rpc_url_2, chain.ws_url_2))
-    return FailoverRpc(endpoints, timeout_s=chain.rpc_timeout_s, on_switch=log.warning)
 
 
 async def _pool(settings: Settings, *, size: int) -> "postgres.Pool":

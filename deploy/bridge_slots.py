@@ -7,6 +7,18 @@ SLOTS = {"vault-rise": "rise", "vault-sepolia": "sepolia"}
 
 def refusal(settings: Settings) -> str:
     """Why the bridge does not run here, empty if it does."""
+    given = settings.bridge
+    wanted = {
+        "ATTESTOR_KEYSTORES: nobody would attest": given.attestors,
+        "RELAYER_KEY or PRIVATE_KEY: nobody would pay for releases": given.relayer_key,
+        "GUARDIAN_KEY: nobody could pause the vaults": given.guardian_key,
+    }
+    missing = next((f"Expected {name}" for name, value in wanted.items() if not value), "")
+    return absence(settings) or missing
+
+
+def absence(settings: Settings) -> str:
+    """Why there is no bridge to speak of, whoever has its keys; empty if there is one."""
     if not settings.bridge.runs:
         return "BRIDGE is off"
     sepolia = settings.sepolia
@@ -18,13 +30,7 @@ def refusal(settings: Settings) -> str:
                 f"Expected FINALITY_MODE=tag, was {chain.finality_mode}: the bridge relies on"
                 " what the node itself calls final"
             )
-    given = settings.bridge
-    wanted = {
-        "ATTESTOR_KEYSTORES: nobody would attest": given.attestors,
-        "RELAYER_KEY or PRIVATE_KEY: nobody would pay for releases": given.relayer_key,
-        "GUARDIAN_KEY: nobody could pause the vaults": given.guardian_key,
-    }
-    return next((f"Expected {name}" for name, value in wanted.items() if not value), "")
+    return ""
 
 
 def slots(settings: Settings) -> dict[str, str]:

@@ -4,12 +4,13 @@ one line of JSON on standard output.
 
 import os
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import orjson
 import typer
 
-from deploy import commands
+from deploy import bridge_commands, commands
 from deploy.process import StartError
 from deploy.vault_plan import DELAY_S, DELAY_S_MIN, VaultPlan
 from engine.control import Scale
@@ -23,6 +24,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+bridge = typer.Typer(help="The bridge between Sepolia and RISE.", no_args_is_help=True)
+app.add_typer(bridge, name="bridge")
 
 
 def _at(address: str) -> str:
@@ -41,6 +46,13 @@ RayAddress = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output.")]
 
 
+class Scenario(StrEnum):
+    """What the demo shows."""
+
+    TRADES = "trades"
+    BRIDGE = "bridge"
+
+
 @app.command()
 def demo(
     *,
@@ -54,8 +66,14 @@ def demo(
         bool, typer.Option(help="Take a token of each curve family through graduation.")
     ] = False,
     keep: Annotated[bool, typer.Option(help="Use the data folder, and leave it.")] = False,
+    scenario: Annotated[
+        Scenario, typer.Option(help="Trades, or transfers between the two chains.")
+    ] = Scenario.TRADES,
+    transfers: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Of the scenario `bridge`, both ways.")
+    ] = 100,
 ) -> None:
-    """Bring everything up and watch real trades being made."""
+    """Bring everything up and watch real trades being made, or real transfers."""
     wanted = trades or (300 if exit_ else None)
     plan = commands.DemoPlan(
         trades=wanted,
@@ -65,6 +83,7 @@ def demo(
         keep=keep,
         view=not exit_,
         graduate=graduate,
+        transfers=transfers if scenario is Scenario.BRIDGE else None,
     )
     _end(commands.demo(plan), json=json)
 
@@ -195,6 +214,24 @@ def deploy(
         peer_vault=peer_vault,
     )
     _end(commands.deploy(chain, dry_run=dry_run, vault=plan if signers else None), json=json)
+
+
+@bridge.command("status")
+def bridge_status(*, ray_address: RayAddress = "", json: Json = False) -> None:
+    """Vaults, relayer, attestors, checker, and what is under way."""
+    _end(bridge_commands.status(), json=json)
+
+
+@bridge.command("pause")
+def bridge_pause(*, ray_address: RayAddress = "", json: Json = False) -> None:
+    """Pause both vaults with the guardian's key; exit 1 unless both are. The owner unpauses."""
+    _end(bridge_commands.pause(), json=json)
+
+
+@bridge.command("signers")
+def bridge_signers(*, ray_address: RayAddress = "", json: Json = False) -> None:
+    """Who may sign at each vault, and which of our attestors that is."""
+    _end(bridge_commands.signers(), json=json)
 
 
 def main() -> None:

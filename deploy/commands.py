@@ -54,6 +54,8 @@ class DemoPlan:
     keep: bool
     view: bool
     graduate: bool = False
+    transfers: int | None = None
+    """Of the scenario of the bridge; None: the scenario of trades."""
 
 
 def up(*, json: bool) -> Outcome:
@@ -79,13 +81,18 @@ def demo(plan: DemoPlan) -> Outcome:
     if environment.ray_address:
         raise StartError("The demo has a Ray of its own; unset RAY_ADDRESS.")
     with _interruptible(), _demo_folder(environment, plan) as folder:
-        raised = environment.model_copy(update=UNLIMITED | {"bridge": False})
+        bridge = plan.transfers is not None
+        raised = environment.model_copy(update=UNLIMITED | {"bridge": bridge})
         with platform.opened(raised, folder, say) as carrier:
             if not carrier.local_chain:
                 raise StartError("The demo trades on a local chain; unset RISE_CHAIN_RPC.")
 
             async def trade(run: session.Session, interrupted: asyncio.Event) -> Outcome:
                 runfile.write(carrier.data_dir, run.file)
+                if plan.transfers is not None:
+                    from deploy.demo import transfers  # noqa: PLC0415 (the demo alone)
+
+                    return Outcome(*await transfers.run(run, plan.transfers, plan.seed, say=say))
                 from deploy.demo import session as trading  # noqa: PLC0415 (the demo alone)
 
                 data, ok = await trading.run(run, plan, say=say, interrupted=interrupted)
@@ -117,7 +124,7 @@ def drain() -> Outcome:
         await run.system.drain()
         return Outcome(data={"drained": True}, text="Drained.")
 
-    return _attached(work)
+    return attached(work)
 
 
 def status() -> Outcome:
@@ -128,7 +135,7 @@ def status() -> Outcome:
         data["roles"] = await run.system.role_status()
         return Outcome(data=data, text=status_tables.text(data))
 
-    return _attached(work)
+    return attached(work)
 
 
 def scale(change: Scale) -> Outcome:
@@ -141,7 +148,7 @@ def scale(change: Scale) -> Outcome:
         text = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in wanted.items())
         return Outcome(data={**wanted, "seconds": seconds}, text=f"{text}; all serve.")
 
-    return _attached(work)
+    return attached(work)
 
 
 def verify() -> Outcome:
@@ -158,7 +165,7 @@ def verify() -> Outcome:
         text = f"{verdict.markets} markets at block {verdict.block}: {verdict.mismatches} differ."
         return Outcome(ok=verdict.mismatches == 0, data=data, text=text)
 
-    return _attached(work)
+    return attached(work)
 
 
 def replay(*, from_zero: bool) -> Outcome:
@@ -184,7 +191,7 @@ def replay(*, from_zero: bool) -> Outcome:
             ok=not done.different, data=data, text="\n".join([text, *done.different[:20]])
         )
 
-    return _attached(work)
+    return attached(work)
 
 
 def migrate() -> Outcome:
@@ -328,7 +335,8 @@ Question = Callable[[session.Session], Awaitable[Outcome]]
 
 def _in_session(carrier: Platform, work: Work) -> Outcome:
     ray_environment.prepare(carrier.data_dir)
-    with session.local(carrier, say) as run:
+    # Ray prints what its nodes complain of to standard output, which is for results.
+    with contextlib.redirect_stdout(sys.stderr), session.local(carrier, say) as run:
         try:
             outcome: Outcome = uvloop.run(_started(run, work))
             return outcome
@@ -400,7 +408,8 @@ def _down_on_cluster(environment: Environment) -> Outcome:
         return asyncio.run(work(run))
 
 
-def _attached(work: Question) -> Outcome:
+def attached(work: Question) -> Outcome:
+    """What `work` finds out of the running system."""
     environment = load_settings()
     data_dir = _data_dir(environment)
     with contextlib.ExitStack() as stack:
@@ -411,11 +420,11 @@ def _attached(work: Question) -> Outcome:
             ray_environment.prepare(data_dir)
             run = stack.enter_context(session.attached(environment, run_file, data_dir))
 
-        async def attached() -> Outcome:
+        async def ask() -> Outcome:
             await run.system.attach()
             return await work(run)
 
-        return asyncio.run(attached())
+        return asyncio.run(ask())
 
 
 def _data_dir(environment: Environment) -> Path:

@@ -73,7 +73,8 @@ async def registry_of(
     if chain.local:
         entry = await _deployed(chain, data_dir, say)
     else:
-        given = environment.deployments_file
+        rise = chain.chain_id == environment.rise_chain_id
+        given = environment.deployments_file if rise else ""
         file = Path(given) if given else registry.path(datadir.clone_root(), chain.chain_id)
         entry = registry.read(file, chain_id=chain.chain_id)
     datadir.bind_chain(data_dir, chain_id=chain.chain_id, genesis_hash=entry.genesis_hash)

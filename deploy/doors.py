@@ -21,6 +21,7 @@ from deploy.adapters import (
     replica_of,
     ticks_of,
 )
+from deploy.bridge_doors import bridge_ports
 from engine.control import Directory, Drain, StatusWanted
 from gateway.api import ApiGateway
 from gateway.ports import Ports
@@ -79,6 +80,7 @@ async def gateway(context: Context) -> Role:
         ticks=ticks_of(settings),
         node=node,
         verify_message=partial(verify_message, accounts=strangers),
+        bridge=bridge_ports(context, pool, log),
     )
     built = ApiGateway(
         settings=settings.gateway,

@@ -157,6 +157,7 @@ class Environment(BaseModel):
     attestor_passphrase_file: str = ""
     bridge_fee_cap_gwei: Count = 500
     bridge_finality_patience_s: Seconds = 3_600.0
+    bridge_minimum_wei: Annotated[int, Field(ge=1, le=10**24)] = 10**15
     bridge_retry_s_max: Seconds = 120.0
 
     deployments_file: str = ""

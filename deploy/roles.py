@@ -45,6 +45,7 @@ from engine.points import rules
 from engine.settings import Settings
 from storage import outbox as outbox_store
 from storage.analytics import Analytics
+from storage.bridge_requests import BridgeRequests
 from storage.buckets import BucketStore
 from storage.documents import Documents
 from storage.events import EventStore
@@ -235,9 +236,16 @@ async def points(context: Context) -> Role:
     ledger, days = PointsStore(database, chain_id), PointDays(database)
     await asyncio.gather(ledger.prepare(), days.prepare())
     await ledger.claim()
-    outbox = Outbox(await pool_of(settings, size=2), chain_id)
+    pool = await pool_of(settings, size=2)
+    outbox = Outbox(pool, chain_id)
     built = PointsLedger(
-        rules=rules.ours(), outbox=outbox, ledger=ledger, days=days, place=Counted, log=log
+        rules=rules.ours(),
+        outbox=outbox,
+        ledger=ledger,
+        days=days,
+        place=Counted,
+        log=log,
+        transfers=BridgeRequests(pool),
     )
 
     async def counted() -> int:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chain.rpc import JsonRpc
-from deploy import devnet, ray_environment, registry
+from deploy import datadir, devnet, ray_environment, registry
 from deploy.environment import Environment
 from deploy.platform import Platform
 from deploy.replay import Replayed, replay
 from deploy.runfile import RunFile
-from deploy.settings import chain_settings, compose
+from deploy.settings import chain_settings, compose, sepolia_urls
 from deploy.verify import Verdict, verify
-from engine.settings import Settings
+from engine.settings import ChainSettings, Settings
 from storage import postgres
 from storage.events import EventStore
 
@@ -138,14 +138,13 @@ def _watchdog(carrier: Platform) -> "subprocess.Popen[bytes]":
 
 
 def _settings_of(environment: Environment, file: RunFile, data_dir: Path) -> Settings:
-    local_chain = not environment.rise_chain_rpc
-    given = environment.deployments_file
-    folder = data_dir if local_chain else Path(given or ".")
-    path = Path(given) if given else registry.path(folder, environment.rise_chain_id)
-    entry = registry.read(path, chain_id=environment.rise_chain_id)
-    rise = chain_settings(
-        environment, entry, rpc_url=file.rise_rpc, ws_url=file.rise_ws, local=local_chain
-    )
+    local = not environment.rise_chain_rpc
+    urls = (file.rise_rpc, file.rise_ws)
+    rise = _chain(environment, environment.rise_chain_id, urls=urls, data_dir=data_dir)
+    sepolia = None
+    if file.sepolia_rpc:
+        urls = (file.sepolia_rpc, file.sepolia_ws)
+        sepolia = _chain(environment, environment.sepolia_chain_id, urls=urls, data_dir=data_dir)
     return compose(
         environment,
         data_dir=data_dir,
@@ -153,5 +152,19 @@ def _settings_of(environment: Environment, file: RunFile, data_dir: Path) -> Set
         mongodb_url=file.mongodb_url,
         redis_url=file.redis_url,
         rise=rise,
-        sepolia=None,
+        sepolia=sepolia,
+        local=local,
     )
+
+
+def _chain(
+    environment: Environment, chain_id: int, *, urls: tuple[str, str], data_dir: Path
+) -> ChainSettings:
+    rise = chain_id == environment.rise_chain_id
+    given_url = environment.rise_chain_rpc if rise else sepolia_urls(environment)[0]
+    given_file = environment.deployments_file if rise else ""
+    folder = datadir.clone_root() if given_url else data_dir
+    path = Path(given_file) if given_url and given_file else registry.path(folder, chain_id)
+    entry = registry.read(path, chain_id=chain_id)
+    rpc_url, ws_url = urls
+    return chain_settings(environment, entry, rpc_url=rpc_url, ws_url=ws_url, local=not given_url)

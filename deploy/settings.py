@@ -49,6 +49,7 @@ __all__ = [
 JWT_SECRET_BYTES_MIN = 32
 JWT_SECRET_VARIETY_MIN = 10
 SHARDS_MIN = 2
+DEVNET_BLOCK_TIME_S = 1.0
 DEVNET_REORG_DEPTH_MAX = 64
 # One URL each, or the embedded server: never in production.
 PRODUCTION_URLS = ("database_url", "mongodb_url", "redis_url", "rise_chain_rpc")
@@ -148,6 +149,8 @@ def chain_settings(
         )
     second = environment.rise_chain_rpc_2 if rise else ""
     newest = entry.launchpads[-1].address
+    # Our own Sepolia mines as fast as our own RISE.
+    sepolia_s = DEVNET_BLOCK_TIME_S if local else environment.sepolia_block_time_s
     if rise and environment.token_factory_address not in (b"", newest):
         raise SettingsError(
             f"TOKEN_FACTORY_ADDRESS: expected the deployments file's launchpad"
@@ -162,7 +165,7 @@ def chain_settings(
         weth=entry.weth,
         factory=entry.factory,
         router=entry.router,
-        block_time_s=environment.rise_block_time_s if rise else environment.sepolia_block_time_s,
+        block_time_s=environment.rise_block_time_s if rise else sepolia_s,
         finality_mode=environment.finality_mode,
         finality_depth=environment.finality_depth,
         reorg_depth_max=environment.max_reorg_depth
@@ -252,6 +255,7 @@ def _bridge(environment: Environment, *, local: bool) -> BridgeSettings:
         fee_cap_gwei=environment.bridge_fee_cap_gwei,
         finality_patience_s=environment.bridge_finality_patience_s,
         retry_s_max=environment.bridge_retry_s_max,
+        minimum_wei=environment.bridge_minimum_wei,
     )
 
 

@@ -11,12 +11,16 @@ from typing import Any
 
 from actors.build import build
 from actors.handles import Cluster
+from deploy import bridge_slots
 from engine.control import Directory, Drain, Instance, Scale, StatusWanted, Wanted
 from engine.errors import ConsistencyError, RiseCurveError, TransientError
 from engine.settings import Settings
 
 SLOT = "supervisor"
 READY_TIMEOUT_S = 90.0
+BRIDGE_ROLE_TIMEOUT_S = 15.0
+"""More for each of the bridge's roles: their processes start one after the other."""
+
 SCALE_TIMEOUT_S = 180.0
 REMOVE_TIMEOUT_S = 15.0
 ASK_TIMEOUT_S = 5.0
@@ -39,13 +43,17 @@ class System:
     async def start(self) -> None:
         """Find the supervisor or start it; returns when every slot and bucket is served.
 
-        Raises TransientError when that does not happen in 90 s, with what is missing, and
-        ConsistencyError when what runs there is another build.
+        Raises TransientError when that does not happen in 90 s, and 15 s more for each role of
+        the bridge, with what is missing, and ConsistencyError when what runs there is another
+        build.
         """
         await self._find_or_launch()
-        status = await self._until_ready(READY_TIMEOUT_S, lambda line: None)
+        timeout_s = READY_TIMEOUT_S + BRIDGE_ROLE_TIMEOUT_S * len(
+            bridge_slots.slots(self._settings)
+        )
+        status = await self._until_ready(timeout_s, lambda line: None)
         if not status.get("ready"):
-            text = f"Expected all roles within {READY_TIMEOUT_S:g} s, missing: {_missing(status)}"
+            text = f"Expected all roles within {timeout_s:g} s, missing: {_missing(status)}"
             raise TransientError("shard_unavailable", text)
 
     async def watch(self) -> None:

@@ -61,6 +61,10 @@ CALLER_CODES = frozenset(
         "too_large",
         "rate_limited",
         "not_implemented",
+        "below_minimum",
+        "above_limit",
+        "not_enough_liquidity",
+        "transfer_ended",
     }
 )
 TRANSIENT_CODES = frozenset(
@@ -72,5 +76,7 @@ TRANSIENT_CODES = frozenset(
         "store_unavailable",
         "storage_full",
         "overloaded",
+        "bridge_paused",
+        "bridge_unavailable",
     }
 )

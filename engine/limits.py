@@ -146,6 +146,15 @@ OUTBOX_SWEEP_ROWS = 5_000
 BRIDGE_CHECKS_MAX = 10_000
 """Payments that wait for the checker's look; beyond it the feed is told to wait."""
 
+BRIDGE_INTENTS_MAX = 200
+"""Transfers of one wallet that wait for their deposit: asking writes a row."""
+
+BRIDGE_INTENT_KEPT_S = 7 * 86_400
+"""Those that nobody deposited for are forgotten so long after they were closed."""
+
+BRIDGE_NOTICES_MAX = 256
+"""Steps told to sockets in one transaction."""
+
 STREAM_CONNECTIONS_MAX = 10_000
 """Connections of one process of the stream door."""
 
@@ -193,6 +202,9 @@ STREAM_FAULTS_S = 10.0
 
 CACHE_BYTES_MAX = 256 * 1024 * 1024
 """Rows kept in Redis by one system; what would end first goes first."""
+
+DOCUMENTS_KEPT_MAX = 8_192
+"""Documents of tokens kept in a door's own memory; each has at most some thousand characters."""
 
 CACHE_VALUE_BYTES_MAX = 512 * 1024
 """One kept value: twice a chart of CANDLES_MAX candles."""

@@ -167,6 +167,8 @@ class BridgeSettings:
     look_again_s: float = 30.0
     """What waits is looked at this often even where nothing was heard of it."""
     idle_s: float = 0.2
+    minimum_wei: int = 10**15
+    """The doors take no less: a release costs gas that the fee is to be worth."""
     breaker_failures_max: int = 5
     breaker_window_s: float = 30.0
     breaker_cool_down_s_max: float = 30.0

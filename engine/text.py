@@ -10,10 +10,12 @@ PRICE_DECIMALS = 36
 
 def units(amount: int, decimals: int = DECIMALS) -> str:
     """Base units as a decimal string in whole units, trailing zeros trimmed: "0.5"."""
-    sign = "-" if amount < 0 else ""
-    whole, part = divmod(abs(amount), 10**decimals)
-    fraction = f"{part:0{decimals}d}".rstrip("0")
-    return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+    # By the text of the integer: a chart has thousands, and a division costs twice as much.
+    digits = str(abs(amount)).zfill(decimals + 1)
+    point = len(digits) - decimals
+    fraction = digits[point:].rstrip("0")
+    shown = f"{digits[:point]}.{fraction}" if fraction else digits[:point]
+    return f"-{shown}" if amount < 0 else shown
 
 
 def base_units(shown: str, decimals: int = DECIMALS) -> int:

@@ -20,6 +20,7 @@ from gateway import asyncapi, idempotency, middleware, openapi, routes, shaping
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import access_tokens
 from gateway.blocking import Blocking
+from gateway.bridging import Bridge
 from gateway.context import CONTEXT, Context
 from gateway.images import Images
 from gateway.kept import Kept
@@ -106,6 +107,8 @@ class ApiGateway:
         """Who owns which bucket now; the markets were told before."""
         self._context.limiter.share_among(max(len(directory.named("gateway")), 1))
         self._realtime.route(directory)
+        if self._context.bridge is not None:
+            self._context.bridge.route(directory)
 
     async def stop(self) -> None:
         """Refuse what is new, let what is under way finish for a few seconds, end sockets."""
@@ -208,5 +211,6 @@ def _context(
         clients=ClientAddresses(settings.trusted_proxies),
         blocking=Blocking(settings),
         metrics=metrics,
+        bridge=None if ports.bridge is None else Bridge(ports.bridge),
         clock=clock,
     )

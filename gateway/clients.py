@@ -4,6 +4,9 @@ from aiohttp import web
 
 from gateway.context import context_of
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
+"""The header in which the caller names a write, so that asking again is the same one."""
+
 REQUEST_NAME: web.RequestKey[str] = web.RequestKey("request_name", str)
 """The request's id, as the caller is told it."""
 

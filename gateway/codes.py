@@ -27,6 +27,10 @@ MEANINGS: dict[str, str] = {
     "idempotency_conflict": "The same key is in use for another request.",
     "metadata_mismatch": "This document is not the one that the token names.",
     "upload_timeout": "The upload took too long.",
+    "below_minimum": "The amount is smaller than the bridge takes.",
+    "above_limit": "The amount is larger than the bridge takes at once.",
+    "not_enough_liquidity": "The bridge does not have that much on the other side now.",
+    "transfer_ended": "This transfer has ended already.",
     "rate_limited": "Too many requests; please wait a moment.",
     "not_implemented": "This is not available yet.",
     "stale_chain": "The chain has not been heard from for a moment; please try again.",
@@ -36,5 +40,7 @@ MEANINGS: dict[str, str] = {
     "store_unavailable": "Stored data cannot be reached right now; please try again.",
     "storage_full": "There is no room left right now; please try again later.",
     "overloaded": "Too much is going on right now; please try again.",
+    "bridge_paused": "The bridge is paused; nothing is lost, please try again later.",
+    "bridge_unavailable": "The bridge does not answer right now; please try again.",
     "internal_error": "Something went wrong on our side.",
 }

@@ -10,6 +10,7 @@ from engine.settings import ChainSettings, GatewaySettings
 from gateway.admission import ClientAddresses, InFlight, Limiter
 from gateway.auth import AccessTokens, Identity
 from gateway.blocking import Blocking
+from gateway.bridging import Bridge
 from gateway.images import Images
 from gateway.keys import KeyReader
 from gateway.launches import Launches
@@ -72,6 +73,7 @@ class Context:
     clients: ClientAddresses
     blocking: Blocking
     metrics: Metrics
+    bridge: Bridge | None = None
     clock: Callable[[], float] = time.time
 
 

@@ -34,7 +34,16 @@ QUOTE = (
     *("token_not_found", "exceeds_sold", "zero_output", "slippage_exceeded", "market_graduating"),
     *("invalid_address", "invalid_amount", "amount_too_large", "invalid_slippage", *MARKET),
 )
-_BRIDGE = Described(r.Empty, codes=("not_implemented",), statuses=())
+_BRIDGE = ("not_implemented", *STORE)
+_BEGUN = Described(
+    r.BridgeBegunData,
+    m.BridgeRequest,
+    codes=(
+        *("invalid_address", "invalid_amount", "amount_too_large", "below_minimum"),
+        *("above_limit", "not_enough_liquidity", "bridge_paused", "bridge_unavailable"),
+        *("idempotency_conflict", *NODE, *_BRIDGE),
+    ),
+)
 _STATE = (200, 202)
 
 DESCRIBED: dict[tuple[str, str], Described] = {
@@ -88,10 +97,14 @@ DESCRIBED: dict[tuple[str, str], Described] = {
     ("GET", "/analytics/top-creators"): Described(r.Page[r.CreatorData], query=m.PageQuery),
     ("GET", "/analytics/king-of-the-hill"): Described(r.TokenData, codes=("not_found", *STORE)),
     ("GET", "/analytics/leaderboard"): Described(r.Page[r.TraderData], query=m.PageQuery),
-    ("POST", "/bridge/deposit"): _BRIDGE,
-    ("POST", "/bridge/withdraw"): _BRIDGE,
-    ("GET", "/bridge/status/{id}"): _BRIDGE,
-    ("GET", "/bridge/history/{address}"): _BRIDGE,
+    ("POST", "/bridge/deposit"): _BEGUN,
+    ("POST", "/bridge/withdraw"): _BEGUN,
+    ("GET", "/bridge/status/{id}"): Described(r.BridgeTransferData, codes=("not_found", *_BRIDGE)),
+    ("GET", "/bridge/history/{address}"): Described(
+        r.History[r.BridgeTransferData],
+        query=m.BridgeHistoryQuery,
+        codes=("invalid_address", *_BRIDGE),
+    ),
     ("POST", "/trading/quote"): Described(r.QuoteData, m.QuoteBody, codes=QUOTE),
     ("POST", "/trading/buy"): Described(
         r.TradeData, m.BuyRequest, codes=(*QUOTE, "unknown_contract")
@@ -148,4 +161,11 @@ DESCRIBED: dict[tuple[str, str], Described] = {
         r.EndedData, m.Empty, codes=("invalid_address", *STORE)
     ),
     ("GET", "/admin/audit"): Described(r.AuditData, query=m.AuditQuery),
+    ("GET", "/admin/bridge/stuck"): Described(r.BridgeStuckData, query=m.StuckQuery, codes=_BRIDGE),
+    ("POST", "/admin/bridge/{id}/retry"): Described(
+        r.BridgeTransferData, m.Empty, codes=("not_found", "transfer_ended", *_BRIDGE)
+    ),
+    ("POST", "/admin/bridge/pause"): Described(
+        r.BridgePausedData, m.Empty, codes=("bridge_unavailable", *_BRIDGE)
+    ),
 }

@@ -15,12 +15,11 @@ import orjson
 from aiohttp import web
 
 from engine.errors import CallerError
-from gateway.clients import client_address
+from gateway.clients import IDEMPOTENCY_KEY, client_address
 from gateway.context import IDENTITY, context_of
 from gateway.middleware import TABLE
 from gateway.routes import Spent
 
-HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 KEEP_S = 86_400
 LEASE_S = 30
@@ -39,13 +38,15 @@ async def once(request: web.Request, handler: Next) -> web.StreamResponse:
     """Gives the kept answer, or keeps the handler's. Raises CallerError: invalid_request,
     idempotency_conflict (another body, or one is at it); TransientError without the store.
     """
-    given = request.headers.get(HEADER)
+    given = request.headers.get(IDEMPOTENCY_KEY)
     route = request.app[TABLE].of(request)
     is_write = route is not None and route.budget in _WRITES
     if given is None or not is_write or _LEFT_OUT.match(request.path):
         return await handler(request)
     if _KEY.fullmatch(given) is None:
-        raise CallerError("invalid_request", f"{HEADER}: Expected 1 to 64 visible characters")
+        raise CallerError(
+            "invalid_request", f"{IDEMPOTENCY_KEY}: Expected 1 to 64 visible characters"
+        )
     replays = context_of(request).replays
     body = hashlib.sha256(await request.read()).hexdigest()
     key = _name(request, given)
@@ -84,11 +85,13 @@ def _kept(response: web.StreamResponse, body: str) -> bytes | None:
 
 def _again(kept: bytes, body: str) -> web.Response:
     if kept.startswith(b"at it"):
-        message = f"{HEADER}: Expected no other request at it, try again"
+        message = f"{IDEMPOTENCY_KEY}: Expected no other request at it, try again"
         raise CallerError("idempotency_conflict", message)
     before, status, text = orjson.loads(kept)
     if before != body:
-        raise CallerError("idempotency_conflict", f"{HEADER}: Expected the same body as before")
+        raise CallerError(
+            "idempotency_conflict", f"{IDEMPOTENCY_KEY}: Expected the same body as before"
+        )
     response = web.Response(text=text, status=status, content_type="application/json")
     response.headers[REPLAYED] = "true"
     return response

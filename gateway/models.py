@@ -9,6 +9,7 @@ from engine.limits import BODY_BYTES_MAX, PAGE_LIMIT_DEFAULT
 from gateway import refresh, siwe
 from gateway.fields import (
     Address,
+    Age,
     Amount,
     BlockNumber,
     Boolean,
@@ -211,6 +212,28 @@ class HistoryQuery(Query):
     page: Page = 1
     limit: Limit = PAGE_LIMIT_DEFAULT
     cursor: Cursor | None = None
+
+
+class BridgeRequest(Strict):
+    """ETH to send to the other chain; by default to the same wallet there."""
+
+    amount: Amount
+    target_address: Address | None = None
+
+
+class BridgeHistoryQuery(Query):
+    """`cursor` of an earlier page goes on from there; `page` does not count then."""
+
+    page: Page = 1
+    limit: Limit = PAGE_LIMIT_DEFAULT
+    cursor: Annotated[Text, Field(max_length=100)] | None = None
+
+
+class StuckQuery(Query):
+    """`olderThan`: seconds without a step."""
+
+    older_than: Age = 900
+    limit: Limit = PAGE_LIMIT_DEFAULT
 
 
 class KeyRequest(Strict):

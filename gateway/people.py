@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.text import address
-from gateway.context import Context
+
+if TYPE_CHECKING:
+    from gateway.context import Context
 
 PROFILE = ("name", "avatarUrl", "bio", "locale")
 SETTINGS = ("currency", "slippage", "theme")
 
 
-def own(user: Mapping[str, Any], context: Context) -> dict[str, Any]:
+def own(user: Mapping[str, Any], context: "Context") -> dict[str, Any]:
     """A user document as its owner sees it."""
     wallet = bytes.fromhex(user["walletAddress"][2:])
     chosen = dict(user.get("settings") or {})

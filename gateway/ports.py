@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.messages import FeedPosition, MarketView, QuoteReply, QuoteRequest, Refusal
 from engine.points.entries import Deed
 from engine.points.state import Known
 from engine.rows import CandleRow, TokenRecord, TransactionRecord, WalletRecord
+
+if TYPE_CHECKING:
+    from gateway.bridge_ports import BridgePorts
 
 
 class Log(Protocol):
@@ -482,3 +485,4 @@ class Ports:
     ticks: Ticks
     node: Node
     verify_message: VerifyMessage
+    bridge: "BridgePorts | None" = None

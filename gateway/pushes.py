@@ -120,7 +120,7 @@ SOCKETIO = Door(
         Topic(
             "user",
             "user:{address}",
-            "A wallet's own transactions; only for the one that is logged in.",
+            "A wallet's own transactions and transfers; only for the one that is logged in.",
             (
                 Push("user", "Something of the wallet's.", p.Pushed[p.UserEvent]),
                 Push("user", "The login has ended.", p.SignedOut),

@@ -17,6 +17,7 @@ from gateway.rest import (
     analytics,
     auth,
     bridge,
+    bridge_admin,
     docs,
     keys,
     points,
@@ -102,8 +103,8 @@ API: tuple[Route, ...] = (
     Route("GET", "/analytics/top-creators", analytics.top_creators),
     Route("GET", "/analytics/king-of-the-hill", analytics.king_of_the_hill),
     Route("GET", "/analytics/leaderboard", analytics.leaderboard),
-    Route("POST", "/bridge/deposit", bridge.deposit, budget=Spent.WRITE),
-    Route("POST", "/bridge/withdraw", bridge.withdraw, budget=Spent.WRITE),
+    Route("POST", "/bridge/deposit", bridge.deposit, Access.USER, Spent.USER_WRITE, "trade"),
+    Route("POST", "/bridge/withdraw", bridge.withdraw, Access.USER, Spent.USER_WRITE, "trade"),
     Route("GET", "/bridge/status/{id}", bridge.status),
     Route("GET", "/bridge/history/{address}", bridge.history),
     Route("POST", "/trading/quote", trading.quote, leased=True),
@@ -131,6 +132,9 @@ API: tuple[Route, ...] = (
     Route("PUT", "/admin/users/{address}/role", admin.set_role, Access.ADMIN, Spent.USER_WRITE),
     Route("POST", "/admin/users/{address}/logout", admin.log_out, Access.ADMIN, Spent.USER_WRITE),
     Route("GET", "/admin/audit", admin.audit, Access.ADMIN, Spent.USER_READ),
+    Route("GET", "/admin/bridge/stuck", bridge_admin.stuck, Access.ADMIN, Spent.USER_READ),
+    Route("POST", "/admin/bridge/pause", bridge_admin.pause, Access.ADMIN, Spent.USER_WRITE),
+    Route("POST", "/admin/bridge/{id}/retry", bridge_admin.retry, Access.ADMIN, Spent.USER_WRITE),
 )
 
 SYSTEM: tuple[Route, ...] = (

@@ -78,10 +78,7 @@ async def transaction(
 
     `launchpad` is the market's own; by default the newest, where launches go.
     """
-    try:
-        max_fee, priority = await asyncio.wait_for(node.fees(), FEES_TIMEOUT_S)
-    except TimeoutError as error:
-        raise TransientError("stale_chain", "Expected fees of the node in time") from error
+    max_fee, priority = await fees_of(node)
     return transactions.unsigned(
         chain_id=chain.chain_id,
         sender=sender,
@@ -92,3 +89,11 @@ async def transaction(
         max_fee=max_fee,
         max_priority_fee=priority,
     )
+
+
+async def fees_of(node: Node) -> tuple[int, int]:
+    """(max fee, max priority fee) now, wei a gas. Raises TransientError("stale_chain")."""
+    try:
+        return await asyncio.wait_for(node.fees(), FEES_TIMEOUT_S)
+    except TimeoutError as error:
+        raise TransientError("stale_chain", "Expected fees of the node in time") from error

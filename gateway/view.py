@@ -169,29 +169,34 @@ def candles(rows: Sequence[CandleRow], before: int | None, *, span: range) -> li
     Steps before the first known price are left out: there was no token yet.
     """
     by_time = {row.time: row for row in rows}
-    close, made = before, []
+    close, made = None if before is None else price(before), []
     for time in span:
         row = by_time.get(time)
         if row is not None:
-            close = row.close
             made.append(_candle(row))
+            close = made[-1]["close"]
         elif close is not None:
-            flat = CandleRow(b"", time, close, close, close, close, 0, 0, 0)
-            made.append(_candle(flat))
+            made.append(_FLAT | {"time": time, **dict.fromkeys(_PRICES, close)})
     return made
 
 
 def _candle(row: CandleRow) -> Json:
+    # Most candles are of one trade or two: each price is written once.
+    values = (row.open, row.high, row.low, row.close)
+    shown = {value: price(value) for value in {*values}}
     return {
         "time": row.time,
-        "open": price(row.open),
-        "high": price(row.high),
-        "low": price(row.low),
-        "close": price(row.close),
+        **{name: shown[value] for name, value in zip(_PRICES, values, strict=True)},
         "volumeEth": units(row.volume_eth),
         "volumeToken": units(row.volume_token),
         "trades": row.trades,
     }
+
+
+_PRICES = ("open", "high", "low", "close")
+_FLAT: Json = {"time": 0, **dict.fromkeys(_PRICES, ""), "volumeEth": "0", "volumeToken": "0"} | {
+    "trades": 0
+}
 
 
 def holding_data(record: HoldingRecord, view: MarketView | Refusal) -> Json:

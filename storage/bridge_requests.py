@@ -9,6 +9,8 @@ import orjson
 from engine import codec
 from engine.bridge.messages import Message
 from engine.bridge.requests import Action, Decision, Facts, Key, Request, Seen
+from engine.errors import CallerError
+from engine.limits import BRIDGE_INTENTS_MAX
 from storage import postgres
 from storage.bridge import SQL
 
@@ -36,7 +38,8 @@ class _Cursor:
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A transfer that ended for good; `seq` counts them without a gap. `payload` has `message`,
-    `user`, `recipient` and hashes as hex, amounts as decimal strings of wei."""
+    `user`, `recipient` and hashes as hex, amounts as decimal strings of wei, `paidAt` in seconds of
+    the paying chain."""
 
     seq: int
     key: Key
@@ -60,11 +63,31 @@ class BridgeRequests:
         recipient: bytes,
         amount_wei: int,
     ) -> None:
-        """A request of the doors; its deposit is met by `user` and the id. Repeatable."""
+        """A request of the doors; its deposit is met by `user` and the id. Repeatable.
+
+        Raises CallerError: idempotency_conflict where the id asked for something else, or has met
+        its deposit; rate_limited where too many of the wallet's wait for theirs.
+        """
         async with postgres.transaction(self._pool) as connection:
-            await connection.execute(SQL["insert_user"], user)
-            values = (target_chain, user, recipient, amount_wei)
-            await connection.execute(SQL["open_request"], *key, *values)
+            before = await connection.fetchrow(SQL["asked_before"], *key)
+            if before is None:
+                what = (target_chain, user, recipient, amount_wei)
+                await self._open_new(connection, key, what)
+            elif tuple(before) != (target_chain, user, recipient, amount_wei, None):
+                text = "Expected the transfer that this key was used for, and no deposit of it yet"
+                raise CallerError("idempotency_conflict", text)
+
+    async def _open_new(
+        self, connection: "Connection", key: Key, what: tuple[int, bytes, bytes, int]
+    ) -> None:
+        target, user, *_ = what
+        chains = [key[0], target]
+        waiting = await connection.fetchval(SQL["intents"], chains, user, BRIDGE_INTENTS_MAX)
+        if waiting >= BRIDGE_INTENTS_MAX:
+            text = f"Expected fewer than {BRIDGE_INTENTS_MAX} transfers without a deposit"
+            raise CallerError("rate_limited", text)
+        await connection.execute(SQL["insert_user"], user)
+        await connection.execute(SQL["open_request"], *key, *what)
 
     async def due(self, limit: int) -> list[tuple[Request, Facts]]:
         """At most `limit` requests to look at now, with all that is recorded of them, as of one
@@ -194,6 +217,7 @@ def _payload(row: "Record") -> dict[str, Any]:
         "recipient": row["recipient"].hex(),
         "amount": str(row["amount"]),
         "fee": str(row["fee"]),
+        "paidAt": row["paid_at"],
         "sourceTx": row["source_tx_hash"].hex(),
         "targetTx": row["target_tx_hash"].hex() if row["target_tx_hash"] else None,
         "refundTx": row["refund_tx_hash"].hex() if row["refund_tx_hash"] else None,

@@ -5,17 +5,21 @@ history another revision; the open step is always read. A wallet's rows are thos
 block that changed one of them. A document is named by its hash.
 """
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from engine.limits import CANDLES_MAX
+from engine.limits import CANDLES_MAX, DOCUMENTS_KEPT_MAX
 from engine.rows import CandleRow, HoldingRecord, WalletRecord
 from engine.text import hex_of
 from storage.cache import CHART_S, METADATA_S, PORTFOLIO_S, RowCache
 from storage.documents import Documents
 from storage.reads import Chart, Reads, Wallet
+
+KEEP_FROM = 2
+ASKED_KEYS_MAX = 16_384
 
 if TYPE_CHECKING:
     from storage.documents import Database, Document
@@ -23,11 +27,26 @@ if TYPE_CHECKING:
 
 
 class CachedReads(Reads):
-    """As `Reads`. Without Redis it is `Reads`."""
+    """As `Reads`. Without Redis it is `Reads`. Rows are kept that were asked for `keep_from` times
+    by this process: most are asked for once, and to keep them would cost more than it saves.
+    """
 
-    def __init__(self, pool: "Pool", chain_id: int, cache: RowCache) -> None:
+    def __init__(
+        self, pool: "Pool", chain_id: int, cache: RowCache, *, keep_from: int = KEEP_FROM
+    ) -> None:
         super().__init__(pool, chain_id)
         self._cache = cache
+        self._keep_from = keep_from
+        self._asked: OrderedDict[str, int] = OrderedDict()
+
+    async def _keep(self, key: str, rows: Callable[[], bytes], *, seconds: int) -> None:
+        times = self._asked.pop(key, 0) + 1
+        if times >= self._keep_from:
+            await self._cache.put({key: rows()}, seconds=seconds)
+            return
+        self._asked[key] = times
+        while len(self._asked) > ASKED_KEYS_MAX:
+            self._asked.popitem(last=False)
 
     async def candles(
         self, token: bytes, *, start: int, end: int, step_s: int
@@ -46,7 +65,7 @@ class CachedReads(Reads):
         whole = await self.chart(token, start=start, end=end, step_s=step_s)
         if last.recorded_time >= edge and whole.revision == last.revision:
             closed = [row for row in whole.rows if row.time < edge]
-            await self._cache.put({key: _chart(whole, closed)}, seconds=CHART_S)
+            await self._keep(key, lambda: _chart(whole, closed), seconds=CHART_S)
         return whole.rows, whole.before
 
     async def holdings(self, owner: bytes, limit: int, *, closed: bool = False) -> WalletRecord:
@@ -62,29 +81,46 @@ class CachedReads(Reads):
         found = await self.wallet(owner, limit, closed=closed)
         if len(found.rows) < limit:
             key = _wallet_key(owner, found, closed=closed)
-            await self._cache.put({key: _wallet(found)}, seconds=PORTFOLIO_S)
+            await self._keep(key, lambda: _wallet(found), seconds=PORTFOLIO_S)
         return WalletRecord(found.rows, found.block, found.realised_wei)
 
 
 class CachedDocuments(Documents):
-    """As `Documents`. One hash is one document, so a known one need not be asked for again."""
+    """As `Documents`. One hash is one document for ever, so a known one need not be asked for
+    again: those asked for last stay in this process, more of them in Redis.
+    """
 
     def __init__(self, database: "Database", cache: RowCache) -> None:
         super().__init__(database)
         self._cache = cache
+        self._known: OrderedDict[bytes, Document] = OrderedDict()
 
     async def metadata(self, hashes: Sequence[bytes]) -> dict[str, "Document"]:
         """0x-hash → document; unknown ones have no key, and are looked for the next time."""
         wanted = list(dict.fromkeys(hashes))
+        known = {one: self._known[one] for one in wanted if one in self._known}
+        found = await self._asked([one for one in wanted if one not in known])
+        for one, document in [*known.items(), *found.items()]:
+            self._known[one] = document
+            self._known.move_to_end(one)
+        while len(self._known) > DOCUMENTS_KEPT_MAX:
+            self._known.popitem(last=False)
+        return {hex_of(one): document for one, document in (known | found).items()}
+
+    async def _asked(self, wanted: list[bytes]) -> dict[bytes, "Document"]:
+        if not wanted:
+            return {}
         kept = await self._cache.get([f"metadata:{one.hex()}" for one in wanted])
         pairs = list(zip(wanted, kept, strict=True))
-        found = {hex_of(one): orjson.loads(value) for one, value in pairs if value is not None}
+        found: dict[bytes, Document] = {
+            one: orjson.loads(value) for one, value in pairs if value is not None
+        }
         missing = [one for one, value in pairs if value is None]
         if missing:
             read = await super().metadata(missing)
             fresh = {f"metadata:{one[2:]}": orjson.dumps(value) for one, value in read.items()}
             await self._cache.put(fresh, seconds=METADATA_S)
-            found |= read
+            found |= {bytes.fromhex(one[2:]): document for one, document in read.items()}
         return found
 
 

@@ -43,6 +43,7 @@ class PointsStore:
 
     def __init__(self, database: "Database", chain_id: int) -> None:
         self._chain_id = chain_id
+        self._bridge = f"bridge of {chain_id}"
         self._client = database.client
         self._cursors = database["points_cursors"]
         self._ledger = database["points_ledger"]
@@ -72,6 +73,9 @@ class PointsStore:
             await self._users.create_index([("referral.by", ASCENDING)])
             await self._cursors.update_one(
                 {"_id": self._chain_id}, {"$setOnInsert": {"block": -1, "time": 0}}, upsert=True
+            )
+            await self._cursors.update_one(
+                {"_id": self._bridge}, {"$setOnInsert": {"seq": 0}}, upsert=True
             )
 
     async def claim(self) -> None:
@@ -142,6 +146,28 @@ class PointsStore:
             await self._add_entries(book.entries, session)
             await self._add_owed(book.owed, session)
             await self._remember(book, known, session)
+        return True
+
+    async def bridged(self) -> int:
+        """The number of the last transfer between the chains that is in the ledger."""
+        async with guarded():
+            found = await self._cursors.find_one({"_id": self._bridge})
+        return int(found["seq"]) if found else 0
+
+    async def commit_bridged(self, book: Book, *, before: int, after: int) -> bool:
+        """Adds the rows of transfers up to number `after`. False: the last one counted was not
+        `before`, nothing was written. After a TransientError either may be so; ask `bridged`.
+        """
+        session = self._session
+        assert session is not None, "claim() comes first"
+        async with guarded(), await session.start_transaction():
+            moved = await self._cursors.update_one(
+                {"_id": self._bridge, "seq": before}, {"$set": {"seq": after}}, session=session
+            )
+            if moved.matched_count == 0:
+                await session.abort_transaction()
+                return False
+            await self._add_entries(book.entries, session)
         return True
 
     # -------------------------------------------------------------------- private

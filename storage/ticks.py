@@ -198,8 +198,7 @@ class Ticks:
     async def _subscribed(self) -> AsyncIterator[tuple[str, bytes]]:
         pubsub = self._client.pubsub()
         try:
-            with valkey.cancellable():
-                await pubsub.subscribe(self._channel)
+            await valkey.whole(pubsub.subscribe(self._channel))
             silences = 0
             while silences < SILENCES_MAX:
                 with valkey.cancellable():

@@ -4,7 +4,7 @@ One server (or one with replicas), not a Redis cluster: scripts build keys from 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine.errors import TransientError
 from storage import queries
 
 NAMESPACE = "risecurve"
+WHOLE_S_MAX = 1.0
 
 _PASSING = (
     exceptions.ConnectionError,  # also loading, and no free connection in time
@@ -51,14 +52,36 @@ def unavailable(error: BaseException) -> bool:
 
 @contextmanager
 def cancellable() -> Iterator[None]:
-    """A cancellation that comes inside it is not lost: the client swallows some while it connects
-    (redis 8.1 on Python 3.11, about one in fifty), and a task that was told to end would go on.
+    """A cancellation that comes inside it is not lost: the client swallows some, or says instead
+    that the connection failed (redis 8.1 on Python 3.11, about one in fifty while it connects);
+    a task that was told to end would go on.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
-    yield
+    try:
+        yield
+    except Exception as error:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
+
+
+async def whole(work: Awaitable[Any]) -> Any:
+    """What `work` returns; where this is cancelled it goes on to its end for a second, since the
+    client neither closes nor gives back a connection that it is cancelled in making.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=WHOLE_S_MAX)
+        if not task.done():
+            task.cancel()
+        elif not task.cancelled():
+            task.exception()  # seen: nobody waits for it any more
+        raise
 
 
 @asynccontextmanager

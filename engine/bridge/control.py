@@ -42,3 +42,9 @@ class Retry:
     """Relayer: look at this request now, without its pause. Key as in the store."""
 
     request: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Bridge checker: pause both vaults now, with the guardian's key. Answer: by chain id, whether
+    it is paused. Repeatable; only the owner unpauses."""

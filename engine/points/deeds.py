@@ -1,7 +1,9 @@
 """Final events of the chain as deeds that points are given for."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from engine.bridge.requests import COMPLETED, Key
 from engine.messages import Graduated, MarketEvent, PoolSwapped, TokenCreated, Traded
 from engine.points.entries import Deed
 
@@ -28,3 +30,19 @@ def deed_of(event: MarketEvent, creator: bytes) -> Deed | None:
     if isinstance(event, Graduated):
         return Deed(kind="graduate", who=creator, **base)
     return None
+
+
+def deed_of_transfer(key: Key, payload: Mapping[str, Any], status: str) -> Deed | None:
+    """Of a transfer that ended for good, as the bridge's outbox has it; None where it came back."""
+    if status != COMPLETED:
+        return None
+    source_chain, _, _ = key
+    return Deed(
+        key=f"{source_chain}:{payload['message']}",
+        kind="bridge",
+        time=int(payload["paidAt"]),
+        block=0,
+        who=bytes.fromhex(payload["user"]),
+        token=b"",
+        wei=int(payload["amount"]),
+    )

@@ -3,6 +3,15 @@
 They describe and are not in the way: an answer is written by `view` and sent as it is.
 """
 
+from gateway.replies.bridge import (
+    BridgeBegunData,
+    BridgeMinedData,
+    BridgePausedChainData,
+    BridgePausedData,
+    BridgeStepData,
+    BridgeStuckData,
+    BridgeTransferData,
+)
 from gateway.replies.common import (
     Cursored,
     Empty,
@@ -87,6 +96,13 @@ __all__ = [
     "AuditData",
     "AuditEntryData",
     "BoundData",
+    "BridgeBegunData",
+    "BridgeMinedData",
+    "BridgePausedChainData",
+    "BridgePausedData",
+    "BridgeStepData",
+    "BridgeStuckData",
+    "BridgeTransferData",
     "CandleData",
     "ChainData",
     "ChartData",

@@ -3,6 +3,7 @@
 from typing import Generic, Literal, TypeVar
 
 from gateway.fields import Strict
+from gateway.replies.bridge import BridgeStatus, BridgeStep
 from gateway.replies.common import AddressText, Decimal, Empty, HashText, Phase
 from gateway.replies.markets import AsOfReply
 
@@ -146,6 +147,29 @@ class UserRetractedData(RetractedData):
     event: Literal["retracted"]
 
 
+class UserBridgeData(Strict):
+    """A step of one of the wallet's transfers between the chains. `number` counts the transfer's
+    steps; one may come twice.
+    """
+
+    event: Literal["bridge"]
+    id: HashText
+    number: int
+    status: BridgeStatus
+    step: BridgeStep
+    reason: str | None
+    at: int
+    source_chain: int
+    target_chain: int
+    user_address: AddressText
+    target_address: AddressText
+    amount: Decimal
+    message_id: HashText | None
+    source_tx_hash: HashText | None
+    target_tx_hash: HashText | None
+    refund_tx_hash: HashText | None
+
+
 class SignedOutData(Strict):
     """The login that this topic hangs on has ended."""
 
@@ -160,6 +184,6 @@ class AuthenticatedData(Strict):
 
 
 TransactionEvent = TradeEventData | LaunchEventData
-UserEvent = UserTradeData | UserLaunchData | UserRetractedData
+UserEvent = UserTradeData | UserLaunchData | UserRetractedData | UserBridgeData
 Gap = Told[Empty]
 SignedOut = Told[SignedOutData]

@@ -25,7 +25,7 @@ async def set_role(request: web.Request) -> web.Response:
     if user is None:
         raise CallerError("not_found", "Expected a wallet that has logged in")
     change = {"from": user.get("role", "user"), "to": body.role}
-    await _audited(request, action="set_role", target=address, change=change)
+    await audited(request, action="set_role", target=address, change=change)
     changed = await context.people.change(address, {"role": body.role}, context.clock())
     await _end_all(request, address)
     return json_response(success(people.own(changed or user, context)))
@@ -35,7 +35,7 @@ async def log_out(request: web.Request) -> web.Response:
     """Ends all sessions of a wallet. Repeatable."""
     await read_body(request, Empty)
     address = parse_address(request.match_info["address"])
-    await _audited(request, action="log_out", target=address, change={})
+    await audited(request, action="log_out", target=address, change={})
     return json_response(success({"ended": await _end_all(request, address)}))
 
 
@@ -59,9 +59,10 @@ async def audit(request: web.Request) -> web.Response:
     return json_response(success({"items": items, "limit": query.limit, "cursor": cursor}))
 
 
-async def _audited(
+async def audited(
     request: web.Request, *, action: str, target: bytes, change: Mapping[str, Any]
 ) -> None:
+    """Keeps what is about to be done. Raises TransientError: then it must not be."""
     context = context_of(request)
     await context.audit.write(
         actor=identity_of(request).address,

@@ -159,7 +159,11 @@ UPDATE bridge_requests
 SET status = $4, step = $5, reason = $6, ended_at = now(), updated_at = now()
 WHERE source_chain = $1 AND version = $2 AND id = $3 AND ended_at IS NULL AND revision = $7
 RETURNING message_id, target_chain, user_address, recipient, amount, fee, source_tx_hash,
-    target_tx_hash, refund_tx_hash
+    target_tx_hash, refund_tx_hash, (
+        SELECT max(block_time) FROM bridge_events
+        WHERE bridge_events.message_id = bridge_requests.message_id
+            AND kind IN ('Released', 'Refunded')
+    ) AS paid_at
 
 -- name: outbox
 INSERT INTO bridge_outbox (seq, source_chain, version, request_id, status, payload)
@@ -255,3 +259,48 @@ SELECT status, step, count(*) AS requests,
 FROM bridge_requests
 WHERE ended_at IS NULL
 GROUP BY status, step
+
+-- name: intents
+SELECT count(*) FROM (
+    SELECT FROM bridge_requests
+    WHERE source_chain = ANY ($1::bigint[]) AND user_address = $2 AND message_id IS NULL
+        AND ended_at IS NULL
+    LIMIT $3
+) AS waiting
+
+-- name: asked_before
+SELECT target_chain, user_address, recipient, amount, message_id FROM bridge_requests
+WHERE source_chain = $1 AND version = $2 AND id = $3
+
+-- name: forget_intents
+-- Nobody deposited for them; a deposit that comes all the same has a row of its own.
+DELETE FROM bridge_requests WHERE (source_chain, version, id) IN (
+    SELECT source_chain, version, id FROM bridge_requests AS old
+    WHERE message_id IS NULL AND ended_at < now() - make_interval(secs => $1::float8)
+        AND NOT EXISTS (
+            SELECT FROM bridge_sends AS sent
+            WHERE sent.source_chain = old.source_chain AND sent.version = old.version
+                AND sent.request_id = old.id
+        )
+    LIMIT $2
+)
+
+-- name: untold
+SELECT
+    steps.source_chain, steps.version, request_id, number, steps.status, steps.step, steps.reason,
+    extract(epoch FROM at)::float8 AS at, target_chain, message_id, user_address, recipient,
+    amount, source_tx_hash, target_tx_hash, refund_tx_hash
+FROM bridge_steps AS steps
+JOIN bridge_requests AS requests ON requests.source_chain = steps.source_chain
+    AND requests.version = steps.version AND requests.id = request_id
+WHERE NOT told
+ORDER BY at, number
+LIMIT $1
+FOR UPDATE OF steps SKIP LOCKED
+
+-- name: tell
+UPDATE bridge_steps SET told = TRUE
+FROM unnest($1::bigint[], $2::integer[], $3::bytea[], $4::integer[])
+    AS done (source_chain, version, request_id, number)
+WHERE bridge_steps.source_chain = done.source_chain AND bridge_steps.version = done.version
+    AND bridge_steps.request_id = done.request_id AND bridge_steps.number = done.number

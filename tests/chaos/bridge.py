@@ -19,7 +19,7 @@ TRANSFERS_MIN = 1_000
 TRANSFERS_A_RUN = 200
 """On chains of their own: a node that has mined many blocks grows slow."""
 
-TRANSFERS_A_SECOND = 1.0
+TRANSFERS_A_SECOND = 0.25
 """A run that is slower than this is stuck."""
 
 CASES_MIN = 200
@@ -59,7 +59,7 @@ async def _transfers(url: str, seed: int, count: int) -> list[Row]:
         # About a third of what is sent one way in all: queues, and a day later pays.
         limit = max(number // 3, 4) * chains.ETHER
         async with _world(url, seed + row.trials, limit_wei=limit) as one:
-            plan = runs.Plan(number, limit_s=120.0 + number / TRANSFERS_A_SECOND)
+            plan = runs.Plan(number, limit_s=400.0 + number / TRANSFERS_A_SECOND)
             told, found = await runs.run(one, plan)
             async with one.pool.acquire() as connection:
                 labels.trials += await connection.fetchval("SELECT count(*) FROM bridge_sends")

@@ -1,9 +1,8 @@
 """Loaded by schemathesis (`SCHEMATHESIS_HOOKS`): some requests get a whole body that belongs
-together, since no two fields drawn apart make a login, no bytes at random an image, and no
-document at random one whose hash is in a launch. What is left alone stays as it was drawn.
+together, since no two fields drawn apart make a login, and no document at random is one whose
+hash is in a launch. What is left alone stays as it was drawn.
 """
 
-import io
 import json
 import os
 import random
@@ -14,7 +13,6 @@ import requests
 import schemathesis
 from eth_account import Account
 from eth_account.messages import encode_defunct
-from PIL import Image
 
 from tests.support.gateway import siwe_message
 
@@ -33,19 +31,10 @@ def before_call(context: Any, case: Any, **kwargs: Any) -> None:
         case.body = _login()
     elif operation == "POST /api/auth/refresh":
         case.body = {"refreshToken": _refresh_token()}
-    elif operation == "POST /api/uploads/image":
-        case.body, case.media_type = _image(), "image/png"
     elif _GIVEN["bodies"].get(operation):
         case.body = _DICE.choice(_GIVEN["bodies"][operation])
         if _GIVEN["paths"].get(operation):
             case.path_parameters = _DICE.choice(_GIVEN["paths"][operation])
-
-
-def _image() -> bytes:
-    # Few of them: what is kept has its content for a name, and is kept once.
-    file, shade = io.BytesIO(), _DICE.randrange(20)
-    Image.new("RGB", (40 + shade, 40), (10 * shade, 80, 120)).save(file, "PNG")
-    return file.getvalue()
 
 
 def _login() -> dict[str, str]:

@@ -83,6 +83,7 @@ class Door:
     ticks: Any
     node: FakeNode
     log: FakeSink
+    bridge: Any = None
     clock: Callable[[], float] = time.time
     account: LocalAccount = field(default_factory=Account.create)
 
@@ -193,6 +194,7 @@ async def open_door(
         "nonces": FakeNonces(),
         "rates": FakeRates(),
         "ticks": FakeTicks(),
+        "bridge": None,
         "log": FakeSink(),
     } | (stores or {})
     log = ports["log"]

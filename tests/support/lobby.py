@@ -68,6 +68,6 @@ async def lobby(
     admin = bytes.fromhex(ADMIN.address[2:])
     async with open_door(stores=stores, **({"admin_addresses": (admin,)} | fields)) as opened:
         yield opened
-        assert opened.log.errors == []
+        assert opened.log.errors == [], opened.log.errors
     await mongo.close()
     await redis.aclose()

@@ -15,7 +15,7 @@ from typing import Any
 from deploy import runfile
 from deploy.process import StartError, free_port
 
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 240.0
 CLI = str(Path(sys.executable).with_name("risecurve"))
 
 

@@ -13,6 +13,7 @@ from tests.model.vault import FIELDS, HOUR, Message, message_id
 from tests.support.evm import Reverted
 from tests.support.vault_bench import (
     FIRST_USER,
+    LIMIT,
     OWNER,
     PEER_CHAIN,
     PEER_VAULT,
@@ -214,6 +215,17 @@ class Forger:
                 outcomes = self.bench.run(steps, at=at)
                 assert all(one.ok for one in outcomes), outcomes[0].error
                 self._try([(name, second)])
+        with self.bench.chain.undone():
+            # The window is used up by another, so this one waits, for however long.
+            filling = self.inbound(2, LIMIT)
+            wanted = self.vault.call("releaseDigest", tuple(filling.values()))
+            first = self.release(filling, [key.sign(wanted) for key in self.keys])
+            steps = [Step(FIRST_USER, one) for one in (first, again)]
+            outcomes = self.bench.run(steps, at=self.bench.now() + 1)
+            assert all(one.ok for one in outcomes), [one.error for one in outcomes]
+            assert [one.name for one in self.bench.events(outcomes[1])] == ["Queued"]
+            self.bench.run([], at=late + HOUR)
+            self._try([("cancelled once it was queued", self._cancel())])
 
     def _cancel(self) -> bytes:
         return self.vault.data("cancel", tuple(self.message.values()))

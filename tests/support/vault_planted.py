@@ -13,22 +13,35 @@ FILES = (
     *("bridge/Timelocked.sol", "bridge/VaultRoles.sol", "bridge/BridgeVault.sol"),
 )
 HEAD = "// SPDX-License-Identifier: MIT\npragma solidity ^0.8.28;\n\n"
+LIBRARY = (FOLDER / FILES[0]).read_text()
+LEFT = "returns (uint256)\n    {"
+LEFT_AND_TAKE = (
+    LIBRARY[LIBRARY.index(LEFT) : LIBRARY.index("uint256 hour", LIBRARY.index("function take"))]
+    + "uint256 hour = timestamp / 1 hours;"
+)
+# The library with a bucket that is refilled steadily instead of hours.
 TOKEN_BUCKET = """
         uint256 total = self.total;
         uint256 refilled = limit * (timestamp - self.hour) / 24 hours;
         total = total > refilled ? total - refilled : 0;
-        leftBefore = limit > total ? limit - total : 0;
+        return limit > total ? limit - total : 0;
+    }
+
+    function take(Spent storage self, uint256 amount, uint256 limit, uint256 timestamp)
+        internal
+        returns (bool taken, uint256 leftBefore)
+    {
+        leftBefore = left(self, limit, timestamp);
         taken = amount <= leftBefore;
-        if (taken) total += amount;
+        self.total = uint128(limit - leftBefore + (taken ? amount : 0));
         self.hour = uint64(timestamp);
-        self.total = uint128(total);
     }
 
     function unused(Spent storage self, uint256 amount, uint256 limit, uint256 timestamp)
         internal
         returns (bool taken, uint256 leftBefore)
     {
-        uint256 hour"""
+        uint256 hour = timestamp / 1 hours;"""
 
 
 @dataclass(frozen=True)
@@ -55,10 +68,7 @@ BUGS = {
     "RefundOutsideTheWindow": Bug(
         "_spend(amount);\n        _deposits[id].refunded", "_deposits[id].refunded"
     ),
-    "TokenBucket": Bug(
-        "returns (bool taken, uint256 leftBefore)\n    {\n        uint256 hour",
-        "returns (bool taken, uint256 leftBefore)\n    {" + TOKEN_BUCKET,
-    ),
+    "TokenBucket": Bug(LEFT_AND_TAKE, LEFT + TOKEN_BUCKET),
     "DeadlineNotChecked": Bug(
         "if (block.timestamp > message.deadline) {", "if (message.deadline == 0) {"
     ),

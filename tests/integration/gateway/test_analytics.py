@@ -106,14 +106,3 @@ async def test_trades_and_a_creators_tokens_are_paged(door: Door) -> None:
     path = f"/api/creators/0x{address_of('creator').hex()}/tokens?limit=100"
     mine = shaped(Page[replies.TokenData], await door.get(path))
     assert mine["total"] == len(mine["items"]) > 1
-
-
-async def test_bridge_says_that_it_is_not_there_yet(door: Door) -> None:
-    for method, path in (
-        ("POST", "deposit"),
-        ("POST", "withdraw"),
-        ("GET", "status/1"),
-        ("GET", f"history/0x{'01' * 20}"),
-    ):
-        status, answer = await door.ask(method, f"/api/bridge/{path}")
-        assert (status, answer["error"]["code"]) == (501, "not_implemented")

@@ -67,14 +67,25 @@ SEED: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/analytics/top-creators"): (
         "test_analytics.test_trending_creators_and_leaders_are_ranked",
     ),
-    **dict.fromkeys(
-        (
-            ("POST", "/bridge/deposit"),
-            ("POST", "/bridge/withdraw"),
-            ("GET", "/bridge/status/{id}"),
-            ("GET", "/bridge/history/{address}"),
-        ),
-        ("test_analytics.test_bridge_says_that_it_is_not_there_yet",),
+    ("POST", "/bridge/deposit"): (
+        "test_bridge.test_transfer_asked_for_signed_and_sent_is_paid_once_and_shown_step_by_step",
+        "test_bridge.test_request_with_one_key_is_one_transfer_also_without_the_kept_answer",
+        "test_bridge.test_request_that_the_vault_would_refuse_is_refused_by_code",
+        "test_bridge.test_request_without_relayer_or_login_is_refused",
+        "test_bridge.test_bridge_that_is_off_says_so_on_every_route",
+    ),
+    ("POST", "/bridge/withdraw"): (
+        "test_bridge.test_transfer_asked_for_signed_and_sent_is_paid_once_and_shown_step_by_step",
+        "test_bridge.test_bridge_that_is_off_says_so_on_every_route",
+    ),
+    ("GET", "/bridge/status/{id}"): (
+        "test_bridge.test_transfer_asked_for_signed_and_sent_is_paid_once_and_shown_step_by_step",
+        "test_bridge.test_status_of_an_unknown_or_misspelt_id_has_its_code",
+        "test_bridge.test_bridge_that_is_off_says_so_on_every_route",
+    ),
+    ("GET", "/bridge/history/{address}"): (
+        "test_bridge.test_history_is_paged_by_number_and_cursor_newest_first",
+        "test_bridge.test_bridge_that_is_off_says_so_on_every_route",
     ),
 }
 
@@ -111,6 +122,15 @@ OURS: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/admin/audit"): (
         "test_sessions.test_admin_gives_a_role_and_it_stands_in_the_log",
         "test_sessions.test_admin_logs_a_wallet_out_and_pages_through_the_log",
+    ),
+    ("GET", "/admin/bridge/stuck"): (
+        "test_bridge.test_stuck_transfer_is_listed_retried_and_both_deeds_stand_in_the_log",
+    ),
+    ("POST", "/admin/bridge/{id}/retry"): (
+        "test_bridge.test_stuck_transfer_is_listed_retried_and_both_deeds_stand_in_the_log",
+    ),
+    ("POST", "/admin/bridge/pause"): (
+        "test_bridge.test_pause_holds_both_vaults_at_once_and_the_doors_say_so",
     ),
     ("POST", "/trading/submit"): (
         "test_trading.test_submit_mined_answers_confirmed_with_its_fill",

@@ -11,7 +11,7 @@ from tests.support.dumps import dump
 from tests.support.history import Historian, Saga, position_of
 from tests.support.scenario import CHAIN_ID, address_of
 
-VERSION = 9
+VERSION = 10
 BEFORE = f"""
 ALTER TABLE transactions DROP COLUMN held_before, DROP COLUMN cost_before;
 ALTER TABLE balances DROP COLUMN held_tokens, DROP COLUMN cost_wei;

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from storage import cached as kept_rows
 from storage import postgres, valkey
 from storage.cache import RowCache
 from storage.cached import CachedDocuments, CachedReads
@@ -25,7 +26,7 @@ def cache(redis, namespace):
 
 @pytest.fixture
 def cached(pool, cache):
-    return CachedReads(pool, CHAIN_ID, cache)
+    return CachedReads(pool, CHAIN_ID, cache, keep_from=1)
 
 
 def copied(historian: Historian) -> Historian:
@@ -164,18 +165,32 @@ async def test_wallet_of_many_tokens_is_read_anew(events, reads, cached, cache):
 
 async def test_documents_are_kept_and_unknown_ones_are_not(mongodb_url, cache):
     client = connect(mongodb_url)
-    documents = CachedDocuments(database(client), cache)
+    documents, others = (CachedDocuments(database(client), cache) for _ in range(2))
     hashes = [bytes([number] * 32) for number in range(3)]
     document = {"name": "火箭", "symbol": "T"}
     now = {"creator": bytes(20), "now": 1.0}
     await documents.store_metadata(hashes[0], document, **now)
-    for _ in range(2):
-        assert await documents.metadata(hashes) == {f"0x{hashes[0].hex()}": document}
-    assert cache.found == 1
+    # From MongoDB, from the door's memory, and, at another door, from Redis.
+    for one, found in ((documents, 0), (documents, 0), (others, 1)):
+        assert await one.metadata(hashes) == {f"0x{hashes[0].hex()}": document}
+        assert cache.found == found
     await documents.store_metadata(hashes[1], document | {"symbol": "U"}, **now)
     assert (await documents.metadata(hashes))[f"0x{hashes[1].hex()}"]["symbol"] == "U"
     await database(client).drop_collection("metadata")
-    assert len(await documents.metadata(hashes)) == 2
+    for one in (documents, others):
+        assert len(await one.metadata(hashes)) == 2
+    await client.close()
+
+
+async def test_documents_in_memory_are_bounded(mongodb_url, cache, monkeypatch):
+    monkeypatch.setattr(kept_rows, "DOCUMENTS_KEPT_MAX", 3)
+    client = connect(mongodb_url)
+    documents = CachedDocuments(database(client), cache)
+    for number in range(9):
+        at = {"creator": bytes(20), "now": 1.0}
+        await documents.store_metadata(bytes([number] * 32), {"name": str(number)}, **at)
+        assert len(await documents.metadata([bytes([number] * 32)])) == 1
+    assert len(documents._known) == 3
     await client.close()
 
 
@@ -203,7 +218,7 @@ async def test_redis_away_is_asked_once_a_second_and_answers_stay_the_same(
     client = valkey.connect("redis://127.0.0.1:1", timeout_s=1)
     now = [100.0]
     cache = RowCache(client, namespace=namespace, clock=lambda: now[0])
-    cached = CachedReads(pool, CHAIN_ID, cache)
+    cached = CachedReads(pool, CHAIN_ID, cache, keep_from=1)
     saga, historian = Saga(seed=3, time=START), Historian()
     incarnation = await events.claim()
     for _ in range(6):

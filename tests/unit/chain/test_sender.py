@@ -185,3 +185,13 @@ async def test_revert_reason_replays_on_the_parent_block() -> None:
     )  # fmt: skip
     assert "ZeroOutput" in await sender.revert_reason(HASH)
     assert rpc.calls[-1][1][1] == "0x4"
+
+
+async def test_revert_reason_waits_for_a_node_that_still_calls_it_pending() -> None:
+    tx = {"from": "0x01", "to": "0x02", "value": "0x0", "input": "0x", "gas": "0x10"}
+    told = iter([{**tx, "blockNumber": None}, {**tx, "blockNumber": "0x5"}])
+    sender, _ = node(
+        eth_getTransactionByHash=lambda _: next(told),
+        eth_call=refuse(3, "reverted", "0x" + keccak(b"ZeroOutput()")[:4].hex()),
+    )
+    assert "ZeroOutput" in await sender.revert_reason(HASH)

@@ -1,0 +1,171 @@
+"""What `risecurve bridge …` does: it asks the roles, and both vaults through their nodes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from chain.rpc import JsonRpc
+from chain.sender import Node
+from chain.vault_view import VaultView
+from deploy import bridge_slots
+from deploy.commands import Outcome, attached
+from deploy.process import StartError
+from deploy.session import Session
+from engine.bridge.control import Pause
+from engine.bridge.transfers import Terms
+from engine.settings import ChainSettings
+from engine.text import address, hex_of, units
+
+PAUSE_TIMEOUT_S = 30.0
+ROLES = ("relayer", "bridge_checker", "attestor", "vault_listener")
+
+Json = dict[str, Any]
+
+
+def status() -> Outcome:
+    """Vaults, roles, and what is under way; not ok where somebody is halted or away."""
+
+    async def work(run: Session) -> Outcome:
+        vaults, roles = await asyncio.gather(_each(run, _terms), _roles(run))
+        data = {"vaults": vaults, "roles": roles}
+        troubles = _troubles(data)
+        lines = [_vault_line(one) for one in vaults]
+        lines += [f"{slot}: {_role_line(one)}" for slot, one in sorted(roles.items())]
+        return Outcome(
+            ok=not troubles,
+            data=data | {"troubles": troubles},
+            text="\n".join([*lines, *(f"TROUBLE {one}" for one in troubles)]),
+        )
+
+    return attached(work)
+
+
+def pause() -> Outcome:
+    """Both vaults, by the checker, which has the guardian's key."""
+
+    async def work(run: Session) -> Outcome:
+        _must_be(run)
+        checkers = (await run.system.directory()).named("bridge_checker")
+        if not checkers:
+            raise StartError("No bridge checker runs, and it alone has the guardian's key.")
+        done: Mapping[int, bool] = await run.system.cluster.ask(
+            checkers[0].name, Pause(), timeout_s=PAUSE_TIMEOUT_S
+        )
+        chains = [{"chainId": one, "paused": is_so} for one, is_so in sorted(done.items())]
+        said = {True: "is paused", False: "COULD NOT BE PAUSED"}
+        text = "\n".join(f"The vault on {one} {said[is_so]}." for one, is_so in done.items())
+        return Outcome(ok=all(done.values()), data={"chains": chains}, text=text)
+
+    return attached(work)
+
+
+def signers() -> Outcome:
+    """The signer set of each vault, beside the attestors that run here."""
+
+    async def work(run: Session) -> Outcome:
+        vaults, roles = await asyncio.gather(_each(run, _signers), _roles(run))
+        ours = {
+            one["address"].lower(): slot
+            for slot, one in roles.items()
+            if one is not None and slot.startswith("attestor-")
+        }
+        for one in vaults:
+            one["signers"] = [
+                {"address": shown, "attestor": ours.get(shown.lower())} for shown in one["signers"]
+            ]
+        lines = []
+        for one in vaults:
+            lines.append(
+                f"chain {one['chainId']}: {one['threshold']} of {len(one['signers'])},"
+                f" epoch {one['epoch']}"
+            )
+            lines += [
+                f"  {signer['address']}  {signer['attestor'] or 'not here'}"
+                for signer in one["signers"]
+            ]
+        return Outcome(data={"vaults": vaults}, text="\n".join(lines))
+
+    return attached(work)
+
+
+# ------------------------------------------------------------------------ parts
+
+
+def _must_be(run: Session) -> None:
+    absent = bridge_slots.absence(run.settings)
+    if absent:
+        raise StartError(f"There is no bridge here: {absent}.")
+
+
+async def _each(
+    run: Session, ask: Callable[[VaultView, ChainSettings], Awaitable[Json]]
+) -> list[Json]:
+    _must_be(run)
+    found = []
+    for name in bridge_slots.SLOTS.values():
+        chain: ChainSettings = getattr(run.settings, name)
+        assert chain.vault is not None, "Expected a vault"
+        rpc = JsonRpc(chain.rpc_url, timeout_s=chain.rpc_timeout_s)
+        try:
+            view = VaultView(Node(rpc, chain), address=chain.vault.address)
+            place = {"chainId": chain.chain_id, "vault": address(chain.vault.address)}
+            found.append(place | await ask(view, chain))
+        finally:
+            await rpc.close()
+    return found
+
+
+async def _terms(view: VaultView, chain: ChainSettings) -> Json:
+    terms: Terms = await view.terms(chain.chain_id)
+    return {
+        "paused": terms.paused,
+        "pool": units(terms.pool),
+        "limit": units(terms.limit),
+        "windowLeft": units(terms.left),
+        "feeBps": terms.fee_bps,
+    }
+
+
+async def _signers(view: VaultView, chain: ChainSettings) -> Json:
+    del chain
+    found = await view.signers()
+    return {
+        "threshold": found.threshold,
+        "epoch": found.epoch,
+        "signerSet": hex_of(found.set_hash),
+        "signers": [address(one) for one in found.addresses],
+    }
+
+
+async def _roles(run: Session) -> dict[str, Json | None]:
+    wanted = set(bridge_slots.slots(run.settings)) | {
+        one.slot for one in (await run.system.directory()).instances if one.role in ROLES
+    }
+    answers = await run.system.role_status()
+    return {slot: answers.get(slot) for slot in sorted(wanted)}
+
+
+def _troubles(data: Json) -> list[str]:
+    found = [f"the vault on {one['chainId']} is paused" for one in data["vaults"] if one["paused"]]
+    for slot, one in data["roles"].items():
+        if one is None:
+            found.append(f"{slot} does not answer")
+            continue
+        for name in ("halted", "closed", "alarm"):
+            if one.get(name):
+                found.append(f"{slot} {name}: {one[name]}")
+    return found
+
+
+def _vault_line(one: Json) -> str:
+    return (
+        f"chain {one['chainId']}: {'PAUSED' if one['paused'] else 'open'}, {one['pool']} ETH there,"
+        f" {one['windowLeft']} of {one['limit']} may leave now, fee {one['feeBps']} bps"
+    )
+
+
+def _role_line(one: Json | None) -> str:
+    if one is None:
+        return "does not answer"
+    shown = ("tip", "finalised", "attested", "checked", "violations", "requests", "done")
+    return "  ".join(f"{name} {one[name]}" for name in shown if name in one) or "runs"

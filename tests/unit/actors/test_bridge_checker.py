@@ -1,0 +1,124 @@
+"""The checker's books: at a block that is buried, and what an operator may ask of it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+from actors.bridge_checker import BridgeChecker, CheckedEnd
+from engine.bridge.control import Pause
+from engine.messages import FeedBatch, FeedPosition
+from tests.support import transfers as t
+from tests.support.fakes import FakeSink
+
+NOWHERE = FeedPosition(-1, bytes(32))
+BOOKS = SimpleNamespace(
+    liquidity=100, deposited=10, released=0, refunded=0, unclaimed=0, fees=0, fees_claimed=0
+)
+PAUSE = b"pause"
+
+
+@dataclass
+class Vault:
+    """A vault of 110 wei whose node answers calls at its newest block, `head`, with the next
+    one's state, in which a deposit of 5 wei is, but not its balance."""
+
+    head: int
+    stolen: int = 0
+    is_paused: bool = False
+    asked: list[int] = field(default_factory=list)
+    address: bytes = b"\x01" * 20
+
+    async def totals(self, at: int | str = "latest") -> Any:
+        if at == self.head:
+            return SimpleNamespace(**(vars(BOOKS) | {"deposited": 15}))
+        return BOOKS
+
+    async def balance(self, at: int | str = "latest") -> int:
+        assert isinstance(at, int)
+        self.asked.append(at)
+        return 110 - self.stolen
+
+    async def paused(self, at: int | str = "latest") -> bool:
+        return self.is_paused
+
+
+@dataclass
+class Guardian:
+    vault: Vault
+    sent: list[bytes] = field(default_factory=list)
+    works: bool = True
+
+    async def send(self, *, to: bytes, data: bytes, gas: int) -> None:
+        self.sent.append(data)
+        self.vault.is_paused = self.works
+
+
+def end_of(chain_id: int, vault: Vault, other: int) -> CheckedEnd:
+    async def hash_of(number: int) -> bytes:
+        return t.header(chain_id, number).hash
+
+    deposits: Any = SimpleNamespace()
+    return CheckedEnd(
+        chain_id=chain_id,
+        vault=vault,  # type: ignore[arg-type]
+        deposits=deposits,
+        guardian=Guardian(vault),
+        hash_of=hash_of,
+        fresh=lambda: True,
+        position=NOWHERE,
+        other=other,
+    )
+
+
+def checker_of(**vaults: Vault) -> tuple[BridgeChecker, dict[int, CheckedEnd]]:
+    ends = {
+        t.RISE: end_of(t.RISE, vaults.get("rise", Vault(3)), t.SEPOLIA),
+        t.SEPOLIA: end_of(t.SEPOLIA, vaults.get("sepolia", Vault(3)), t.RISE),
+    }
+    save: Callable[..., None] = lambda *_: None  # noqa: E731
+    return BridgeChecker(ends=ends, pause=PAUSE, save=save, log=FakeSink()), ends
+
+
+async def fed(checker: BridgeChecker, chain_id: int, upto: int) -> None:
+    blocks = tuple(t.block(t.header(chain_id, number)) for number in range(1, upto + 1))
+    await checker.take(FeedBatch(chain_id, NOWHERE, blocks, upto))
+
+
+async def test_books_are_looked_at_below_the_head_where_nodes_tell_the_truth() -> None:
+    vault = Vault(head=3)
+    checker, _ = checker_of(rise=vault)
+    await fed(checker, t.RISE, 3)
+    await checker.step()
+    assert checker.alarm is None and vault.asked == [2]
+
+
+async def test_balance_below_what_is_owed_is_an_alarm() -> None:
+    checker, _ = checker_of(rise=Vault(head=3, stolen=1))
+    await fed(checker, t.RISE, 3)
+    await checker.step()
+    assert checker.alarm is not None and "balance" in checker.alarm
+
+
+async def test_pause_that_is_asked_for_is_sent_to_both_once_and_is_no_alarm() -> None:
+    checker, ends = checker_of()
+    done = await checker.handlers[Pause](Pause())
+    assert done == {t.RISE: True, t.SEPOLIA: True}
+    await checker.handlers[Pause](Pause())
+    sent: list[Any] = [end.guardian for end in ends.values()]
+    assert [guardian.sent for guardian in sent] == [[PAUSE]] * 2
+    assert checker.alarm is None
+    # The owner unpauses: nobody pauses again by itself.
+    task = asyncio.create_task(checker.run())
+    for end in ends.values():
+        end.vault.is_paused = False  # type: ignore[attr-defined]
+    await asyncio.sleep(0.05)
+    task.cancel()
+    assert not any([await end.vault.paused() for end in ends.values()])
+
+
+async def test_pause_that_a_vault_does_not_take_says_so() -> None:
+    checker, ends = checker_of()
+    ends[t.RISE].guardian = replace(ends[t.RISE].guardian, works=False)  # type: ignore[type-var]
+    assert await checker.handlers[Pause](Pause()) == {t.RISE: False, t.SEPOLIA: True}
