@@ -32,7 +32,7 @@ FROM generate_series(0, greatest({tokens}, {wallets}) - 1) AS n
 INSERT INTO transactions (
     chain_id, tx_hash, position, version, block_number, tx_index, log_index, block_time,
     token_address, user_address, recipient, type, eth_amount, token_amount, price_e18,
-    protocol_fee, creator_fee, gas_fee, status
+    protocol_fee, creator_fee, gas_fee, held_before, cost_before, status
 )
 SELECT
     {chain}, decode(md5('a' || drawn.n) || md5('b' || drawn.n), 'hex'), 0, 1,
@@ -42,7 +42,8 @@ SELECT
     CASE WHEN drawn.n % 10 < 7 THEN 'BUY' ELSE 'SELL' END,
     1000000000000000 + drawn.n % 1000, 1000000000000000000000 + drawn.n % 77,
     1000000000000000000000000 + drawn.token * 1000000000::bigint + drawn.n % 1000000,
-    10000000000000, 5000000000000, 90000000000000, 'CONFIRMED'
+    10000000000000, 5000000000000, 90000000000000, 3000000000000000000000 + drawn.n % 177,
+    3000000000000000 + drawn.n % 3000, 'CONFIRMED'
 FROM (
     SELECT
         n, floor({tokens} * power(random(), 3))::integer AS token,
@@ -55,16 +56,17 @@ JOIN numbered AS wallets ON wallets.n = drawn.wallet
 -- name: balances
 INSERT INTO balances (
     chain_id, version, token_address, holder, balance, bought_tokens, sold_tokens, spent_wei,
-    received_wei, changed_block
+    received_wei, held_tokens, cost_wei, changed_block
 )
 SELECT
     {chain}, 1, token_address, user_address, greatest(bought - sold, 0), bought, sold, spent,
-    received, newest
+    received, greatest(bought - sold, 0),
+    CASE WHEN bought > sold THEN div(spent * (bought - sold), bought) ELSE 0 END, newest
 FROM (
     SELECT
         token_address, user_address, max(block_number) AS newest,
         coalesce(sum(token_amount::numeric) FILTER (WHERE type = 'BUY'), 0) AS bought,
-        coalesce(sum(token_amount::numeric / 10) FILTER (WHERE type = 'SELL'), 0) AS sold,
+        coalesce(div(sum(token_amount::numeric) FILTER (WHERE type = 'SELL'), 10), 0) AS sold,
         coalesce(sum(eth_amount::numeric) FILTER (WHERE type = 'BUY'), 0) AS spent,
         coalesce(sum(eth_amount::numeric) FILTER (WHERE type = 'SELL'), 0) AS received
     FROM transactions
@@ -126,7 +128,7 @@ LEFT JOIN (
 -- name: traders
 INSERT INTO trader_stats (chain_id, trader, realised_wei, volume_wei, tokens, block_number)
 SELECT
-    {chain}, holder, sum(received_wei::numeric - div(spent_wei, 10)),
+    {chain}, holder, sum(received_wei::numeric - spent_wei::numeric + cost_wei::numeric),
     sum(spent_wei::numeric + received_wei::numeric), count(*), -1
 FROM balances
 GROUP BY holder

@@ -6,6 +6,8 @@ whole token * 1e18), times unix seconds.
 
 from dataclasses import dataclass
 
+from engine import basis
+from engine.basis import Basis
 from engine.messages import BlockHeader, ChainEvent, CurveNumbers, EventHeader, FeeNumbers
 
 
@@ -48,7 +50,8 @@ class MarketRow:
 class TransactionRow:
     """`type` is CREATE, BUY, SELL, TRANSFER or BRIDGE; `eth_amount` what the user paid in
     all or received; `price_e18` the execution price, None where there is none;
-    `protocol_fee` counts launch fees too.
+    `protocol_fee` counts launch fees too. `before` and `after` are the user's basis of the
+    token around a BUY or SELL, once `history.with_bases` has put them in.
     """
 
     at: EventHeader
@@ -63,6 +66,8 @@ class TransactionRow:
     creator_fee: int
     venue: int
     tag: bytes
+    before: Basis | None = None
+    after: Basis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +174,9 @@ class TransactionRecord:
 
 @dataclass(frozen=True, slots=True)
 class HoldingRecord:
-    """A wallet's balance of one token, with what it spent and received in trades (wei)."""
+    """A wallet's balance of one token, with what it spent and received in trades (wei), and what
+    it holds of what it bought at what cost.
+    """
 
     token: bytes
     name: str
@@ -179,3 +186,23 @@ class HoldingRecord:
     sold_tokens: int
     spent_wei: int
     received_wei: int
+    held_tokens: int
+    cost_wei: int
+
+    @property
+    def realised_wei(self) -> int:
+        """Of the token's sells until now."""
+        return basis.realised_wei(
+            received_wei=self.received_wei, spent_wei=self.spent_wei, cost_wei=self.cost_wei
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WalletRecord:
+    """A wallet's tokens as of `block` (-1 before any). `realised_wei` is of all that it ever
+    traded, also of what is not listed.
+    """
+
+    holdings: list[HoldingRecord]
+    block: int
+    realised_wei: int

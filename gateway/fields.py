@@ -203,6 +203,7 @@ def _whole_number(highest: int) -> Any:
 
 
 Page = _whole_number(PAGE_MAX)
+RowNumber = _whole_number(2**53 - 1)  # as far as JSON's numbers are exact everywhere
 Limit = _whole_number(PAGE_LIMIT_MAX)
 Age = _whole_number(86_400 * 30)
 Resolution = _whole_number(1_440)

@@ -21,6 +21,7 @@ from gateway.fields import (
     Page,
     Query,
     Resolution,
+    RowNumber,
     Side,
     Slippage,
     Strict,
@@ -280,7 +281,7 @@ class LedgerQuery(SeasonQuery):
 
     address: Address
     limit: Limit = PAGE_LIMIT_DEFAULT
-    cursor: Page | None = None
+    cursor: RowNumber | None = None
 
 
 class AuditQuery(Query):

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from engine import basis
+from engine.basis import Basis
 from engine.errors import RiseCurveError
 from engine.limits import PAGE_LIMIT_MAX
 from engine.messages import MarketView, Refusal
@@ -24,7 +26,7 @@ _SCALE = 10**36
 
 @dataclass(frozen=True, slots=True)
 class Profit:
-    """Of one token, in wei. `cost` is what was paid for the part that was bought and is left."""
+    """Of one token, in wei. `cost` is what was paid for what was bought and is still here."""
 
     cost: int
     realised: int
@@ -33,10 +35,11 @@ class Profit:
 
 async def portfolio(context: Context, owner: bytes, *, closed: bool) -> dict[str, Any]:
     """The answer's data, the most valuable first; `closed` adds tokens that were sold out of.
-    `totalValue` and `unrealisedPnl` are null when one of the markets cannot answer.
+    `totalValue` and `unrealisedPnl` are null when one of the markets cannot answer; `realisedPnl`
+    is of all tokens that were ever traded, listed or not.
     """
-    holdings, recorded = await context.reads.holdings(owner, PAGE_LIMIT_MAX, closed=closed)
-    block = recorded if recorded >= 0 else None
+    wallet = await context.reads.holdings(owner, PAGE_LIMIT_MAX, closed=closed)
+    holdings, block = wallet.holdings, wallet.block if wallet.block >= 0 else None
     markets, reconciled, usd = await asyncio.gather(
         quotes.views(context, [holding.token for holding in holdings]),
         _reconciled(context, owner, holdings, block=block),
@@ -54,7 +57,7 @@ async def portfolio(context: Context, owner: bytes, *, closed: bool) -> dict[str
         ],
         "totalValue": _sum(values),
         "totalValueUsd": _sum_usd(values, usd),
-        "realisedPnl": units(sum(one.realised for one in profits)),
+        "realisedPnl": units(wallet.realised_wei),
         "unrealisedPnl": _sum(unrealised),
         "asOfBlock": block,
         "reconciledAtBlock": block if reconciled else None,
@@ -62,19 +65,15 @@ async def portfolio(context: Context, owner: bytes, *, closed: bool) -> dict[str
 
 
 def profit(held: HoldingRecord, market: MarketView | Refusal) -> Profit:
-    """By average cost: what was sold cost its share of what was spent. Tokens that were given
-    cost nothing, and are no profit before they are sold.
+    """By moving average cost (`engine.basis`). Tokens that were given cost nothing, and are no
+    profit before they are sold.
     """
-    bought, sold = held.bought_tokens, min(held.sold_tokens, held.bought_tokens)
-    spent_on_sold = held.spent_wei * sold // bought if bought else 0
-    realised, cost = held.received_wei - spent_on_sold, held.spent_wei - spent_on_sold
-    left = bought - sold
-    if not isinstance(market, MarketView):
-        return Profit(cost, realised, None)
     # Only what was bought and is still here: given away is not sold.
-    kept = min(left, held.balance)
-    cost = cost * kept // left if left else 0
-    return Profit(cost, realised, kept * market.price_e18 // _SCALE - cost)
+    kept = min(held.held_tokens, held.balance)
+    cost = basis.cost_of(Basis(held.held_tokens, held.cost_wei), tokens=kept)
+    if not isinstance(market, MarketView):
+        return Profit(cost, held.realised_wei, None)
+    return Profit(cost, held.realised_wei, kept * market.price_e18 // _SCALE - cost)
 
 
 async def _reconciled(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engine.messages import FeedPosition, MarketView, QuoteReply, QuoteRequest, Refusal
 from engine.points.entries import Deed
 from engine.points.state import Known
-from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord
+from engine.rows import CandleRow, TokenRecord, TransactionRecord, WalletRecord
 
 if TYPE_CHECKING:
     from gateway.bridge_ports import BridgePorts
@@ -56,9 +56,7 @@ class Reads(Protocol):
     async def candles(
         self, token: bytes, *, start: int, end: int, step_s: int
     ) -> tuple[list[CandleRow], int | None]: ...
-    async def holdings(
-        self, owner: bytes, limit: int, *, closed: bool = False
-    ) -> tuple[list[HoldingRecord], int]: ...
+    async def holdings(self, owner: bytes, limit: int, *, closed: bool = False) -> WalletRecord: ...
     async def add_pending(
         self,
         *,

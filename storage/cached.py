@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from engine.limits import CANDLES_MAX, DOCUMENTS_KEPT_MAX
-from engine.rows import CandleRow, HoldingRecord
+from engine.rows import CandleRow, HoldingRecord, WalletRecord
 from engine.text import hex_of
 from storage.cache import CHART_S, METADATA_S, PORTFOLIO_S, RowCache
 from storage.documents import Documents
@@ -68,23 +68,21 @@ class CachedReads(Reads):
             await self._keep(key, lambda: _chart(whole, closed), seconds=CHART_S)
         return whole.rows, whole.before
 
-    async def holdings(
-        self, owner: bytes, limit: int, *, closed: bool = False
-    ) -> tuple[list[HoldingRecord], int]:
+    async def holdings(self, owner: bytes, limit: int, *, closed: bool = False) -> WalletRecord:
         """From the cache while no block has changed a row of the wallet. Those of a wallet with
         `limit` or more are chosen by price, so they are always read.
         """
         now = await self.wallet_place(owner)
         if now.changed_block is None:
-            return [], now.block
+            return WalletRecord([], now.block, 0)
         (kept,) = await self._cache.get([_wallet_key(owner, now, closed=closed)])
         if kept is not None:
-            return _read_wallet(kept), now.block
+            return _read_wallet(kept, now.block)
         found = await self.wallet(owner, limit, closed=closed)
         if len(found.rows) < limit:
             key = _wallet_key(owner, found, closed=closed)
             await self._keep(key, lambda: _wallet(found), seconds=PORTFOLIO_S)
-        return found.rows, found.block
+        return WalletRecord(found.rows, found.block, found.realised_wei)
 
 
 class CachedDocuments(Documents):
@@ -127,7 +125,7 @@ class CachedDocuments(Documents):
 
 
 def _wallet_key(owner: bytes, place: Wallet, *, closed: bool) -> str:
-    return f"wallet:{owner.hex()}:{closed:d}:{place.revision}:{place.changed_block}"
+    return f"holdings:{owner.hex()}:{closed:d}:{place.revision}:{place.changed_block}"
 
 
 # Integers are text: JSON's numbers end at 64 bits here.
@@ -147,17 +145,19 @@ def _read_chart(value: bytes, token: bytes) -> tuple[list[CandleRow], int | None
 
 def _wallet(wallet: Wallet) -> bytes:
     names = HoldingRecord.__slots__[3:]
-    return orjson.dumps(
-        [
-            [row.token.hex(), row.name, row.symbol, *(str(getattr(row, name)) for name in names)]
-            for row in wallet.rows
-        ]
-    )
+    rows = [
+        [row.token.hex(), row.name, row.symbol, *(str(getattr(row, name)) for name in names)]
+        for row in wallet.rows
+    ]
+    return orjson.dumps([str(wallet.realised_wei), rows])
 
 
-def _read_wallet(value: bytes) -> list[HoldingRecord]:
-    rows: list[list[Any]] = orjson.loads(value)
-    return [
+def _read_wallet(value: bytes, block: int) -> WalletRecord:
+    realised_wei: str
+    rows: list[list[Any]]
+    realised_wei, rows = orjson.loads(value)
+    holdings = [
         HoldingRecord(bytes.fromhex(token), name, symbol, *map(int, amounts))
         for token, name, symbol, *amounts in rows
     ]
+    return WalletRecord(holdings, block, int(realised_wei))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from engine import history
+from engine.basis import Basis
 from engine.errors import ConsistencyError
 from engine.limits import MAX_REORG_DEPTH
 from engine.messages import ChainEvent, CurveNumbers, FeedPosition, MarketEvent
@@ -86,6 +88,7 @@ class EventStore:
     async def _write_group(
         self, connection: "Connection", blocks: Sequence[BlockRows], name: str
     ) -> None:
+        blocks = await self._with_bases(connection, blocks)
         for statement in write.STATEMENTS:
             columns = statement.columns(blocks)
             if columns:
@@ -95,6 +98,28 @@ class EventStore:
         outbox = write.outbox_columns(blocks)
         if outbox:
             await connection.execute(_WRITE_SQL["outbox"], self._chain_id, name, *outbox)
+
+    async def _with_bases(
+        self, connection: "Connection", blocks: Sequence[BlockRows]
+    ) -> Sequence[BlockRows]:
+        # Two look-ups a group, however many trades it has. The cursor's lock makes them the last
+        # word: nobody else writes in between.
+        if not any(block.transactions for block in blocks):
+            return blocks
+        span = (blocks[0].header.number, blocks[-1].header.number)
+        known = await connection.fetch(_WRITE_SQL["recorded"], self._chain_id, *span)
+        traders = [list(column) for column in zip(*history.traders_of(blocks), strict=True)]
+        rows: list[asyncpg.Record] = []
+        if traders:
+            rows = await connection.fetch(_WRITE_SQL["bases"], self._chain_id, *traders)
+        bases = {
+            (row["version"], row["token_address"], row["holder"]): Basis(
+                row["held_tokens"], row["cost_wei"]
+            )
+            for row in rows
+        }
+        recorded = {(row["tx_hash"], row["position"]) for row in known}
+        return history.with_bases(blocks, bases, recorded=recorded)
 
     async def rewind(
         self, ancestor: FeedPosition, *, incarnation: int, name: str = RECORDER

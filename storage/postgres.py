@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MIGRATIONS = Path(__file__).parent / "sql" / "migrations"
 ACQUIRE_TIMEOUT_S = 5.0
-MIGRATE_TIMEOUT_S = 120.0
+MIGRATE_TIMEOUT_S = 1_800.0  # a migration may fill a column of all that was ever traded
 IDLE_IN_TRANSACTION_S = 2.0
 _MIGRATION_LOCK = 0x7269_7365  # "rise": any constant that nobody else uses
 

@@ -8,7 +8,7 @@ import asyncpg
 
 from engine.limits import CANDLES_MAX, LIST_COUNT_MAX, PAGE_LIMIT_MAX
 from engine.messages import FeedPosition
-from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord
+from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord, WalletRecord
 from storage import postgres, queries, records
 from storage.write import fold
 
@@ -45,12 +45,15 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """Rows of a wallet as of `block`. (`revision`, `changed_block`) names all of its rows."""
+    """Rows of a wallet as of `block`. (`revision`, `changed_block`) names all of its rows;
+    `realised_wei` is over all of them.
+    """
 
     rows: list[HoldingRecord]
     block: int
     revision: str
     changed_block: int | None
+    realised_wei: int
 
 
 class Reads:
@@ -141,25 +144,23 @@ class Reads:
         revision = _revision(first["revision"])
         return Chart(candles, first["close_before"], first["recorded_time"] or 0, revision)
 
-    async def holdings(
-        self, owner: bytes, limit: int, *, closed: bool = False
-    ) -> tuple[list[HoldingRecord], int]:
-        """The wallet's tokens, at most the `limit` most valuable by recorded price, and the
-        block that they are of (-1 before any); `closed` adds those it has sold out of.
+    async def holdings(self, owner: bytes, limit: int, *, closed: bool = False) -> WalletRecord:
+        """The wallet's tokens, at most the `limit` most valuable by recorded price; `closed`
+        adds those it has sold out of.
         """
         found = await self.wallet(owner, limit, closed=closed)
-        return found.rows, found.block
+        return WalletRecord(found.rows, found.block, found.realised_wei)
 
     async def wallet(self, owner: bytes, limit: int, *, closed: bool) -> Wallet:
         """As `holdings`, with what names the rows."""
         rows = await self._fetch("holdings", owner, limit, closed)
         held = [records.holding(row) for row in rows if row["token_address"] is not None]
-        return _wallet(rows[0], held)
+        return _wallet(rows[0], held, realised_wei=rows[0]["realised_wei"])
 
     async def wallet_place(self, owner: bytes) -> Wallet:
-        """What would name the wallet's rows now, without them."""
+        """What would name the wallet's rows now, without them and their profit."""
         rows = await self._fetch("wallet", owner)
-        return _wallet(rows[0], [])
+        return _wallet(rows[0], [], realised_wei=0)
 
     async def add_pending(
         self,
@@ -213,9 +214,10 @@ class Reads:
             return await connection.fetch(_SQL[query], self._chain_id, *arguments)
 
 
-def _wallet(row: asyncpg.Record, rows: list[HoldingRecord]) -> Wallet:
+def _wallet(row: asyncpg.Record, rows: list[HoldingRecord], *, realised_wei: int) -> Wallet:
     block = -1 if row["block_number"] is None else row["block_number"]
-    return Wallet(rows, block, _revision(row["revision"]), row["changed_block"])
+    revision = _revision(row["revision"])
+    return Wallet(rows, block, revision, row["changed_block"], realised_wei)
 
 
 def _revision(value: Any) -> str:

@@ -3,9 +3,10 @@
 The cases, in the order of the code: fenced, nothing to take back (the cursor stands at the
 ancestor), too deep (below what is final), another ancestor than the one recorded, and the
 rewind. Afterwards each table holds what a history of the blocks up to the ancestor holds:
-rows of blocks are deleted, sums are lessened by what was deleted, and what only keeps its last
-value (markets, the candle of the ancestor's minute) is made again from the remaining events by
-the code that made it, `engine.history`.
+rows of blocks are deleted, sums are lessened by what was deleted, a basis is what the first
+deleted trade had before it, and what else only keeps its last value (markets, the candle of the
+ancestor's minute) is made again from the remaining events by the code that made it,
+`engine.history`.
 
 Two things stay as they are. `users` are wallets that were seen, and others' rows may rest on
 them. A balance of a wallet that is all zero is removed, also where an older transfer was its

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from engine import codec
+from engine.basis import NO_BASIS, Basis
 from engine.messages import ChainEvent, EventHeader, Transferred
 from engine.rows import BlockRows, CandleRow, MarketRow, TokenRow, TransactionRow
 from storage import queries
@@ -25,7 +26,8 @@ MARKET_UNITS = 10**36  # price is wei per whole token * 1e18, a whole token is 1
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """`columns` may be empty, then nothing is sent. `complete`: every row must find its token.
+    """`columns` may be empty, then nothing is sent. `complete`: every row must find its token,
+    or be new.
 
     `keyed` statements take the chain's id before their columns.
     """
@@ -162,7 +164,47 @@ def _transaction(row: TransactionRow) -> tuple[Any, ...]:
         *(row.token or None, row.user, row.recipient, row.type),
         *(row.eth_amount, row.token_amount, row.price_e18, row.protocol_fee, row.creator_fee),
         *(row.venue, row.tag or None),
+        *((row.before.held, row.before.cost_wei) if row.before else (None, None)),
     )
+
+
+def _positions(blocks: Sequence[BlockRows]) -> Columns:
+    found: dict[tuple[int, bytes, bytes], _Traded] = {}
+    for row in (row for block in blocks for row in block.transactions):
+        if row.after is None:
+            continue
+        key = (row.at.version, row.token, row.user)
+        traded = found.get(key) or found.setdefault(key, _Traded())
+        traded.add(row, row.after)
+    return _columns([(*key, *traded.columns()) for key, traded in found.items()])
+
+
+@dataclass(slots=True)
+class _Traded:
+    trades: int = 0
+    bought_tokens: int = 0
+    sold_tokens: int = 0
+    spent_wei: int = 0
+    received_wei: int = 0
+    after: Basis = NO_BASIS
+    block: int = -1
+
+    def add(self, row: TransactionRow, after: Basis) -> None:
+        eth_wei, tokens = row.eth_amount or 0, row.token_amount or 0
+        if row.type == "BUY":
+            self.bought_tokens += tokens
+            self.spent_wei += eth_wei
+        else:
+            self.sold_tokens += tokens
+            self.received_wei += eth_wei
+        self.trades += 1
+        self.after, self.block = after, row.at.block_number
+
+    def columns(self) -> tuple[int, ...]:
+        return (
+            *(self.trades, self.bought_tokens, self.sold_tokens, self.spent_wei),
+            *(self.received_wei, self.after.held, self.after.cost_wei, self.block),
+        )
 
 
 def _transaction_hashes(blocks: Sequence[BlockRows]) -> Columns:
@@ -246,7 +288,8 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement("users", _users, keyed=False),
     Statement("tokens", _tokens),
     Statement("events", _events),
-    Statement("transactions", _transactions),
+    Statement("transactions", _transactions, complete=True),
+    Statement("positions", _positions, complete=True),
     Statement("replace_pending", _transaction_hashes),
     Statement("transfers", _transfers),
     Statement("candles", _candles, complete=True),

@@ -183,7 +183,7 @@ class CreatorData(Strict):
 
 
 class TraderData(Strict):
-    """Realised profit over all tokens, by average cost; ETH."""
+    """Realised profit over all tokens, by moving average cost; ETH."""
 
     rank: int
     address: AddressText
@@ -342,6 +342,7 @@ class HoldingData(Strict):
 
 class PortfolioData(Strict):
     """A wallet; `totalValue` and `unrealisedPnl` are null when a market cannot answer.
+    `realisedPnl` is of every token that it ever traded, listed or not.
     `reconciledAtBlock` is the block at which the chain has the same balances; null if it was not
     reached, or has others.
     """

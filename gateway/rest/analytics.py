@@ -85,7 +85,7 @@ async def king_of_the_hill(request: web.Request) -> web.Response:
 
 
 async def leaderboard(request: web.Request) -> web.Response:
-    """Traders by realised profit over all tokens, by average cost; ETH."""
+    """Traders by realised profit over all tokens, by moving average cost; ETH."""
     query = read_query(request, PageQuery)
     found, total = await context_of(request).market_reads.traders(
         page=query.page, limit=query.limit

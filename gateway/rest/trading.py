@@ -50,7 +50,9 @@ async def transaction(request: web.Request) -> web.Response:
 
 
 async def portfolio(request: web.Request) -> web.Response:
-    """A wallet's tokens with live prices, profit by average cost, and the chain's word for it."""
+    """A wallet's tokens with live prices, profit by moving average cost, and the chain's word
+    for it.
+    """
     query = read_query(request, PortfolioQuery)
     owner = parse_address(request.match_info["address"])
     return json_response(

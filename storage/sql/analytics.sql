@@ -122,17 +122,7 @@ INSERT INTO trader_stats (chain_id, trader, realised_wei, volume_wei, tokens, bl
 SELECT
     $1, touched.trader,
     coalesce(
-        sum(
-            held.received_wei::numeric
-            - CASE WHEN held.bought_tokens > 0 THEN
-                div(
-                    held.spent_wei::numeric * least(held.sold_tokens, held.bought_tokens)::numeric,
-                    held.bought_tokens::numeric
-                )
-                ELSE 0
-            END
-        ),
-        0
+        sum(held.received_wei::numeric - held.spent_wei::numeric + held.cost_wei::numeric), 0
     ),
     coalesce(sum(held.spent_wei::numeric + held.received_wei::numeric), 0),
     count(held.holder) FILTER (WHERE held.bought_tokens > 0 OR held.sold_tokens > 0),

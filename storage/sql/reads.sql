@@ -131,19 +131,23 @@ LEFT JOIN cursors AS place ON place.chain_id = $1 AND place.name = 'recorder'
 
 -- name: holdings
 -- By recorded value, highest first; a token that was sold out of comes last, for its profit or
--- loss. Always a row, with what history stood at.
+-- loss. Always a row, with what history stood at and the profit of all the wallet's tokens.
 SELECT
     place.block_number, place.revision,
     (
         SELECT max(changed_block) FROM balances WHERE chain_id = $1 AND holder = $2
     ) AS changed_block,
+    (
+        SELECT coalesce(sum(received_wei::numeric - spent_wei::numeric + cost_wei::numeric), 0)
+        FROM balances WHERE chain_id = $1 AND holder = $2
+    ) AS realised_wei,
     owned.*
 FROM (VALUES (1)) AS always
 LEFT JOIN cursors AS place ON place.chain_id = $1 AND place.name = 'recorder'
 LEFT JOIN LATERAL (
     SELECT
         held.token_address, tokens.name, tokens.symbol, held.balance, held.bought_tokens,
-        held.sold_tokens, held.spent_wei, held.received_wei,
+        held.sold_tokens, held.spent_wei, held.received_wei, held.held_tokens, held.cost_wei,
         held.balance::numeric * markets.price_e18::numeric AS worth
     FROM balances AS held
     JOIN tokens USING (chain_id, version, token_address)

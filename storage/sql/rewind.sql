@@ -66,12 +66,14 @@ changed AS (
 SELECT version, token_address, holder FROM moved WHERE balance + change = 0
 
 -- name: transactions
--- What was submitted here waits again, as it did before its block.
+-- What was submitted here waits again, as it did before its block. The basis is again what the
+-- first trade that goes had before it.
 WITH undone AS (
     DELETE FROM transactions
     WHERE chain_id = $1 AND block_number > $2
     RETURNING
-        version, token_address, user_address, type, eth_amount, token_amount, submission
+        version, token_address, user_address, type, eth_amount, token_amount, submission,
+        block_number, tx_index, log_index, held_before, cost_before
 ),
 waiting AS (
     INSERT INTO transactions (
@@ -94,7 +96,9 @@ traded AS (
         coalesce(sum(token_amount) FILTER (WHERE type = 'BUY'), 0) AS bought_tokens,
         coalesce(sum(token_amount) FILTER (WHERE type = 'SELL'), 0) AS sold_tokens,
         coalesce(sum(eth_amount) FILTER (WHERE type = 'BUY'), 0) AS spent_wei,
-        coalesce(sum(eth_amount) FILTER (WHERE type = 'SELL'), 0) AS received_wei
+        coalesce(sum(eth_amount) FILTER (WHERE type = 'SELL'), 0) AS received_wei,
+        (array_agg(held_before ORDER BY block_number, tx_index, log_index))[1] AS held_tokens,
+        (array_agg(cost_before ORDER BY block_number, tx_index, log_index))[1] AS cost_wei
     FROM undone
     WHERE type IN ('BUY', 'SELL')
     GROUP BY version, token_address, user_address
@@ -114,6 +118,8 @@ SET
     sold_tokens = held.sold_tokens - traded.sold_tokens,
     spent_wei = held.spent_wei - traded.spent_wei,
     received_wei = held.received_wei - traded.received_wei,
+    held_tokens = traded.held_tokens,
+    cost_wei = traded.cost_wei,
     changed_block = -1,
     updated_at = now()
 FROM traded

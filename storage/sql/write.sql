@@ -1,6 +1,6 @@
 -- The statements of one write of the recorder, in the order of `storage/write.py`. $1 is the
 -- chain, the others are columns. Identity keys make each a no-op the second time; what is
--- derived (counts, balances) is derived from rows that were really inserted.
+-- derived (counts, balances, positions) is derived from rows that are really inserted.
 
 -- name: lock_cursor
 -- The fence: nothing is written unless the incarnation is still the caller's.
@@ -104,60 +104,72 @@ FROM unnest(
 LEFT JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
 ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
 
+-- name: recorded
+-- Rows of blocks from $2 to $3 that are there already: none, unless the cursor was lost.
+SELECT tx_hash, position FROM transactions
+WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3
+
+-- name: bases
+SELECT held.version, held.token_address, held.holder, held.held_tokens, held.cost_wei
+FROM unnest($2::integer[], $3::bytea[], $4::bytea[]) AS input (version, token, holder)
+JOIN balances AS held
+    ON held.chain_id = $1 AND held.version = input.version
+    AND held.token_address = input.token AND held.holder = input.holder
+
 -- name: transactions
-WITH fresh AS (
-    INSERT INTO transactions (
-        chain_id, tx_hash, position, version, block_number, tx_index, log_index, block_time,
-        token_address, user_address, recipient, type, eth_amount, token_amount, price_e18,
-        protocol_fee, creator_fee, venue, tag, status
-    )
-    SELECT $1, input.*, 'CONFIRMED'
-    FROM unnest(
-        $2::bytea[], $3::integer[], $4::integer[], $5::bigint[], $6::integer[], $7::integer[],
-        $8::bigint[], $9::bytea[], $10::bytea[], $11::bytea[], $12::text[], $13::numeric[],
-        $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[], $18::smallint[],
-        $19::bytea[]
-    ) AS input
-    ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
-    RETURNING
-        version, token_address, user_address, type, eth_amount, token_amount, block_number
-),
-traded AS (
-    SELECT
-        version, token_address, user_address,
-        count(*) AS trades, max(block_number) AS changed_block,
-        coalesce(sum(token_amount) FILTER (WHERE type = 'BUY'), 0) AS bought_tokens,
-        coalesce(sum(token_amount) FILTER (WHERE type = 'SELL'), 0) AS sold_tokens,
-        coalesce(sum(eth_amount) FILTER (WHERE type = 'BUY'), 0) AS spent_wei,
-        coalesce(sum(eth_amount) FILTER (WHERE type = 'SELL'), 0) AS received_wei
-    FROM fresh
-    WHERE type IN ('BUY', 'SELL')
-    GROUP BY version, token_address, user_address
-),
-positions AS (
-    INSERT INTO balances AS held (
-        chain_id, version, token_address, holder,
-        bought_tokens, sold_tokens, spent_wei, received_wei, changed_block
-    )
-    SELECT
-        $1, version, token_address, user_address,
-        bought_tokens, sold_tokens, spent_wei, received_wei, changed_block
-    FROM traded
-    ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
-        bought_tokens = held.bought_tokens + EXCLUDED.bought_tokens,
-        sold_tokens = held.sold_tokens + EXCLUDED.sold_tokens,
-        spent_wei = held.spent_wei + EXCLUDED.spent_wei,
-        received_wei = held.received_wei + EXCLUDED.received_wei,
-        changed_block = greatest(held.changed_block, EXCLUDED.changed_block),
-        updated_at = now()
+-- Without what is `recorded`, so every row is new; the row count says so.
+INSERT INTO transactions (
+    chain_id, tx_hash, position, version, block_number, tx_index, log_index, block_time,
+    token_address, user_address, recipient, type, eth_amount, token_amount, price_e18,
+    protocol_fee, creator_fee, venue, tag, held_before, cost_before, status
 )
-UPDATE markets
-SET trades = markets.trades + added.trades
-FROM (
-    SELECT version, token_address, sum(trades) AS trades FROM traded GROUP BY 1, 2
-) AS added
-WHERE markets.chain_id = $1 AND markets.version = added.version
-    AND markets.token_address = added.token_address
+SELECT $1, input.*, 'CONFIRMED'
+FROM unnest(
+    $2::bytea[], $3::integer[], $4::integer[], $5::bigint[], $6::integer[], $7::integer[],
+    $8::bigint[], $9::bytea[], $10::bytea[], $11::bytea[], $12::text[], $13::numeric[],
+    $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[], $18::smallint[],
+    $19::bytea[], $20::numeric[], $21::numeric[]
+) AS input
+ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
+
+-- name: positions
+-- What the trades of the statement before add up to; the basis after the last of them.
+WITH input AS (
+    SELECT *
+    FROM unnest(
+        $2::integer[], $3::bytea[], $4::bytea[], $5::bigint[], $6::numeric[], $7::numeric[],
+        $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[], $12::bigint[]
+    ) AS input (
+        version, token_address, holder, trades, bought_tokens, sold_tokens, spent_wei,
+        received_wei, held_tokens, cost_wei, changed_block
+    )
+),
+counted AS (
+    UPDATE markets
+    SET trades = markets.trades + added.trades
+    FROM (
+        SELECT version, token_address, sum(trades) AS trades FROM input GROUP BY 1, 2
+    ) AS added
+    WHERE markets.chain_id = $1 AND markets.version = added.version
+        AND markets.token_address = added.token_address
+)
+INSERT INTO balances AS held (
+    chain_id, version, token_address, holder, bought_tokens, sold_tokens, spent_wei,
+    received_wei, held_tokens, cost_wei, changed_block
+)
+SELECT
+    $1, version, token_address, holder, bought_tokens, sold_tokens, spent_wei, received_wei,
+    held_tokens, cost_wei, changed_block
+FROM input
+ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
+    bought_tokens = held.bought_tokens + EXCLUDED.bought_tokens,
+    sold_tokens = held.sold_tokens + EXCLUDED.sold_tokens,
+    spent_wei = held.spent_wei + EXCLUDED.spent_wei,
+    received_wei = held.received_wei + EXCLUDED.received_wei,
+    held_tokens = EXCLUDED.held_tokens,
+    cost_wei = EXCLUDED.cost_wei,
+    changed_block = greatest(held.changed_block, EXCLUDED.changed_block),
+    updated_at = now()
 
 -- name: replace_pending
 -- The mined rows stand since the statement before; the first takes over the wait for the

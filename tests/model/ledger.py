@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.model import maths
+from tests.model.costs import Cost, costs
 from tests.model.launchpad import PAD, ZERO
 
 E18 = 10**18
@@ -41,6 +42,13 @@ class Ledger:
             sorted([token, *sorted(state.items())] for token, state in self.states.items()),
         ]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+    def costs(self) -> dict[tuple[str, str], Cost]:
+        """Of each (token, trader)."""
+        return costs(
+            ((one["token"], one["user"]), one["type"], one["eth"], one["tokens"])
+            for one in self.trades
+        )
 
     def _take(self, name: str, fields: dict[str, Any], time: int) -> None:
         token = fields["token"]

@@ -24,7 +24,11 @@ SELECT token_address, user_address, type, eth_amount, token_amount FROM transact
 WHERE chain_id = $1 AND type IN ('BUY', 'SELL') AND status = 'CONFIRMED'
 ORDER BY block_number, tx_index, log_index
 """
-_BALANCES = "SELECT token_address, holder, balance FROM balances WHERE chain_id = $1"
+_BALANCES = """
+SELECT token_address, holder, balance, held_tokens, cost_wei,
+    received_wei::numeric - spent_wei::numeric + cost_wei::numeric AS realised_wei
+FROM balances WHERE chain_id = $1
+"""
 _CANDLES = """
 SELECT token_address, time, open, high, low, close, volume_eth, volume_token, trades
 FROM price_history WHERE chain_id = $1
@@ -123,6 +127,14 @@ async def _against_model(world: World) -> list[str]:
     rows = {(row[0], row[1]): row[2] for row in balances if row[2]}
     if rows != held:
         broken.append(f"balances: {len(rows)} rows, the model has {len(held)}, or they differ")
+    made = {
+        (wire.address(t), wire.address(w)): (one.held, one.cost, one.realised)
+        for (t, w), one in ledger.costs().items()
+    }
+    if {(row[0], row[1]): tuple(row)[3:] for row in balances if any(tuple(row)[3:])} != {
+        key: one for key, one in made.items() if any(one)
+    }:
+        broken.append("profits: the model has others")
     kept = {(wire.address(t), time): candle for (t, time), candle in ledger.candles.items()}
     if {(row[0], row[1]): list(row)[2:] for row in candles} != kept:
         broken.append(f"candles: {len(candles)} rows, the model has {len(kept)}, or they differ")

@@ -24,7 +24,7 @@ from engine.messages import (
     Traded,
 )
 from engine.quoting import answer, view
-from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord
+from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord, WalletRecord
 from gateway import fills
 from tests.support.scenario import CONSTANT_PRODUCT, FEES, LINEAR, Scenario
 
@@ -132,11 +132,10 @@ class FakeReads(Breakable):
         self.asked = {"start": start, "end": end, "step_s": step_s}
         return [row for row in self.candle_rows if start <= row.time < end], self.close_before
 
-    async def holdings(
-        self, owner: bytes, limit: int, *, closed: bool = False
-    ) -> tuple[list[HoldingRecord], int]:
+    async def holdings(self, owner: bytes, limit: int, *, closed: bool = False) -> WalletRecord:
         self.check()
-        return self.held[:limit], 100
+        shown = [one for one in self.held if one.balance or closed][:limit]
+        return WalletRecord(shown, 100, sum(one.realised_wei for one in self.held))
 
     async def refuse_pending(self, tx_hash: bytes, reason: str) -> None:
         self.refused.append((tx_hash, reason))

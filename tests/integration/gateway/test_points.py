@@ -215,6 +215,25 @@ async def test_points_of_counted_deeds_are_shown(mongodb_url: str, redis_url: st
         assert (await door.get("/api/points/leaderboard?season=nine"))[0] == 404
 
 
+async def test_ledger_of_more_than_a_million_rows_is_paged_to_its_end(
+    mongodb_url: str, redis_url: str
+) -> None:
+    clock = Clock()
+    async with lobby(mongodb_url, redis_url, clock=clock, session_s=9 * DAY) as door:
+        await three(door, clock)
+        await counted(door, clock)
+        rows = door.people._users.database["points_ledger"]
+        async for row in rows.find({"who": "0x" + raw(ANN).hex()}).sort("n", -1):
+            await rows.update_one({"_id": row["_id"]}, {"$inc": {"n": 1_000_000}})
+        seen, cursor = [], ""
+        while len(seen) < 3:
+            path = f"/api/points/ledger?address={ANN.address}&limit=1{cursor}"
+            page = shaped(Cursored[replies.LedgerRowData], await door.get(path))
+            seen += [one["n"] for one in page["items"]]
+            cursor = f"&cursor={page['cursor']}"
+        assert seen == [1_000_003, 1_000_002, 1_000_001]
+
+
 async def test_anybody_can_recompute_the_hash_of_a_wallets_rows(
     mongodb_url: str, redis_url: str
 ) -> None:

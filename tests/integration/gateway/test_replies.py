@@ -70,7 +70,7 @@ async def test_replies_of_quotes_and_portfolio_have_their_shape(door: Door) -> N
     for mode in ("exactIn", "exactOut"):
         body = {"tokenAddress": token, "type": "buy", "amount": "0.1", "mode": mode}
         check(replies.QuoteData, await door.post("/api/trading/quote", body))
-    door.reads.held = [HoldingRecord(door.tokens[1], "n", "s", 5, 5, 0, 1, 0)]
+    door.reads.held = [HoldingRecord(door.tokens[1], "n", "s", 5, 5, 0, 1, 0, 5, 1)]
     path = f"/api/trading/portfolio/{door.account.address}"
     check(replies.PortfolioData, await door.get(path))
     door.markets.refusal = Refusal("stale_chain", "Expected a block")

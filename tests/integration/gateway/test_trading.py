@@ -307,7 +307,8 @@ async def test_tx_unknown_is_not_found_and_malformed_is_invalid(door: Door) -> N
 async def test_portfolio_values_holdings_at_live_prices(door: Door) -> None:
     owner = Account.create().address
     token = door.tokens[0]
-    door.reads.held = [HoldingRecord(token, "Tide", "TIDE", 10**21, 10**21, 0, 10**16, 0)]
+    bought = (10**21, 0, 10**16, 0, 10**21, 10**16)
+    door.reads.held = [HoldingRecord(token, "Tide", "TIDE", 10**21, *bought)]
     status, answer = await door.get(f"/api/trading/portfolio/{owner}")
     (item,) = answer["data"]["items"]
     (market,) = await door.markets.views([token])
@@ -322,12 +323,13 @@ async def test_portfolio_values_holdings_at_live_prices(door: Door) -> None:
     assert answer["data"]["totalValue"] is None
 
 
-async def test_portfolio_profit_is_by_average_cost(door: Door) -> None:
+async def test_portfolio_profit_is_by_moving_average_cost(door: Door) -> None:
     owner, (one, two) = Account.create().address, door.tokens
     # 1,000 bought for 0.01, 400 sold for 0.006, 100 given away; and one sold out of at a loss.
+    sums = (1_000 * E18, 400 * E18, 10**16, 6 * 10**15, 600 * E18, 6 * 10**15)
     door.reads.held = [
-        HoldingRecord(one, "a", "A", 500 * E18, 1_000 * E18, 400 * E18, 10**16, 6 * 10**15),
-        HoldingRecord(two, "b", "B", 0, 9 * E18, 9 * E18, 10**15, 4 * 10**14),
+        HoldingRecord(one, "a", "A", 500 * E18, *sums),
+        HoldingRecord(two, "b", "B", 0, 9 * E18, 9 * E18, 10**15, 4 * 10**14, 0, 0),
     ]
     door.node.held = {one: 500 * E18, two: 0}
     _, answer = await door.get(f"/api/trading/portfolio/{owner}?closed=true")
@@ -342,11 +344,19 @@ async def test_portfolio_profit_is_by_average_cost(door: Door) -> None:
     )  # fmt: skip
     assert data["realisedPnl"] == "0.0014"
     assert data["reconciledAtBlock"] == data["asOfBlock"] == 100
+    _, answer = await door.get(f"/api/trading/portfolio/{owner}")
+    assert len(answer["data"]["items"]) == 1
+    assert answer["data"]["realisedPnl"] == "0.0014", "also of what is not listed"
+    door.markets.refusal = Refusal("stale_chain", "Expected a block")
+    _, answer = await door.get(f"/api/trading/portfolio/{owner}")
+    (item,) = answer["data"]["items"]
+    shown = (item["costBasis"], item["realisedPnl"], item["unrealisedPnl"])
+    assert shown == ("0.005", "0.002", None)
 
 
 async def test_portfolio_that_the_chain_does_not_confirm_names_no_block(door: Door) -> None:
     owner, token = Account.create().address, door.tokens[0]
-    door.reads.held = [HoldingRecord(token, "a", "A", 5, 5, 0, 1, 0)]
+    door.reads.held = [HoldingRecord(token, "a", "A", 5, 5, 0, 1, 0, 5, 1)]
     for held, down in ({token: 4}, False), ({}, False), ({token: 5}, True):
         door.node.held, door.node.down = held, down
         _, answer = await door.get(f"/api/trading/portfolio/{owner}")

@@ -8,6 +8,7 @@ import pytest
 from engine.errors import TransientError
 from storage import postgres
 from storage.market_reads import MarketReads
+from tests.model.costs import costs
 from tests.support.history import Historian, Saga, position_of
 from tests.support.scenario import CHAIN_ID, address_of
 
@@ -32,9 +33,10 @@ SELECT token_address AS token, volume_24h AS day, trades_24h AS trades, volume_1
 FROM token_stats WHERE chain_id = $1
 """
 PRICES = "SELECT token_address, price_before FROM token_stats WHERE chain_id = $1"
-TRADERS = """
-SELECT holder, received_wei, spent_wei, bought_tokens, sold_tokens
-FROM balances WHERE chain_id = $1
+TRADES = """
+SELECT version, token_address, user_address, type, eth_amount, token_amount
+FROM transactions WHERE chain_id = $1 AND type IN ('BUY', 'SELL') AND position >= 0
+ORDER BY block_number, tx_index, log_index
 """
 BEFORE = """
 SELECT DISTINCT ON (token_address) token_address AS token, close
@@ -55,12 +57,10 @@ async def compare(pool, time):
     before = {row["token"]: row["close"] for row in await fetch(pool, BEFORE, time - DAY)}
     rows = await fetch(pool, PRICES)
     assert {row[0]: row[1] for row in rows if row[1] is not None} == before
+    trades = [tuple(row) for row in await fetch(pool, TRADES)]
     expected = {}
-    for row in await fetch(pool, TRADERS):
-        bought, sold = row["bought_tokens"], row["sold_tokens"]
-        cost = row["spent_wei"] * min(bought, sold) // bought if bought else 0
-        before = expected.get(row["holder"], 0)
-        expected[row["holder"]] = before + row["received_wei"] - cost
+    for (_, _, trader), one in costs((row[:3], *row[3:]) for row in trades).items():
+        expected[trader] = expected.get(trader, 0) + one.realised
     rows = await fetch(pool, "SELECT trader, realised_wei FROM trader_stats WHERE chain_id = $1")
     found = {row["trader"]: row["realised_wei"] for row in rows}
     assert {who: expected.get(who, 0) for who in found} == found

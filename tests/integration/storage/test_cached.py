@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -41,11 +42,12 @@ async def same(reads, cached, tokens, now: int) -> None:
             for _ in range(2):
                 assert await cached.candles(token, **span) == expected
     for name in WALLETS:
-        expected, at = await reads.holdings(address_of(name), 100, closed=name != "alice")
+        expected = await reads.holdings(address_of(name), 100, closed=name != "alice")
         for _ in range(2):
-            rows, block = await cached.holdings(address_of(name), 100, closed=name != "alice")
+            found = await cached.holdings(address_of(name), 100, closed=name != "alice")
             # Their order follows prices, which are not of the cache.
-            assert {*rows} == {*expected} and block == at
+            assert {*found.holdings} == {*expected.holdings}
+            assert replace(found, holdings=expected.holdings) == expected
 
 
 async def test_cached_answers_are_those_without_it_through_reorganisations(
@@ -107,9 +109,9 @@ async def test_chart_of_a_token_that_trades_on_is_found_while_its_step_is_open(
     await cached.holdings(mine, 100)
     await play(lambda: saga.buy(made[0], 10**15, "bob"))
     before = cache.found
-    rows, block = await cached.holdings(mine, 100)
-    assert cache.found == before + 1 and block == saga.number, "others traded, alice did not"
-    assert (rows, block) == await reads.holdings(mine, 100)
+    found = await cached.holdings(mine, 100)
+    assert cache.found == before + 1 and found.block == saga.number, "others traded, alice did not"
+    assert found == await reads.holdings(mine, 100)
 
 
 async def test_hidden_token_leaves_the_cached_wallet_at_once(events, reads, cached, pool):
@@ -122,11 +124,11 @@ async def test_hidden_token_leaves_the_cached_wallet_at_once(events, reads, cach
         [historian.rows(block)], incarnation=incarnation, position=position_of(block)
     )
     mine = address_of("alice")
-    assert len((await cached.holdings(mine, 100))[0]) == 1
+    assert len((await cached.holdings(mine, 100)).holdings) == 1
     for visibility, left in (("hidden", 0), ("visible", 1)):
         async with postgres.session(pool) as connection:
             await connection.execute("UPDATE tokens SET visibility = $1", visibility)
-        assert len((await cached.holdings(mine, 100))[0]) == left
+        assert len((await cached.holdings(mine, 100)).holdings) == left
         assert await cached.holdings(mine, 100) == await reads.holdings(mine, 100)
 
 

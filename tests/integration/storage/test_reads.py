@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from engine.messages import FeedPosition, Traded
+from engine.rows import WalletRecord
 from storage import postgres
 from storage.events import EventStore
 from tests.support.history import Historian, Traders, position_of
@@ -279,18 +280,55 @@ async def test_holdings_with_what_was_spent_and_received(written, reads):
     part = written.scenario.sell(large, 10**18)
     await written.seal()
     alice = address_of("alice")
-    (first, second), block = await reads.holdings(alice, 10)
-    assert block == written.scenario.number
+    listed = await reads.holdings(alice, 10)
+    first, second = listed.holdings
+    assert listed.block == written.scenario.number
     assert [first.name, second.name] == ["large", "small"]
     trades = [row for rows in written.rows for row in rows.transactions if row.token == large]
     assert first.balance == first.bought_tokens - first.sold_tokens
     assert first.sold_tokens == part.tokens == 10**18
     assert first.spent_wei == next(row.eth_amount for row in trades if row.type == "BUY")
     assert first.received_wei == next(row.eth_amount for row in trades if row.type == "SELL")
-    closed = (await reads.holdings(alice, 10, closed=True))[0][-1]
+    assert first.held_tokens == first.balance
+    assert second.realised_wei == 0 and second.cost_wei == second.spent_wei
+    everything = await reads.holdings(alice, 10, closed=True)
+    closed = everything.holdings[-1]
     assert (closed.name, closed.balance, closed.sold_tokens) == ("gone", 0, sold.tokens)
-    assert await reads.holdings(alice, 1) == ([first], block)
-    assert await reads.holdings(bytes(20), 10) == ([], block)
+    assert (closed.held_tokens, closed.cost_wei) == (0, 0)
+    # The wallet's profit is of all tokens, whatever is listed.
+    realised = sum(one.realised_wei for one in everything.holdings)
+    assert listed.realised_wei == everything.realised_wei == realised
+    assert closed.realised_wei == sold.eth - bought.eth < 0 != first.realised_wei
+    assert await reads.holdings(alice, 1) == replace(listed, holdings=[first])
+    assert await reads.holdings(bytes(20), 10) == WalletRecord([], listed.block, 0)
+
+
+async def test_holdings_realise_nothing_by_a_later_buy_or_a_gift(written, reads):
+    token, alice = written.scenario.launch("one"), address_of("alice")
+    await written.seal()
+    found = []
+    for side, eth, tokens in (
+        ("BUY", 1_000, 100),
+        ("SELL", 1_000, 100),
+        ("BUY", 1_000, 1_000),
+        ("SELL", 700, 500),
+        ("SELL", 50, 501),  # one of them was given
+    ):
+        written.scenario.buy(token, 10**15)
+        block = written.scenario.seal()
+        rows = written.historian.rows(block)
+        [row] = rows.transactions
+        traded = replace(row, type=side, eth_amount=eth, token_amount=tokens)
+        await written.events.write(
+            [replace(rows, transactions=(traded,))],
+            incarnation=written.incarnation,
+            position=position_of(block),
+        )
+        wallet = await reads.holdings(alice, 10, closed=True)
+        [one] = wallet.holdings
+        assert wallet.realised_wei == one.realised_wei
+        found.append((one.held_tokens, one.cost_wei, one.realised_wei))
+    assert found == [(100, 1_000, 0), (0, 0, 0), (1_000, 1_000, 0), (500, 500, 200), (0, 0, -250)]
 
 
 # ------------------------------------------------------------------ submitted transactions

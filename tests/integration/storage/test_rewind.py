@@ -180,6 +180,12 @@ PLANTED = {
     ),
     "holders forgotten": ("transfers", "+ counted.joined - counted.gone", "+ 0"),
     "positions forgotten": ("transactions", "- traded.bought_tokens", "- 0"),
+    "basis kept": ("transactions", "cost_wei = traded.cost_wei", "cost_wei = held.cost_wei"),
+    "basis of the last trade, not the first": (
+        "transactions",
+        "cost_before ORDER BY block_number, tx_index, log_index",
+        "cost_before ORDER BY block_number DESC, tx_index DESC, log_index DESC",
+    ),
     "trades forgotten": ("transactions", "- less.trades", "- 0"),
     "submissions forgotten": ("transactions", "undone.submission IS NOT NULL", "FALSE"),
     "receipts forgotten": ("receipts", "chain_id = $1", "chain_id = 1 - $1::bigint"),

@@ -89,7 +89,9 @@ async def test_queries_of_the_doors_have_an_index_for_every_large_table(postgres
     size = history.Size(tokens=2_000, trades=8_000, wallets=300)
     await history.fill(postgres_url, size, now=now, say=lambda line: None)
     events, one = queries.load("events"), history.address("t", 5)
-    asked = query_plans.every(token=one, wallet=history.address("w", 5), now=now) | {
+    write, wallet = queries.load("write"), history.address("w", 5)
+    asked = query_plans.every(token=one, wallet=wallet, now=now) | {
+        "bases": (write["bases"], ([1], [one], [wallet])),
         "pending": (events["pending"], (10,)),
         "replay": (events["market_events"], ([1, 2, 3], 1900, 0, 0, 2000, 5000)),
         "event seqs": (events["event_seqs"], ()),

@@ -91,7 +91,7 @@ async def test_holding_value_is_floored_at_the_live_price() -> None:
     token, markets = await market()
     (live,) = await markets.views([token])
     assert not isinstance(live, Refusal)
-    record = HoldingRecord(token, "Tide", "TIDE", 10**18 + 1, 0, 0, 0, 0)
+    record = HoldingRecord(token, "Tide", "TIDE", 10**18 + 1, 0, 0, 0, 0, 0, 0)
     shown = view.holding_data(record, live)
     assert shown["value"] == text.units((10**18 + 1) * live.price_e18 // 10**36)
     assert view.holding_data(record, Refusal("stale_chain", "…"))["value"] is None

@@ -4,7 +4,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import codec
+from engine import codec, history
 from engine.messages import (
     Administered,
     Graduated,
@@ -21,6 +21,10 @@ from tests.support.scenario import CHAIN_ID, LINEAR, Scenario
 
 
 def rows_of_a_few_blocks():
+    return history.with_bases(plain_rows(), {}, recorded=())
+
+
+def plain_rows():
     scenario, historian = Scenario(seed=2), Historian()
     scenario.launch("first")
     scenario.launch("second", LINEAR)
@@ -67,6 +71,23 @@ def test_markets_last_state_wins():
     assert dict(zip(columns[0], columns[4], strict=True)) == {
         token: market.seq for token, market in last.items()
     }
+
+
+def test_positions_are_sums_of_the_trades_and_the_basis_after_the_last():
+    rows = rows_of_a_few_blocks()
+    trades = [row for block in rows for row in block.transactions if row.after is not None]
+    lines = list(zip(*columns_of("positions", rows), strict=True))
+    assert sum(line[3] for line in lines) == len(trades) > len(lines) > 3
+    for version, token, user, count, bought, sold, spent, received, *basis, block in lines:
+        key = (version, token, user)
+        mine = [row for row in trades if (row.at.version, row.token, row.user) == key]
+        for side, tokens, eth in (("BUY", bought, spent), ("SELL", sold, received)):
+            of_side = [row for row in mine if row.type == side]
+            assert sum(row.token_amount for row in of_side) == tokens
+            assert sum(row.eth_amount for row in of_side) == eth
+        last = mine[-1]
+        assert (count, block) == (len(mine), last.at.block_number)
+        assert basis == [last.after.held, last.after.cost_wei]
 
 
 def test_event_payload_comes_back_as_the_event():
