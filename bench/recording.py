@@ -19,7 +19,6 @@ from bench.history import CHAIN_ID
 from deploy.roles import RECORDER_NICE
 from engine.control import Feed
 from engine.errors import RiseCurveError, TransientError
-from engine.history import ZERO_ADDRESS
 from engine.messages import (
     Block,
     BlockHeader,
@@ -30,6 +29,7 @@ from engine.messages import (
     TokenCreated,
     Transferred,
 )
+from engine.positions import ZERO_ADDRESS
 from engine.settings import ActorSettings
 from storage import postgres
 from storage.analytics import Analytics

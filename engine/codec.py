@@ -8,20 +8,31 @@ value is read back, so the text carries no class names.
 import dataclasses
 import types
 import typing
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
+def _same(value: Any) -> Any:
+    return value
+
+
+_PLAIN: Mapping[type, Callable[[Any], Any]] = {
+    types.NoneType: _same,
+    bool: _same,
+    str: _same,
+    int: str,
+    bytes: bytes.hex,
+}
+
+
 def encode(value: Any) -> Any:
     """A JSON-ready value. Raises TypeError for a type that has no spelling here."""
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, bytes):
-        return value.hex()
+    plain = _PLAIN.get(type(value))
+    if plain is not None:
+        return plain(value)
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

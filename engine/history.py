@@ -1,13 +1,11 @@
 """What a sealed block writes into history, as rows; pure, so that a replay writes the same."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from typing import Any
 
 from curves.curve import WAD
-from engine import basis, candle
-from engine.basis import NO_BASIS, Basis
+from engine import candle
 from engine.buckets import bucket_of
 from engine.market import (
     PHASE_CURVE,
@@ -32,6 +30,7 @@ from engine.messages import (
     Traded,
     Transferred,
 )
+from engine.positions import ZERO_ADDRESS
 from engine.rows import (
     BlockRows,
     CandleRow,
@@ -40,17 +39,6 @@ from engine.rows import (
     TokenRow,
     TransactionRow,
     TransferRow,
-)
-
-ZERO_ADDRESS = bytes(20)
-
-Trader = tuple[int, bytes, bytes]
-"""Version of the launchpad, token, wallet: whose basis it is."""
-
-
-_MAKE: Callable[..., TransactionRow] = TransactionRow
-_FIELDS = attrgetter(
-    *(name for name in TransactionRow.__slots__ if name not in ("before", "after"))
 )
 
 
@@ -106,58 +94,6 @@ def rows_of(
         candles=tuple(page.candles.values()),
         outbox=tuple(page.outbox),
     )
-
-
-def traders_of(blocks: Iterable[BlockRows]) -> set[Trader]:
-    """Those whose basis `with_bases` wants."""
-    return {_trader(row) for block in blocks for row in block.transactions if _is_trade(row)}
-
-
-def with_bases(
-    blocks: Sequence[BlockRows],
-    bases: Mapping[Trader, Basis],
-    *,
-    recorded: Collection[tuple[bytes, int]],
-) -> list[BlockRows]:
-    """The blocks with the basis around each trade, in their order. `bases` is the state before
-    them (no key: nothing). Rows that are `recorded` (transaction, position) are left out: they
-    are in that state.
-    """
-    now = dict(bases)
-    return [
-        replace(
-            block,
-            transactions=tuple(
-                _with_basis(row, now)
-                for row in block.transactions
-                if (row.at.tx_hash, row.at.position) not in recorded
-            ),
-        )
-        for block in blocks
-    ]
-
-
-def _with_basis(row: TransactionRow, now: dict[Trader, Basis]) -> TransactionRow:
-    if not _is_trade(row):
-        return row
-    assert row.eth_amount is not None and row.token_amount is not None
-    trader = _trader(row)
-    before = now.get(trader, NO_BASIS)
-    if row.type == "BUY":
-        after = basis.bought(before, tokens=row.token_amount, spent_wei=row.eth_amount)
-    else:
-        after = basis.sold(before, tokens=row.token_amount)
-    now[trader] = after
-    # Not by `replace`, which reads every field by name and is called for every trade.
-    return _MAKE(*_FIELDS(row), before, after)
-
-
-def _is_trade(row: TransactionRow) -> bool:
-    return row.type in ("BUY", "SELL")
-
-
-def _trader(row: TransactionRow) -> Trader:
-    return row.at.version, row.token, row.user
 
 
 def _write(page: _Page, event: ChainEvent, venues: frozenset[bytes]) -> bool:

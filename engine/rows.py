@@ -51,7 +51,7 @@ class TransactionRow:
     """`type` is CREATE, BUY, SELL, TRANSFER or BRIDGE; `eth_amount` what the user paid in
     all or received; `price_e18` the execution price, None where there is none;
     `protocol_fee` counts launch fees too. `before` and `after` are the user's basis of the
-    token around a BUY or SELL, once `history.with_bases` has put them in.
+    token around a BUY or SELL, once `positions.settled` has put them in.
     """
 
     at: EventHeader
@@ -119,6 +119,16 @@ class BlockRows:
     transfers: tuple[TransferRow, ...]
     candles: tuple[CandleRow, ...]
     outbox: tuple[OutboxRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """What rows of a token need to know of it."""
+
+    version: int
+    bucket: int
+    launchpad: bytes
+    pair: bytes
 
 
 # ------------------------------------------------------------------ what the doors read

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from engine import history
-from engine.basis import Basis
+from engine import positions
 from engine.errors import ConsistencyError
 from engine.limits import MAX_REORG_DEPTH
 from engine.messages import ChainEvent, CurveNumbers, FeedPosition, MarketEvent
 from engine.rows import BlockRows, MarketRow, TransactionRecord
 from storage import postgres, queries, records, write
 from storage import rewind as rewinding
+from storage.write import Group
 
 if TYPE_CHECKING:
     from storage.postgres import Connection, Pool
@@ -88,38 +88,34 @@ class EventStore:
     async def _write_group(
         self, connection: "Connection", blocks: Sequence[BlockRows], name: str
     ) -> None:
-        blocks = await self._with_bases(connection, blocks)
+        group = await self._group(connection, blocks)
         for statement in write.STATEMENTS:
-            columns = statement.columns(blocks)
-            if columns:
-                key = (self._chain_id,) if statement.keyed else ()
-                tag = await connection.execute(statement.sql, *key, *columns)
-                _check_complete(statement, tag, len(columns[0]))
-        outbox = write.outbox_columns(blocks)
+            await statement.run(connection, self._chain_id, group)
+        outbox = write.outbox_columns(group.blocks)
         if outbox:
             await connection.execute(_WRITE_SQL["outbox"], self._chain_id, name, *outbox)
 
-    async def _with_bases(
-        self, connection: "Connection", blocks: Sequence[BlockRows]
-    ) -> Sequence[BlockRows]:
-        # Two look-ups a group, however many trades it has. The cursor's lock makes them the last
+    async def _group(self, connection: "Connection", blocks: Sequence[BlockRows]) -> Group:
+        # Three look-ups a group, however many rows it has. The cursor's lock makes them the last
         # word: nobody else writes in between.
-        if not any(block.transactions for block in blocks):
-            return blocks
+        async def found(query: str, *arguments: Any) -> list[asyncpg.Record]:
+            return await connection.fetch(_WRITE_SQL[query], self._chain_id, *arguments)
+
         span = (blocks[0].header.number, blocks[-1].header.number)
-        known = await connection.fetch(_WRITE_SQL["recorded"], self._chain_id, *span)
-        traders = [list(column) for column in zip(*history.traders_of(blocks), strict=True)]
-        rows: list[asyncpg.Record] = []
-        if traders:
-            rows = await connection.fetch(_WRITE_SQL["bases"], self._chain_id, *traders)
-        bases = {
-            (row["version"], row["token_address"], row["holder"]): Basis(
-                row["held_tokens"], row["cost_wei"]
-            )
-            for row in rows
-        }
-        recorded = {(row["tx_hash"], row["position"]) for row in known}
-        return history.with_bases(blocks, bases, recorded=recorded)
+        fresh = positions.unrecorded(blocks, records.recorded(await found("recorded", *span)))
+        tokens = {token for token, _ in write.named(fresh)}
+        known = {}
+        if tokens:
+            known = {
+                row["token_address"]: records.launched(row)
+                for row in await found("launched", list(tokens))
+            }
+        places = positions.places_of(fresh)
+        held = {}
+        if places:
+            columns = [list(column) for column in zip(*places, strict=True)]
+            held = records.held(await found("held", *columns))
+        return write.group_of(*positions.settled(fresh, held), known)
 
     async def rewind(
         self, ancestor: FeedPosition, *, incarnation: int, name: str = RECORDER
@@ -288,15 +284,6 @@ def _check_hash(number: int, expected: bytes, found: bytes) -> None:
         raise ConsistencyError(
             "inconsistent_history",
             f"Expected block {number} to be {expected.hex()}, was {found.hex()}",
-        )
-
-
-def _check_complete(statement: write.Statement, tag: str, expected: int) -> None:
-    written = int(tag.rsplit(" ", 1)[1])
-    if statement.complete and written != expected:
-        raise ConsistencyError(
-            "inconsistent_history",
-            f"Expected {expected} {statement.name} that fit what is stored, was {written}",
         )
 
 

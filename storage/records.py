@@ -1,10 +1,12 @@
 """Database rows to the records and messages of `engine`."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from engine import codec
+from engine.basis import Basis
 from engine.messages import (
     Completed,
     CurveNumbers,
@@ -20,7 +22,15 @@ from engine.messages import (
     Traded,
     Transferred,
 )
-from engine.rows import CandleRow, HoldingRecord, MarketRow, TokenRecord, TransactionRecord
+from engine.positions import Held, Identity, Place, Recorded
+from engine.rows import (
+    CandleRow,
+    HoldingRecord,
+    Launched,
+    MarketRow,
+    TokenRecord,
+    TransactionRecord,
+)
 
 if TYPE_CHECKING:
     from asyncpg import Record
@@ -46,6 +56,29 @@ KINDS: list[str] = sorted(_MARKET_EVENTS)
 def position(row: "Record | None") -> FeedPosition:
     """The cursor's position; none yet is number -1 and a zero hash."""
     return FeedPosition(row["block_number"], row["block_hash"]) if row else NO_POSITION
+
+
+def recorded(rows: "Iterable[Record]") -> Recorded:
+    """Which rows the tables have, by where each was `found_in`."""
+    found: dict[str, set[Identity]] = {"events": set(), "transactions": set(), "transfers": set()}
+    for row in rows:
+        found[row["found_in"]].add((row["tx_hash"], row["position"]))
+    return Recorded(**found)
+
+
+def held(rows: "Iterable[Record]") -> dict[Place, Held]:
+    """Positions by whose they are."""
+    return {
+        (row["version"], row["token_address"], row["holder"]): Held(
+            row["balance"], Basis(row["held_tokens"], row["cost_wei"])
+        )
+        for row in rows
+    }
+
+
+def launched(row: "Record") -> Launched:
+    """Of a row of `tokens`."""
+    return Launched(row["version"], row["bucket"], row["launchpad"], row["pair"])
 
 
 def market_event(row: "Record", chain_id: int) -> MarketEvent:

@@ -1,27 +1,47 @@
 """Rows of blocks as columns of statements: how `EventStore.write` fills Postgres.
 
-One array a column keeps a block of 500 trades at about ten statements. The order below is
-the order of foreign keys: users, tokens, what hangs on them, then the markets' last state.
+Rows that are new for certain are copied in; what is merged with rows that are there goes as one
+array a column. So a block of 500 trades is about ten statements, and each row of a market or of
+a position is changed once. The order below is that of who refers to whom: users, tokens, what
+hangs on them, then the markets' last state.
+
+Tables of trades have no foreign keys: checked row by row they cost a third of a write. `Group`
+holds every token that its rows name instead, and is not made without one of them.
 """
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from engine import codec
-from engine.basis import NO_BASIS, Basis
+from engine.errors import ConsistencyError
 from engine.messages import ChainEvent, EventHeader, Transferred
-from engine.rows import BlockRows, CandleRow, MarketRow, TokenRow, TransactionRow
-from storage import queries
+from engine.positions import Change
+from engine.rows import BlockRows, CandleRow, Launched, MarketRow, TokenRow, TransactionRow
+from storage import copying, queries
+
+if TYPE_CHECKING:
+    from storage.postgres import Connection
 
 Columns = list[list[Any]]
 _SQL = queries.load("write")
 _GRADUATED = "graduated"
 
 MARKET_UNITS = 10**36  # price is wei per whole token * 1e18, a whole token is 1e18 token-wei
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is written at once: blocks, what they change in positions, and the tokens of both."""
+
+    blocks: Sequence[BlockRows]
+    changes: Sequence[Change] = ()
+    launched: Mapping[bytes, Launched] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +53,7 @@ class Statement:
     """
 
     name: str
-    columns: Callable[[Sequence[BlockRows]], Columns]
+    columns: Callable[[Group], Columns]
     complete: bool = False
     keyed: bool = True
 
@@ -41,6 +61,66 @@ class Statement:
     def sql(self) -> str:
         """Its text in `write.sql`."""
         return _SQL[self.name]
+
+    async def run(self, connection: "Connection", chain_id: int, group: Group) -> None:
+        """Raises ConsistencyError when rows do not fit what is stored."""
+        columns = self.columns(group)
+        if columns:
+            key = (chain_id,) if self.keyed else ()
+            tag = await connection.execute(self.sql, *key, *columns)
+            written, expected = int(tag.rsplit(" ", 1)[1]), len(columns[0])
+            if self.complete and written != expected:
+                raise ConsistencyError(
+                    "inconsistent_history",
+                    f"Expected {expected} {self.name} that fit what is stored, was {written}",
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """New rows of table `name`, whose `fields` are the chain's id and then what `rows` gives. One
+    that is there already is an error.
+    """
+
+    name: str
+    fields: str
+    rows: Callable[[Group], Sequence[Sequence[Any]]]
+
+    async def run(self, connection: "Connection", chain_id: int, group: Group) -> None:
+        """Raises IntegrityConstraintViolationError."""
+        rows = self.rows(group)
+        if rows:
+            lines = copying.text([(chain_id, *row) for row in rows])
+            await connection.copy_to_table(
+                self.name, source=BytesIO(lines), columns=self.fields.split()
+            )
+
+
+def named(blocks: Iterable[BlockRows]) -> Iterator[tuple[bytes, int]]:
+    """(token, version of its launchpad) as often as rows of the blocks name it."""
+    for block in blocks:
+        for row in (*block.transactions, *block.transfers, *block.events):
+            token = getattr(row, "token", b"")
+            if token:
+                yield token, row.at.version
+
+
+def group_of(
+    blocks: Sequence[BlockRows], changes: Sequence[Change], known: Mapping[bytes, Launched]
+) -> Group:
+    """Raises ConsistencyError when a row names a token that is neither `known` nor launched in
+    these blocks, or names another launchpad's.
+    """
+    launched = dict(known)
+    for row in (row for block in blocks for row in block.tokens):
+        launched[row.token] = Launched(row.version, row.bucket, row.launchpad, row.pair)
+    for token, version in named(blocks):
+        if token not in launched or launched[token].version != version:
+            raise ConsistencyError(
+                "inconsistent_history",
+                f"Expected token {token.hex()} of version {version} to be recorded",
+            )
+    return Group(blocks, changes, launched)
 
 
 def fold(text: str) -> str:
@@ -84,16 +164,17 @@ def _columns(rows: Sequence[Sequence[Any]]) -> Columns:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _blocks(blocks: Sequence[BlockRows]) -> Columns:
+def _blocks(group: Group) -> Columns:
     return _columns(
         [
             (header.number, header.hash, header.parent_hash, header.timestamp)
-            for header in (block.header for block in blocks)
+            for header in (block.header for block in group.blocks)
         ]
     )
 
 
-def _users(blocks: Sequence[BlockRows]) -> Columns:
+def _users(group: Group) -> Columns:
+    blocks = group.blocks
     wallets = {wallet for block in blocks for wallet in block.users}
     wallets.update(token.creator for block in blocks for token in block.tokens)
     wallets.update(row.user for block in blocks for row in block.transactions)
@@ -101,8 +182,8 @@ def _users(blocks: Sequence[BlockRows]) -> Columns:
     return [sorted(wallets)] if wallets else []
 
 
-def _tokens(blocks: Sequence[BlockRows]) -> Columns:
-    return _columns([_token(token) for block in blocks for token in block.tokens])
+def _tokens(group: Group) -> Columns:
+    return _columns([_token(token) for block in group.blocks for token in block.tokens])
 
 
 def _token(row: TokenRow) -> tuple[Any, ...]:
@@ -129,15 +210,19 @@ def _token(row: TokenRow) -> tuple[Any, ...]:
     )
 
 
-def _events(blocks: Sequence[BlockRows]) -> Columns:
-    return _columns(
-        [
-            _event(event)
-            for block in blocks
-            for event in block.events
-            if not isinstance(event, Transferred)
-        ]
-    )
+_EVENT_FIELDS = """
+chain_id tx_hash position version block_number block_hash block_time tx_index log_index emitter
+kind token_address event_seq payload bucket
+"""
+
+
+def _events(group: Group) -> list[tuple[Any, ...]]:
+    return [
+        (*_event(event), _bucket(group, event))
+        for block in group.blocks
+        for event in block.events
+        if not isinstance(event, Transferred)
+    ]
 
 
 def _event(event: Any) -> tuple[Any, ...]:
@@ -152,8 +237,20 @@ def _event(event: Any) -> tuple[Any, ...]:
     )
 
 
-def _transactions(blocks: Sequence[BlockRows]) -> Columns:
-    return _columns([_transaction(row) for block in blocks for row in block.transactions])
+def _bucket(group: Group, event: Any) -> int | None:
+    token = getattr(event, "token", None)
+    return group.launched[token].bucket if token else None
+
+
+_TRANSACTION_FIELDS = """
+chain_id tx_hash position version block_number tx_index log_index block_time token_address
+user_address recipient type eth_amount token_amount price_e18 protocol_fee creator_fee venue tag
+held_before cost_before status
+"""
+
+
+def _transactions(group: Group) -> list[tuple[Any, ...]]:
+    return [_transaction(row) for block in group.blocks for row in block.transactions]
 
 
 def _transaction(row: TransactionRow) -> tuple[Any, ...]:
@@ -165,69 +262,48 @@ def _transaction(row: TransactionRow) -> tuple[Any, ...]:
         *(row.eth_amount, row.token_amount, row.price_e18, row.protocol_fee, row.creator_fee),
         *(row.venue, row.tag or None),
         *((row.before.held, row.before.cost_wei) if row.before else (None, None)),
+        "CONFIRMED",
     )
 
 
-def _positions(blocks: Sequence[BlockRows]) -> Columns:
-    found: dict[tuple[int, bytes, bytes], _Traded] = {}
-    for row in (row for block in blocks for row in block.transactions):
-        if row.after is None:
-            continue
-        key = (row.at.version, row.token, row.user)
-        traded = found.get(key) or found.setdefault(key, _Traded())
-        traded.add(row, row.after)
-    return _columns([(*key, *traded.columns()) for key, traded in found.items()])
+_TRANSFER_FIELDS = """
+chain_id tx_hash position version block_number block_hash block_time tx_index log_index
+token_address sender recipient amount
+"""
 
 
-@dataclass(slots=True)
-class _Traded:
-    trades: int = 0
-    bought_tokens: int = 0
-    sold_tokens: int = 0
-    spent_wei: int = 0
-    received_wei: int = 0
-    after: Basis = NO_BASIS
-    block: int = -1
-
-    def add(self, row: TransactionRow, after: Basis) -> None:
-        eth_wei, tokens = row.eth_amount or 0, row.token_amount or 0
-        if row.type == "BUY":
-            self.bought_tokens += tokens
-            self.spent_wei += eth_wei
-        else:
-            self.sold_tokens += tokens
-            self.received_wei += eth_wei
-        self.trades += 1
-        self.after, self.block = after, row.at.block_number
-
-    def columns(self) -> tuple[int, ...]:
-        return (
-            *(self.trades, self.bought_tokens, self.sold_tokens, self.spent_wei),
-            *(self.received_wei, self.after.held, self.after.cost_wei, self.block),
+def _transfers(group: Group) -> list[tuple[Any, ...]]:
+    return [
+        (
+            *(row.at.tx_hash, row.at.position, row.at.version, row.at.block_number),
+            *(row.at.block_hash, row.at.block_time, row.at.tx_index, row.at.log_index),
+            *(row.token, row.sender, row.recipient, row.amount),
         )
+        for block in group.blocks
+        for row in block.transfers
+    ]
 
 
-def _transaction_hashes(blocks: Sequence[BlockRows]) -> Columns:
-    hashes = {row.at.tx_hash for block in blocks for row in block.transactions}
+def _transaction_hashes(group: Group) -> Columns:
+    hashes = {row.at.tx_hash for block in group.blocks for row in block.transactions}
     return [list(hashes)] if hashes else []
 
 
-def _transfers(blocks: Sequence[BlockRows]) -> Columns:
+def _balances(group: Group) -> Columns:
     return _columns(
         [
             (
-                *(row.at.tx_hash, row.at.position, row.at.version, row.at.block_number),
-                *(row.at.block_hash, row.at.block_time, row.at.tx_index, row.at.log_index),
-                *(row.token, row.sender, row.recipient, row.amount),
+                *one.place,
+                *(one.balance, one.bought_tokens, one.sold_tokens, one.spent_wei),
+                *(one.received_wei, one.basis.held, one.basis.cost_wei, one.block),
             )
-            for block in blocks
-            for row in block.transfers
+            for one in group.changes
         ]
     )
 
 
-def _candles(blocks: Sequence[BlockRows]) -> Columns:
-    return candle_columns([candle for block in blocks for candle in block.candles])
+def _candles(group: Group) -> Columns:
+    return candle_columns([candle for block in group.blocks for candle in block.candles])
 
 
 def candle_columns(candles: Sequence[CandleRow]) -> Columns:
@@ -243,26 +319,57 @@ def candle_columns(candles: Sequence[CandleRow]) -> Columns:
     )
 
 
-def _markets(blocks: Sequence[BlockRows]) -> Columns:
+def _markets(group: Group) -> Columns:
     last: dict[bytes, MarketRow] = {}
     graduated: dict[bytes, int] = {}
-    for block in blocks:
+    for block in group.blocks:
         for row in block.markets:
             last[row.token] = row
             if row.phase == _GRADUATED:
                 # The first one counts: later blocks of the pool must not make it younger.
                 graduated.setdefault(row.token, block.header.timestamp)
-    return market_columns(last.values(), graduated)
+    return market_columns(last.values(), graduated, _counts(group))
 
 
-def market_columns(rows: Iterable[MarketRow], graduated: Mapping[bytes, int]) -> Columns:
-    """Columns of the markets statement; `graduated` is token → time of its graduation."""
+def _holders(group: Group) -> Columns:
+    # Of tokens that were moved only: the others' go with their market's state.
+    states = {row.token for block in group.blocks for row in block.markets}
+    return _columns(
+        [
+            (token, holders)
+            for token, (_, holders) in _counts(group).items()
+            if token not in states and holders
+        ]
+    )
+
+
+def _counts(group: Group) -> dict[bytes, tuple[int, int]]:
+    # Token → (trades, by how much its holders become more). Contracts of the market are none.
+    found: dict[bytes, tuple[int, int]] = {}
+    for change in group.changes:
+        _, token, who = change.place
+        launched = group.launched[token]
+        joined = 0 if who in (launched.launchpad, launched.pair) else change.joined
+        trades, holders = found.get(token, (0, 0))
+        found[token] = trades + change.trades, holders + joined
+    return found
+
+
+def market_columns(
+    rows: Iterable[MarketRow],
+    graduated: Mapping[bytes, int],
+    counts: Mapping[bytes, tuple[int, int]] = MappingProxyType({}),
+) -> Columns:
+    """Columns of the markets statement; `graduated` is token → time of its graduation, `counts`
+    token → (trades, holders) that it has more than before.
+    """
     return _columns(
         [
             (
                 *(row.token, row.phase, row.sold, row.raised, row.seq, row.price_e18),
                 *(row.market_cap_wei, row.reserve_token, row.reserve_weth),
                 graduated.get(row.token),
+                *counts.get(row.token, (0, 0)),
             )
             for row in rows
         ]
@@ -283,15 +390,16 @@ def outbox_columns(blocks: Sequence[BlockRows]) -> Columns:
     )
 
 
-STATEMENTS: tuple[Statement, ...] = (
+STATEMENTS: tuple[Statement | Copy, ...] = (
     Statement("blocks", _blocks, complete=True),
     Statement("users", _users, keyed=False),
     Statement("tokens", _tokens),
-    Statement("events", _events),
-    Statement("transactions", _transactions, complete=True),
-    Statement("positions", _positions, complete=True),
+    Copy("events", _EVENT_FIELDS, _events),
+    Copy("transactions", _TRANSACTION_FIELDS, _transactions),
     Statement("replace_pending", _transaction_hashes),
-    Statement("transfers", _transfers),
+    Copy("transfers", _TRANSFER_FIELDS, _transfers),
+    Statement("balances", _balances, complete=True),
     Statement("candles", _candles, complete=True),
     Statement("markets", _markets, complete=True),
+    Statement("holders", _holders, complete=True),
 )

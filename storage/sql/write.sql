@@ -86,90 +86,30 @@ FROM input
 JOIN fresh
     ON fresh.version = input.version AND fresh.token_address::bytea = input.token_address
 
--- name: events
--- The bucket is the token's, which stands in its row since the statement before.
-INSERT INTO events (
-    chain_id, tx_hash, position, version, block_number, block_hash, block_time, tx_index,
-    log_index, emitter, kind, token_address, event_seq, payload, bucket
-)
-SELECT $1, input.*, tokens.bucket
-FROM unnest(
-    $2::bytea[], $3::integer[], $4::integer[], $5::bigint[], $6::bytea[], $7::bigint[],
-    $8::integer[], $9::integer[], $10::bytea[], $11::text[], $12::bytea[], $13::bigint[],
-    $14::text[]::jsonb[]
-) AS input (
-    tx_hash, position, version, block_number, block_hash, block_time, tx_index,
-    log_index, emitter, kind, token, event_seq, payload
-)
-LEFT JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
-ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
-
 -- name: recorded
 -- Rows of blocks from $2 to $3 that are there already: none, unless the cursor was lost.
-SELECT tx_hash, position FROM transactions
+SELECT 'events' AS found_in, tx_hash, position FROM events
+WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 AND bucket IS NOT NULL
+UNION ALL
+SELECT 'events', tx_hash, position FROM events
+WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 AND bucket IS NULL
+UNION ALL
+SELECT 'transactions', tx_hash, position FROM transactions
+WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3
+UNION ALL
+SELECT 'transfers', tx_hash, position FROM transfers
 WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3
 
--- name: bases
-SELECT held.version, held.token_address, held.holder, held.held_tokens, held.cost_wei
+-- name: launched
+SELECT version, bucket, launchpad, pair, token_address FROM tokens
+WHERE chain_id = $1 AND token_address = ANY ($2::bytea[])
+
+-- name: held
+SELECT held.version, held.token_address, held.holder, held.balance, held.held_tokens, held.cost_wei
 FROM unnest($2::integer[], $3::bytea[], $4::bytea[]) AS input (version, token, holder)
 JOIN balances AS held
     ON held.chain_id = $1 AND held.version = input.version
     AND held.token_address = input.token AND held.holder = input.holder
-
--- name: transactions
--- Without what is `recorded`, so every row is new; the row count says so.
-INSERT INTO transactions (
-    chain_id, tx_hash, position, version, block_number, tx_index, log_index, block_time,
-    token_address, user_address, recipient, type, eth_amount, token_amount, price_e18,
-    protocol_fee, creator_fee, venue, tag, held_before, cost_before, status
-)
-SELECT $1, input.*, 'CONFIRMED'
-FROM unnest(
-    $2::bytea[], $3::integer[], $4::integer[], $5::bigint[], $6::integer[], $7::integer[],
-    $8::bigint[], $9::bytea[], $10::bytea[], $11::bytea[], $12::text[], $13::numeric[],
-    $14::numeric[], $15::numeric[], $16::numeric[], $17::numeric[], $18::smallint[],
-    $19::bytea[], $20::numeric[], $21::numeric[]
-) AS input
-ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
-
--- name: positions
--- What the trades of the statement before add up to; the basis after the last of them.
-WITH input AS (
-    SELECT *
-    FROM unnest(
-        $2::integer[], $3::bytea[], $4::bytea[], $5::bigint[], $6::numeric[], $7::numeric[],
-        $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[], $12::bigint[]
-    ) AS input (
-        version, token_address, holder, trades, bought_tokens, sold_tokens, spent_wei,
-        received_wei, held_tokens, cost_wei, changed_block
-    )
-),
-counted AS (
-    UPDATE markets
-    SET trades = markets.trades + added.trades
-    FROM (
-        SELECT version, token_address, sum(trades) AS trades FROM input GROUP BY 1, 2
-    ) AS added
-    WHERE markets.chain_id = $1 AND markets.version = added.version
-        AND markets.token_address = added.token_address
-)
-INSERT INTO balances AS held (
-    chain_id, version, token_address, holder, bought_tokens, sold_tokens, spent_wei,
-    received_wei, held_tokens, cost_wei, changed_block
-)
-SELECT
-    $1, version, token_address, holder, bought_tokens, sold_tokens, spent_wei, received_wei,
-    held_tokens, cost_wei, changed_block
-FROM input
-ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
-    bought_tokens = held.bought_tokens + EXCLUDED.bought_tokens,
-    sold_tokens = held.sold_tokens + EXCLUDED.sold_tokens,
-    spent_wei = held.spent_wei + EXCLUDED.spent_wei,
-    received_wei = held.received_wei + EXCLUDED.received_wei,
-    held_tokens = EXCLUDED.held_tokens,
-    cost_wei = EXCLUDED.cost_wei,
-    changed_block = greatest(held.changed_block, EXCLUDED.changed_block),
-    updated_at = now()
 
 -- name: replace_pending
 -- The mined rows stand since the statement before; the first takes over the wait for the
@@ -202,68 +142,27 @@ FROM replaced
 WHERE transactions.chain_id = $1 AND transactions.tx_hash = replaced.tx_hash
     AND transactions.position >= 0
 
--- name: transfers
--- Balances by one writer at a time (the cursor's lock), so old + change is safe.
-WITH fresh AS (
-    INSERT INTO transfers (
-        chain_id, tx_hash, position, version, block_number, block_hash, block_time, tx_index,
-        log_index, token_address, sender, recipient, amount
-    )
-    SELECT $1, input.*
-    FROM unnest(
-        $2::bytea[], $3::integer[], $4::integer[], $5::bigint[], $6::bytea[], $7::bigint[],
-        $8::integer[], $9::integer[], $10::bytea[], $11::bytea[], $12::bytea[], $13::numeric[]
-    ) AS input
-    ON CONFLICT (chain_id, tx_hash, position) DO NOTHING
-    RETURNING version, token_address, sender, recipient, amount, block_number
-),
-changes AS (
-    SELECT
-        version, token_address, holder, sum(change) AS change,
-        max(block_number) AS changed_block
-    FROM (
-        SELECT
-            version, token_address, recipient AS holder, amount::numeric AS change, block_number
-        FROM fresh
-        UNION ALL
-        SELECT version, token_address, sender, -(amount::numeric), block_number FROM fresh
-    ) AS sides
-    WHERE holder <> decode(repeat('00', 20), 'hex')
-    GROUP BY version, token_address, holder
-),
-moved AS (
-    SELECT changes.*, coalesce(held.balance, 0)::numeric AS balance
-    FROM changes
-    LEFT JOIN balances AS held
-        ON held.chain_id = $1 AND held.version = changes.version
-        AND held.token_address = changes.token_address AND held.holder = changes.holder
-),
-stored AS (
-    INSERT INTO balances AS old (
-        chain_id, version, token_address, holder, balance, changed_block
-    )
-    SELECT $1, version, token_address, holder, balance + change, changed_block FROM moved
-    ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
-        balance = EXCLUDED.balance,
-        changed_block = greatest(old.changed_block, EXCLUDED.changed_block),
-        updated_at = now()
+-- name: balances
+-- By one writer at a time (the cursor's lock), so what was read of them before still stands.
+INSERT INTO balances AS old (
+    chain_id, version, token_address, holder, balance, bought_tokens, sold_tokens, spent_wei,
+    received_wei, held_tokens, cost_wei, changed_block
 )
-UPDATE markets
-SET holders = markets.holders + counted.joined - counted.gone
-FROM (
-    SELECT
-        moved.version, moved.token_address,
-        count(*) FILTER (WHERE balance = 0 AND change > 0) AS joined,
-        count(*) FILTER (WHERE balance > 0 AND balance + change = 0) AS gone
-    FROM moved
-    JOIN tokens
-        ON tokens.chain_id = $1 AND tokens.version = moved.version
-        AND tokens.token_address = moved.token_address
-    WHERE moved.holder NOT IN (tokens.launchpad, tokens.pair)
-    GROUP BY moved.version, moved.token_address
-) AS counted
-WHERE markets.chain_id = $1 AND markets.version = counted.version
-    AND markets.token_address = counted.token_address AND counted.joined <> counted.gone
+SELECT $1, input.*
+FROM unnest(
+    $2::integer[], $3::bytea[], $4::bytea[], $5::numeric[], $6::numeric[], $7::numeric[],
+    $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[], $12::bigint[]
+) AS input
+ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
+    balance = EXCLUDED.balance,
+    bought_tokens = old.bought_tokens + EXCLUDED.bought_tokens,
+    sold_tokens = old.sold_tokens + EXCLUDED.sold_tokens,
+    spent_wei = old.spent_wei + EXCLUDED.spent_wei,
+    received_wei = old.received_wei + EXCLUDED.received_wei,
+    held_tokens = EXCLUDED.held_tokens,
+    cost_wei = EXCLUDED.cost_wei,
+    changed_block = greatest(old.changed_block, EXCLUDED.changed_block),
+    updated_at = now()
 
 -- name: candles
 INSERT INTO price_history AS kept (
@@ -296,14 +195,23 @@ SET
     graduated_at = CASE
         WHEN input.phase = 'graduated' THEN coalesce(markets.graduated_at, input.graduated_at)
     END,
+    trades = markets.trades + input.trades, holders = markets.holders + input.holders,
     updated_at = now()
 FROM unnest(
     $2::bytea[], $3::text[], $4::numeric[], $5::numeric[], $6::bigint[], $7::numeric[],
-    $8::numeric[], $9::numeric[], $10::numeric[], $11::bigint[]
+    $8::numeric[], $9::numeric[], $10::numeric[], $11::bigint[], $12::bigint[], $13::bigint[]
 ) AS input (
     token, phase, sold, raised, seq, price_e18, market_cap_wei, reserve_token, reserve_weth,
-    graduated_at
+    graduated_at, trades, holders
 )
+JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
+WHERE markets.chain_id = $1 AND markets.version = tokens.version
+    AND markets.token_address = tokens.token_address
+
+-- name: holders
+UPDATE markets
+SET holders = markets.holders + input.holders
+FROM unnest($2::bytea[], $3::bigint[]) AS input (token, holders)
 JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
 WHERE markets.chain_id = $1 AND markets.version = tokens.version
     AND markets.token_address = tokens.token_address

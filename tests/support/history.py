@@ -5,7 +5,7 @@ import hashlib
 import random
 from dataclasses import dataclass, field, replace
 
-from engine.history import ZERO_ADDRESS, rows_of
+from engine.history import rows_of
 from engine.messages import (
     Administered,
     Block,
@@ -19,6 +19,7 @@ from engine.messages import (
     TokenCreated,
     Transferred,
 )
+from engine.positions import ZERO_ADDRESS
 from engine.rows import BlockRows, MarketRow, TransferRow
 from tests.support.scenario import (
     CONSTANT_PRODUCT,

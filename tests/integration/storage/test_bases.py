@@ -67,6 +67,6 @@ async def test_write_of_a_trade_that_another_block_has_is_refused(pool, events):
     await events.write([first, second], incarnation=incarnation, position=position_of(blocks[1]))
     before = await contents(pool)
     again = replace(third, transactions=(*third.transactions, second.transactions[0]))
-    with pytest.raises(ConsistencyError, match="transactions that fit"):
+    with pytest.raises(ConsistencyError, match="transactions_pkey"):
         await events.write([again], incarnation=incarnation, position=position_of(blocks[2]))
     assert await contents(pool) == before

@@ -91,7 +91,8 @@ async def test_queries_of_the_doors_have_an_index_for_every_large_table(postgres
     events, one = queries.load("events"), history.address("t", 5)
     write, wallet = queries.load("write"), history.address("w", 5)
     asked = query_plans.every(token=one, wallet=wallet, now=now) | {
-        "bases": (write["bases"], ([1], [one], [wallet])),
+        "held": (write["held"], ([1], [one], [wallet])),
+        "launched": (write["launched"], ([one],)),
         "pending": (events["pending"], (10,)),
         "replay": (events["market_events"], ([1, 2, 3], 1900, 0, 0, 2000, 5000)),
         "event seqs": (events["event_seqs"], ()),

@@ -1,10 +1,7 @@
 """Rows of a block: complete, exact, the same however often they are made."""
 
-from dataclasses import replace
-
 from engine import candle
-from engine.basis import NO_BASIS, Basis
-from engine.history import rows_of, tokens_needed, traders_of, with_bases
+from engine.history import rows_of, tokens_needed
 from engine.market import price_e18
 from engine.messages import Traded
 from engine.rows import MarketRow
@@ -88,51 +85,3 @@ def test_rows_of_plain_transfer_is_a_transfer_of_its_sender():
 
 def test_minute_of_is_the_utc_minute():
     assert candle.minute_of(120) == candle.minute_of(179) == 120
-
-
-def trades_of(*trades):
-    """One block in which (trader, side, wei, tokens) happened in this order."""
-    scenario = Scenario()
-    token = scenario.launch("a")
-    for name, *_ in trades:
-        scenario.buy(token, ETH // 100, name)
-    rows = rows_of(scenario.seal(), {}, {}, venues=VENUES)
-    created, *rest = rows.transactions
-    made = [
-        replace(row, type=side, eth_amount=eth, token_amount=tokens)
-        for row, (_, side, eth, tokens) in zip(rest, trades, strict=True)
-    ]
-    return token, replace(rows, transactions=(created, *made))
-
-
-def test_bases_follow_the_trades_of_a_block_in_their_order():
-    token, block = trades_of(
-        ("alice", "BUY", 10, 100),
-        ("bob", "SELL", 7, 5),
-        ("alice", "SELL", 9, 50),
-        ("alice", "BUY", 4, 1),
-    )
-    alice, bob = (1, token, address_of("alice")), (1, token, address_of("bob"))
-    assert traders_of([block]) == {alice, bob}
-    [done] = with_bases([block], {bob: Basis(10, 3)}, recorded=())
-    assert done.transactions[0] == block.transactions[0]
-    assert [(row.before, row.after) for row in done.transactions[1:]] == [
-        (NO_BASIS, Basis(100, 10)),
-        (Basis(10, 3), Basis(5, 2)),
-        (Basis(100, 10), Basis(50, 5)),
-        (Basis(50, 5), Basis(51, 9)),
-    ]
-
-
-def test_bases_go_on_from_block_to_block_and_count_recorded_rows_once():
-    token, block = trades_of(("alice", "BUY", 10, 100), ("alice", "SELL", 9, 50))
-    alice = (1, token, address_of("alice"))
-    first, second = with_bases([block, block], {}, recorded=())
-    assert [row.before for row in second.transactions[1:]] == [Basis(50, 5), Basis(150, 15)]
-    keys = {(row.at.tx_hash, row.at.position) for row in block.transactions}
-    bought = block.transactions[1].at
-    [rest] = with_bases([block], {alice: Basis(100, 10)}, recorded={(bought.tx_hash, 0)})
-    assert [row.type for row in rest.transactions] == ["CREATE", "SELL"]
-    assert rest.transactions[1].after == first.transactions[2].after
-    [none] = with_bases([block], {}, recorded=keys)
-    assert none.transactions == ()

@@ -1,10 +1,13 @@
+from collections import Counter
 from dataclasses import replace
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import codec, history
+from engine import codec, positions
+from engine.errors import ConsistencyError
 from engine.messages import (
     Administered,
     Graduated,
@@ -14,14 +17,18 @@ from engine.messages import (
     Traded,
     Transferred,
 )
-from engine.rows import CandleRow
+from engine.rows import CandleRow, Launched
 from storage import records, write
 from tests.support.history import Historian, Traders
-from tests.support.scenario import CHAIN_ID, LINEAR, Scenario
+from tests.support.scenario import CHAIN_ID, LAUNCHPAD, LINEAR, Scenario
 
 
 def rows_of_a_few_blocks():
-    return history.with_bases(plain_rows(), {}, recorded=())
+    return group_of_a_few_blocks().blocks
+
+
+def group_of_a_few_blocks():
+    return write.group_of(*positions.settled(plain_rows(), {}), {})
 
 
 def plain_rows():
@@ -36,15 +43,19 @@ def plain_rows():
     return rows
 
 
-def columns_of(name, rows):
+def columns_of(name, group):
     [statement] = [one for one in write.STATEMENTS if one.name == name]
-    return statement.columns(rows)
+    return statement.columns(group)
 
 
 def test_statements_have_as_many_columns_as_arguments():
-    rows = rows_of_a_few_blocks()
+    group = group_of_a_few_blocks()
     for statement in write.STATEMENTS:
-        columns = statement.columns(rows)
+        if isinstance(statement, write.Copy):
+            widths = {len(row) for row in statement.rows(group)}
+            assert widths == {len(statement.fields.split()) - 1}, statement.name
+            continue
+        columns = statement.columns(group) or [[]] * 2
         assert len({len(column) for column in columns}) == 1, statement.name
         wanted = len(columns) + statement.keyed
         assert f"${wanted}" in statement.sql, statement.name
@@ -53,41 +64,70 @@ def test_statements_have_as_many_columns_as_arguments():
 
 def test_statements_of_empty_blocks_have_no_columns_but_the_block():
     rows = [Historian().rows(Scenario().seal())]
-    assert [one.name for one in write.STATEMENTS if one.columns(rows)] == ["blocks"]
+    sent = [
+        one.name
+        for one in write.STATEMENTS
+        if (one.rows if isinstance(one, write.Copy) else one.columns)(write.Group(rows))
+    ]
+    assert sent == ["blocks"]
     assert write.outbox_columns(rows) == []
 
 
+def test_group_knows_each_token_that_its_rows_name():
+    first, *rest = plain_rows()
+    launched = {
+        row.token: Launched(row.version, row.bucket, row.launchpad, row.pair)
+        for row in first.tokens
+    }
+    assert write.group_of([first, *rest], [], {}).launched == launched
+    assert write.group_of(rest, [], launched).launched == launched
+    unknown, others = min(launched.items())
+    with pytest.raises(ConsistencyError, match="to be recorded"):
+        write.group_of(rest, [], {k: v for k, v in launched.items() if k != unknown})
+    with pytest.raises(ConsistencyError, match="version 1"):
+        write.group_of(rest, [], launched | {unknown: replace(others, version=2)})
+
+
 def test_users_are_sorted_and_hold_everyone_that_is_referred_to():
-    rows = rows_of_a_few_blocks()
-    [wallets] = columns_of("users", rows)
+    group = group_of_a_few_blocks()
+    [wallets] = columns_of("users", group)
     assert wallets == sorted(set(wallets))
-    assert {row.user for block in rows for row in block.transactions} <= set(wallets)
+    assert {row.user for block in group.blocks for row in block.transactions} <= set(wallets)
 
 
 def test_markets_last_state_wins():
-    rows = rows_of_a_few_blocks()
-    last = {market.token: market for block in rows for market in block.markets}
-    columns = columns_of("markets", rows)
+    group = group_of_a_few_blocks()
+    last = {market.token: market for block in group.blocks for market in block.markets}
+    columns = columns_of("markets", group)
     assert dict(zip(columns[0], columns[4], strict=True)) == {
         token: market.seq for token, market in last.items()
     }
 
 
-def test_positions_are_sums_of_the_trades_and_the_basis_after_the_last():
-    rows = rows_of_a_few_blocks()
-    trades = [row for block in rows for row in block.transactions if row.after is not None]
-    lines = list(zip(*columns_of("positions", rows), strict=True))
-    assert sum(line[3] for line in lines) == len(trades) > len(lines) > 3
-    for version, token, user, count, bought, sold, spent, received, *basis, block in lines:
-        key = (version, token, user)
-        mine = [row for row in trades if (row.at.version, row.token, row.user) == key]
-        for side, tokens, eth in (("BUY", bought, spent), ("SELL", sold, received)):
-            of_side = [row for row in mine if row.type == side]
-            assert sum(row.token_amount for row in of_side) == tokens
-            assert sum(row.eth_amount for row in of_side) == eth
-        last = mine[-1]
-        assert (count, block) == (len(mine), last.at.block_number)
-        assert basis == [last.after.held, last.after.cost_wei]
+def test_markets_count_trades_and_holders_but_not_their_own_contracts():
+    group = group_of_a_few_blocks()
+    trades = Counter(
+        row.token for block in group.blocks for row in block.transactions if row.after is not None
+    )
+    holders = {token: set() for token in group.launched}
+    for change in group.changes:
+        if change.place[2] != LAUNCHPAD and change.balance:
+            holders[change.place[1]].add(change.place[2])
+    token, *_, counted, joined = columns_of("markets", group)
+    assert dict(zip(token, counted, strict=True)) == trades
+    assert dict(zip(token, joined, strict=True)) == {
+        token: len(who) for token, who in holders.items()
+    }
+    assert columns_of("holders", group) == []
+
+
+def test_tokens_that_are_only_moved_have_their_holders_counted_too():
+    group = group_of_a_few_blocks()
+    quiet = [replace(block, markets=()) for block in group.blocks]
+    tokens, joined = columns_of("holders", replace(group, blocks=quiet))
+    _, *_, wanted = columns_of("markets", group)
+    assert sorted(joined) == sorted(wanted)
+    assert set(tokens) == set(group.launched)
 
 
 def test_event_payload_comes_back_as_the_event():
@@ -183,5 +223,5 @@ def test_markets_graduation_keeps_the_time_of_its_first_block():
     market = next(row.markets[0] for row in rows if row.markets)
     pool = replace(market, phase="graduated", reserve_token=3, reserve_weth=4)
     blocks = [replace(row, markets=(pool,)) for row in rows[1:]]
-    [columns] = zip(*columns_of("markets", blocks), strict=True)
-    assert columns[-3:] == (3, 4, blocks[0].header.timestamp)
+    [columns] = zip(*columns_of("markets", write.Group(blocks)), strict=True)
+    assert columns[-5:] == (3, 4, blocks[0].header.timestamp, 0, 0)

@@ -1,0 +1,34 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage import copying
+
+_BACK = {"\\\\": "\\", "\\t": "\t", "\\n": "\n", "\\r": "\r"}
+
+
+def test_text_spells_each_kind_as_the_manual_has_it():
+    rows = [(1, -(2**255), None, b"\x00\xff", "a\\b\tc\nd\re"), (0, 0, "", b"", None)]
+    assert copying.text(rows) == (
+        f"1\t{-(2**255)}\t\\N\t\\\\x00ff\ta\\\\b\\tc\\nd\\re\n0\t0\t\t\\\\x\t\\N\n".encode()
+    )
+    assert copying.text([]) == b""
+
+
+@given(st.lists(st.text(), min_size=1, max_size=4))
+def test_text_keeps_rows_and_columns_apart(values):
+    line = copying.text([values]).decode()
+    assert line.endswith("\n") and line.count("\n") == 1 and "\r" not in line
+    back = []
+    for column in line[:-1].split("\t"):
+        plain, rest = "", column
+        while rest:
+            step = 2 if rest[0] == "\\" else 1
+            plain, rest = plain + _BACK.get(rest[:step], rest[:step]), rest[step:]
+        back.append(plain)
+    assert back == values
+
+
+def test_text_refuses_what_has_no_spelling():
+    with pytest.raises(KeyError):
+        copying.text([(1.5,)])
