@@ -114,7 +114,7 @@ INSERT INTO token_stats (
 SELECT
     {chain}, 1, tokens.token_address, coalesce(day, 0), coalesce(traded, 0), coalesce(ever, 0),
     coalesce(day, 0), coalesce(traded, 0), coalesce(hour, 0), coalesce(ever, 0),
-    coalesce(traded, 0) > 0
+    coalesce(hour, 0) > 0
 FROM tokens
 LEFT JOIN (
     SELECT
