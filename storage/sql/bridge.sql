@@ -237,11 +237,19 @@ WHERE chain_id = $1 AND sender = $2 AND nonce = $3 AND outcome IS NULL
 RETURNING source_chain, version, request_id
 
 -- name: wake_request
--- After a transaction that did not do its work, ever later.
+-- After a transaction that did not do its work, ever later: by how many of its did not, since
+-- what else was tried in vain (an attestor that was away) says nothing of the next one.
 UPDATE bridge_requests
 SET
     next_at = now() + make_interval(
-        secs => CASE WHEN $4 THEN least(power(2, least(attempts, 8)), 120) ELSE 0 END
+        secs => CASE
+            WHEN $4 THEN (
+                SELECT least(power(2, least(count(*), 8)), 120) FROM bridge_sends AS failed
+                WHERE failed.source_chain = $1 AND failed.version = $2 AND failed.request_id = $3
+                    AND failed.outcome IN ('reverted', 'elsewhere')
+            )
+            ELSE 0
+        END
     ),
     revision = revision + 1
 WHERE source_chain = $1 AND version = $2 AND id = $3 AND ended_at IS NULL
