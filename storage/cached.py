@@ -6,7 +6,7 @@ block that changed one of them. A document is named by its hash.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -26,9 +26,26 @@ if TYPE_CHECKING:
     from storage.postgres import Pool
 
 
+class _Asked:
+    """How often this process was asked for a key, of the newest ASKED_KEYS_MAX keys."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._times: OrderedDict[str, int] = OrderedDict()
+
+    def often(self, key: str) -> bool:
+        """Counts; whether it was asked for so often that it is worth a look in Redis."""
+        times = min(self._times.pop(key, 0) + 1, self._wanted)
+        self._times[key] = times
+        while len(self._times) > ASKED_KEYS_MAX:
+            self._times.popitem(last=False)
+        return times >= self._wanted
+
+
 class CachedReads(Reads):
-    """As `Reads`. Without Redis it is `Reads`. Rows are kept that were asked for `keep_from` times
-    by this process: most are asked for once, and to keep them would cost more than it saves.
+    """As `Reads`. Without Redis it is `Reads`. Rows are looked for and kept there from the
+    `keep_from`th time on that this process is asked for them: most are asked for once, and to ask
+    two stores for those would cost more than it saves.
     """
 
     def __init__(
@@ -36,24 +53,15 @@ class CachedReads(Reads):
     ) -> None:
         super().__init__(pool, chain_id)
         self._cache = cache
-        self._keep_from = keep_from
-        self._asked: OrderedDict[str, int] = OrderedDict()
-
-    async def _keep(self, key: str, rows: Callable[[], bytes], *, seconds: int) -> None:
-        times = self._asked.pop(key, 0) + 1
-        if times >= self._keep_from:
-            await self._cache.put({key: rows()}, seconds=seconds)
-            return
-        self._asked[key] = times
-        while len(self._asked) > ASKED_KEYS_MAX:
-            self._asked.popitem(last=False)
+        self._asked = _Asked(keep_from)
 
     async def candles(
         self, token: bytes, *, start: int, end: int, step_s: int
     ) -> tuple[list[CandleRow], int | None]:
         """Closed steps from the cache, the last one live."""
         edge = end - step_s
-        if edge <= start:
+        asked = f"{token.hex()}:{step_s}:{start}"
+        if edge <= start or not self._asked.often(asked):
             return await super().candles(token, start=start, end=end, step_s=step_s)
         last = await self.chart(token, start=edge, end=end, step_s=step_s)
         key = f"chart:{token.hex()}:{step_s}:{start}:{edge}:{last.revision}"
@@ -65,13 +73,15 @@ class CachedReads(Reads):
         whole = await self.chart(token, start=start, end=end, step_s=step_s)
         if last.recorded_time >= edge and whole.revision == last.revision:
             closed = [row for row in whole.rows if row.time < edge]
-            await self._keep(key, lambda: _chart(whole, closed), seconds=CHART_S)
+            await self._cache.put({key: _chart(whole, closed)}, seconds=CHART_S)
         return whole.rows, whole.before
 
     async def holdings(self, owner: bytes, limit: int, *, closed: bool = False) -> WalletRecord:
         """From the cache while no block has changed a row of the wallet. Those of a wallet with
         `limit` or more are chosen by price, so they are always read.
         """
+        if not self._asked.often(f"{owner.hex()}:{closed:d}"):
+            return await super().holdings(owner, limit, closed=closed)
         now = await self.wallet_place(owner)
         if now.changed_block is None:
             return WalletRecord([], now.block, 0)
@@ -81,18 +91,22 @@ class CachedReads(Reads):
         found = await self.wallet(owner, limit, closed=closed)
         if len(found.rows) < limit:
             key = _wallet_key(owner, found, closed=closed)
-            await self._keep(key, lambda: _wallet(found), seconds=PORTFOLIO_S)
+            await self._cache.put({key: _wallet(found)}, seconds=PORTFOLIO_S)
         return WalletRecord(found.rows, found.block, found.realised_wei)
 
 
 class CachedDocuments(Documents):
     """As `Documents`. One hash is one document for ever, so a known one need not be asked for
-    again: those asked for last stay in this process, more of them in Redis.
+    again: those asked for last stay in this process, and what has left it and is asked for again
+    goes to Redis.
     """
 
-    def __init__(self, database: "Database", cache: RowCache) -> None:
+    def __init__(
+        self, database: "Database", cache: RowCache, *, keep_from: int = KEEP_FROM
+    ) -> None:
         super().__init__(database)
         self._cache = cache
+        self._often = _Asked(keep_from)
         self._known: OrderedDict[bytes, Document] = OrderedDict()
 
     async def metadata(self, hashes: Sequence[bytes]) -> dict[str, "Document"]:
@@ -108,19 +122,24 @@ class CachedDocuments(Documents):
         return {hex_of(one): document for one, document in (known | found).items()}
 
     async def _asked(self, wanted: list[bytes]) -> dict[bytes, "Document"]:
-        if not wanted:
-            return {}
-        kept = await self._cache.get([f"metadata:{one.hex()}" for one in wanted])
-        pairs = list(zip(wanted, kept, strict=True))
+        often = [one for one in wanted if self._often.often(one.hex())]
+        kept = await self._cache.get([f"metadata:{one.hex()}" for one in often])
         found: dict[bytes, Document] = {
-            one: orjson.loads(value) for one, value in pairs if value is not None
+            one: orjson.loads(value)
+            for one, value in zip(often, kept, strict=True)
+            if value is not None
         }
-        missing = [one for one, value in pairs if value is None]
+        missing = [one for one in wanted if one not in found]
         if missing:
-            read = await super().metadata(missing)
-            fresh = {f"metadata:{one[2:]}": orjson.dumps(value) for one, value in read.items()}
+            read = {
+                bytes.fromhex(name[2:]): document
+                for name, document in (await super().metadata(missing)).items()
+            }
+            fresh = {
+                f"metadata:{one.hex()}": orjson.dumps(read[one]) for one in often if one in read
+            }
             await self._cache.put(fresh, seconds=METADATA_S)
-            found |= {bytes.fromhex(one[2:]): document for one, document in read.items()}
+            found |= read
         return found
 
 

@@ -6,6 +6,7 @@ own events are counted beside it.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ UNDER_WAY_MAX = 2
 
 AMOUNT_WEI = (ETH // 200, ETH // 10)
 POLL_S = 0.5
+FINALITY_POLL_S = 0.2
 BASE_TIMEOUT_S = 120.0
 TRANSFER_TIMEOUT_S = 3.0
 """More of the bound for each transfer."""
@@ -44,14 +46,19 @@ Say = Callable[[str], None]
 
 @dataclass
 class One:
-    """A transfer as it went. `promised` is what the recipient is to get, wei."""
+    """A transfer as it went. `promised` is what the recipient is to get, wei; `final_s` when the
+    deposit's block was final at its node, `seconds` when the transfer had ended, both since it
+    `began`.
+    """
 
     way: str
     id: str
     recipient: str
     promised: int
     began: float
+    tx_hash: str = ""
     seconds: float | None = None
+    final_s: float | None = None
     status: str = "PENDING"
     paid: int = 0
     message: str = ""
@@ -75,12 +82,14 @@ class Demo:
         self._clients: list[Client] = []
         self._nonces: Counter[tuple[str, str]] = Counter()
         self._began_at: dict[str, int] = {}
+        self._final: dict[str, list[tuple[float, int]]] = {way: [] for way in WAYS}
 
     async def run(self) -> None:
         """All transfers, to their end or to the bound."""
         await self._prepare()
         self.say(f"{self.transfers} transfers between the chains, both ways")
         timeout_s = BASE_TIMEOUT_S + TRANSFER_TIMEOUT_S * self.transfers
+        watches = [asyncio.create_task(self._watch_finality(way)) for way in WAYS]
         try:
             async with asyncio.timeout(timeout_s):
                 shares = [
@@ -90,8 +99,13 @@ class Demo:
                 await asyncio.gather(*shares)
         except TimeoutError:
             self.errors.append(f"Expected all transfers to end in {timeout_s:.0f} s")
+        finally:
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
         for one in self.done:
             one.paid = await self._balance(_other(one.way), one.recipient)
+            one.final_s = await self._finality(one)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -154,14 +168,16 @@ class Demo:
             self.errors.append(f"{way}: {error}")
             return None
         one = One(way, begun["id"], recipient, base_units(begun["receives"]), time.monotonic())
-        return one if await self._sent(client, way, begun["transaction"]) else None
+        return one if await self._sent(client, one, begun["transaction"]) else None
 
-    async def _sent(self, client: Client, way: str, transaction: dict[str, str]) -> bool:
+    async def _sent(self, client: Client, one: One, transaction: dict[str, str]) -> bool:
+        way = one.way
         place, rpc = (way, client.address), self._rpcs[way]
         wanted = ("to", "data", "value", "chainId", "gas", "maxFeePerGas", "maxPriorityFeePerGas")
         fields: dict[str, Any] = {name: transaction[name] for name in wanted}
         nonce = self._nonces[place]
         signed = client.account.sign_transaction(fields | {"nonce": nonce, "type": 2})
+        one.tx_hash = signed.hash.to_0x_hex()
         try:
             await rpc.call("eth_sendRawTransaction", [signed.raw_transaction.to_0x_hex()])
         except (RpcError, TransientError) as error:
@@ -182,28 +198,51 @@ class Demo:
             one.status, one.message = state["status"], state["messageId"] or ""
         one.seconds = time.monotonic() - one.began
 
+    async def _watch_finality(self, way: str) -> None:
+        while True:
+            with contextlib.suppress(RpcError, TransientError):
+                block = await self._rpcs[way].call("eth_getBlockByNumber", ["finalized", False])
+                if block is not None:
+                    self._final[way].append((time.monotonic(), int(block["number"], 16)))
+            await asyncio.sleep(FINALITY_POLL_S)
+
+    async def _finality(self, one: One) -> float | None:
+        receipt = await self._rpcs[one.way].call("eth_getTransactionReceipt", [one.tx_hash])
+        if receipt is None:
+            return None
+        number = int(receipt["blockNumber"], 16)
+        seen = (at for at, final in self._final[one.way] if final >= number)
+        return next((at - one.began for at in seen), None)
+
     async def _balance(self, way: str, who: str) -> int:
         return int(await self._rpcs[way].call("eth_getBalance", [who, "latest"]), 16)
 
 
 def summary(demo: Demo, payments: Counter[str]) -> dict[str, Any]:
-    """The JSON line; seconds from a deposit that was sent to `COMPLETED` at the door."""
-    took = [one.seconds for one in demo.done if one.status == "COMPLETED" and one.seconds]
+    """The JSON line; seconds from a deposit that was sent to `COMPLETED` at the door, and how
+    much of them came after the deposit was final.
+    """
+    ended = [one for one in demo.done if one.status == "COMPLETED" and one.seconds is not None]
+    took = [one.seconds for one in ended if one.seconds is not None]
+    known_final = [(one.seconds, one.final_s) for one in ended]
+    after = [took_s - at for took_s, at in known_final if took_s is not None and at is not None]
     twice = {one.id for one in demo.done if one.paid > one.promised}
     twice |= {message for message, count in payments.items() if count > 1}
     known = {one.message for one in demo.done}
     twice |= {message for message in payments if message not in known}
-    p50, p99 = percentile(took, 0.50), percentile(took, 0.99)
     return {
         "transfers": demo.transfers,
-        "completed": len(took),
+        "completed": len(ended),
         "double_released": len(twice),
         "lost": sum(one.paid < one.promised for one in demo.done),
-        "seconds": {
-            "p50": None if p50 is None else round(p50, 2),
-            "p99": None if p99 is None else round(p99, 2),
-        },
+        "seconds": _quantiles(took),
+        "seconds_after_finality": _quantiles(after),
     }
+
+
+def _quantiles(values: list[float]) -> dict[str, float | None]:
+    found = {"p50": percentile(values, 0.50), "p99": percentile(values, 0.99)}
+    return {name: None if value is None else round(value, 2) for name, value in found.items()}
 
 
 async def run(
@@ -230,7 +269,8 @@ async def run(
     text = (
         f"{data['completed']} of {transfers} transfers completed, {data['double_released']} paid"
         f" twice, {data['lost']} lost; half of them in {data['seconds']['p50']} s, 99 % in"
-        f" {data['seconds']['p99']} s."
+        f" {data['seconds']['p99']} s, which is {data['seconds_after_finality']['p99']} s after the"
+        " deposit was final."
     )
     return ok, data, text
 

@@ -165,7 +165,7 @@ async def test_wallet_of_many_tokens_is_read_anew(events, reads, cached, cache):
 
 async def test_documents_are_kept_and_unknown_ones_are_not(mongodb_url, cache):
     client = connect(mongodb_url)
-    documents, others = (CachedDocuments(database(client), cache) for _ in range(2))
+    documents, others = (CachedDocuments(database(client), cache, keep_from=1) for _ in range(2))
     hashes = [bytes([number] * 32) for number in range(3)]
     document = {"name": "火箭", "symbol": "T"}
     now = {"creator": bytes(20), "now": 1.0}
@@ -185,12 +185,43 @@ async def test_documents_are_kept_and_unknown_ones_are_not(mongodb_url, cache):
 async def test_documents_in_memory_are_bounded(mongodb_url, cache, monkeypatch):
     monkeypatch.setattr(kept_rows, "DOCUMENTS_KEPT_MAX", 3)
     client = connect(mongodb_url)
-    documents = CachedDocuments(database(client), cache)
+    documents = CachedDocuments(database(client), cache, keep_from=1)
     for number in range(9):
         at = {"creator": bytes(20), "now": 1.0}
         await documents.store_metadata(bytes([number] * 32), {"name": str(number)}, **at)
         assert len(await documents.metadata([bytes([number] * 32)])) == 1
     assert len(documents._known) == 3
+    await client.close()
+
+
+async def test_what_is_asked_for_once_is_read_in_one_trip_and_twice_is_kept(
+    events, reads, pool, cache, mongodb_url
+):
+    cached = CachedReads(pool, CHAIN_ID, cache)
+    saga, historian = Saga(seed=3, time=START), Historian()
+    incarnation = await events.claim()
+    token = saga.launch("one")
+    for _ in range(3):
+        saga.buy(token, 10**15)
+        block = saga.seal()
+        await events.write(
+            [historian.rows(block)], incarnation=incarnation, position=position_of(block)
+        )
+        saga.time += 3_600
+    end = block.header.timestamp - block.header.timestamp % 3_600 + 3_600
+    span = {"start": START - START % 3_600, "end": end, "step_s": 3_600}
+    mine = address_of("alice")
+    for asked, found in ((0, 0), (2, 0), (2, 2)):
+        assert await cached.candles(token, **span) == await reads.candles(token, **span)
+        assert await cached.holdings(mine, 100) == await reads.holdings(mine, 100)
+        assert (cache.missed, cache.found) == (asked, found)
+    client = connect(mongodb_url)
+    documents, one = CachedDocuments(database(client), cache), b"\x05" * 32
+    await documents.store_metadata(one, {"name": "five"}, creator=bytes(20), now=1.0)
+    for asked, found in ((2, 2), (3, 2), (3, 3)):
+        assert await documents.metadata([one]) == {"0x" + one.hex(): {"name": "five"}}
+        assert (cache.missed, cache.found) == (asked, found)
+        documents._known.clear()
     await client.close()
 
 
