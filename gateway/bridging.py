@@ -68,6 +68,10 @@ class Bridge:
         """`storage.bridge_reads` and `storage.bridge_requests` together, as a port."""
         return self._ports.requests
 
+    def bounds(self) -> Json:
+        """What a transfer is bounded by that no chain has to be asked for."""
+        return {"minimum": units(self._ports.minimum_wei)}
+
     async def begin(
         self, way: Way, *, user: bytes, recipient: bytes, amount: int, key: str | None
     ) -> Json:

@@ -220,6 +220,13 @@ class ChainData(Strict):
     router: AddressText | None
     explorer: str | None
     faucet: str | None
+    vault: AddressText | None
+
+
+class BridgeBounds(Strict):
+    """Bounds of transfers that do not change while the process runs; ETH."""
+
+    minimum: Decimal
 
 
 class LimitsData(Strict):
@@ -244,6 +251,7 @@ class ConfigData(Strict):
     public_url: str
     rise: ChainData
     sepolia: ChainData | None
+    bridge: BridgeBounds | None
     limits: LimitsData
     languages: list[str]
 

@@ -11,6 +11,7 @@ from eth_account import Account
 
 from deploy import datadir
 from deploy.embedded import Embedded
+from engine.text import address
 from gateway import replies as r
 from gateway.bridging import DEPOSIT_GAS
 from tests.bridge.chains import ETHER, RISE, SEPOLIA
@@ -139,6 +140,15 @@ async def test_request_that_the_vault_would_refuse_is_refused_by_code(
     assert (found, answer["error"]["code"]) == (status, code), answer
     _, mine = await idle.door.get(f"/api/bridge/history/{idle.wallet.address}")
     assert mine["data"]["total"] == 0
+
+
+async def test_config_names_the_vaults_and_the_least_that_is_moved(idle: Bridged) -> None:
+    _, answer = await idle.door.get("/api/config")
+    data = r.ConfigData.model_validate(answer["data"])
+    assert data.bridge is not None and data.bridge.minimum == "0.001"
+    ends = [(data.rise, idle.world.chains[RISE]), (data.sepolia, idle.world.chains[SEPOLIA])]
+    for told, end in ends:
+        assert told is not None and told.vault == address(end.vault)
 
 
 async def test_request_without_relayer_or_login_is_refused(idle: Bridged) -> None:
