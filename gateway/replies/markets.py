@@ -220,13 +220,14 @@ class ChainData(Strict):
     router: AddressText | None
     explorer: str | None
     faucet: str | None
-    vault: AddressText | None
 
 
-class BridgeBounds(Strict):
-    """Bounds of transfers that do not change while the process runs; ETH."""
+class BridgeConfigData(Strict):
+    """The vaults, and what is moved at least, in ETH."""
 
     minimum: Decimal
+    rise: AddressText
+    sepolia: AddressText
 
 
 class LimitsData(Strict):
@@ -251,7 +252,7 @@ class ConfigData(Strict):
     public_url: str
     rise: ChainData
     sepolia: ChainData | None
-    bridge: BridgeBounds | None
+    bridge: BridgeConfigData | None
     limits: LimitsData
     languages: list[str]
 

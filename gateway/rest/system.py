@@ -89,7 +89,7 @@ async def config(request: web.Request) -> web.Response:
                 "publicUrl": settings.public_url,
                 "rise": _chain(context.chain),
                 "sepolia": None if context.sepolia is None else _chain(context.sepolia),
-                "bridge": None if context.bridge is None else context.bridge.bounds(),
+                "bridge": None if context.bridge is None else context.bridge.config(),
                 "limits": {
                     "bodyBytes": BODY_BYTES_MAX,
                     "imageBytes": IMAGE_BYTES_MAX,
@@ -169,7 +169,6 @@ def _chain(chain: ChainSettings) -> dict[str, Any]:
         "router": _address(chain.router),
         "explorer": chain.explorer_url or None,
         "faucet": chain.faucet_url or None,
-        "vault": None if chain.vault is None else address(chain.vault.address),
     }
 
 
