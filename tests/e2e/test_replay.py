@@ -2,12 +2,12 @@
 
 import asyncio
 
-import asyncpg
 import pytest
 
 from deploy import registry, settings
 from deploy.demo.run import Demo, Plan
 from tests.support import running
+from tests.support.servers import execute
 
 TRADES = 80
 SPOIL = """
@@ -17,14 +17,6 @@ DELETE FROM events WHERE (tx_hash, position) = (SELECT tx_hash, position FROM ev
 INSERT INTO price_history SELECT chain_id, version, token_address, time + 6000000, open, high, low,
 close, volume_eth, volume_token, trades FROM price_history LIMIT 1;
 """
-
-
-async def execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 async def traded(system: running.Running) -> None:
