@@ -41,14 +41,14 @@ async def traded(system: running.Running) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_replay_from_zero_makes_the_same_memory_and_rows(system: running.Running) -> None:
-    asyncio.run(traded(system))
-    _, done = system.cli("replay", "--from-zero", timeout_s=90)
+def test_replay_from_zero_makes_the_same_memory_and_rows(again: running.Running) -> None:
+    asyncio.run(traded(again))
+    _, done = again.cli("replay", "--from-zero", timeout_s=90)
     assert not done["details"], "\n".join(done["details"])
     assert done["markets"] == 8 and done["rows"] > TRADES * 4
     print(f"\n{done['events']} events of the chain make {done['rows']} rows: all as recorded")
-    asyncio.run(execute(system.run.database_url, SPOIL))
-    code, done = system.cli("replay", "--from-zero", timeout_s=90)
+    asyncio.run(execute(again.run.database_url, SPOIL))
+    code, done = again.cli("replay", "--from-zero", timeout_s=90)
     assert (code, done["different"]) == (1, 3), done
     tables = {line.split(":")[0] for line in done["details"]}
     assert tables == {"transfers", "price_history", "events"}
