@@ -80,7 +80,7 @@ class ApiKeys:
             "endedAt": None,
         }
         async with guarded():
-            for place in await self._free(hex_of(owner), id, now, most):
+            for place in await self._free(hex_of(owner), id, now=now, most=most):
                 try:
                     await self._keys.insert_one(document | {"place": place})
                 except DuplicateKeyError:
@@ -110,7 +110,7 @@ class ApiKeys:
             await self._keys.update_one(mine | {"endedAt": None}, change)
             return await self._keys.find_one(mine, {"_id": 1}) is not None
 
-    async def _free(self, owner: str, id: str, now: float, most: int) -> list[int]:
+    async def _free(self, owner: str, id: str, *, now: float, most: int) -> list[int]:
         # Places that nobody holds, from one that differs from key to key: so those that are made
         # at once seldom want the same. A key without a place, of an earlier version, is one less.
         expired = {"owner": owner, "place": {"$exists": True}, "expiresAt": {"$lte": _time(now)}}
