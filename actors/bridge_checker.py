@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.bridge_ports import Deposits, Guardian, Vault
+from actors.bridge_ports import CheckedVault, Deposits, Guardian
 from actors.ports import Log
 from engine.bridge.conservation import Books, fault_between, fault_of
 from engine.bridge.control import Pause
@@ -47,7 +47,7 @@ class CheckedEnd:
     `position` is where it stands in its feed, `buried` the block below."""
 
     chain_id: int
-    vault: Vault
+    vault: CheckedVault
     deposits: Deposits
     guardian: Guardian
     hash_of: Callable[[int], Awaitable[bytes]]

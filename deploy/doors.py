@@ -91,19 +91,7 @@ async def gateway(context: Context) -> Role:
     )
     await built.start()
 
-    async def route(directory: Directory) -> None:
-        markets.route(directory)
-        built.route(directory)
-
-    handlers: dict[type, Callable[[Any], Any]] = {
-        Directory: route,
-        StatusWanted: lambda _: {
-            "port": built.port,
-            "refused_stale": markets.refused_stale,
-            **cache.status(),
-        },
-        Drain: lambda _: built.stop(),
-    }
+    handlers = _handlers(markets, built, lambda: {"port": built.port, **cache.status()})
     return Role(handlers=handlers, run=_forever, log=log)
 
 
@@ -130,16 +118,22 @@ async def stream_gateway(context: Context) -> Role:
     )
     await built.start()
 
+    handlers = _handlers(markets, built, built.status)
+    return Role(handlers=handlers, run=_forever, log=log)
+
+
+def _handlers(
+    markets: Markets, door: ApiGateway | StreamGateway, status: Callable[[], dict[str, Any]]
+) -> dict[type, Callable[[Any], Any]]:
     async def route(directory: Directory) -> None:
         markets.route(directory)
-        built.route(directory)
+        door.route(directory)
 
-    handlers: dict[type, Callable[[Any], Any]] = {
+    return {
         Directory: route,
-        StatusWanted: lambda _: built.status() | {"refused_stale": markets.refused_stale},
-        Drain: lambda _: built.stop(),
+        StatusWanted: lambda _: status() | {"refused_stale": markets.refused_stale},
+        Drain: lambda _: door.stop(),
     }
-    return Role(handlers=handlers, run=_forever, log=log)
 
 
 async def _forever() -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from actors.bridge_checker import BridgeChecker, CheckedEnd
 from engine.bridge.control import Pause
+from engine.bridge.messages import Fate
 from engine.messages import FeedBatch, FeedPosition
 from tests.support import transfers as t
 from tests.support.fakes import FakeSink
@@ -40,6 +41,12 @@ class Vault:
         self.asked.append(at)
         return 110 - self.stolen
 
+    async def fate(self, message_id: bytes, at: int | str = "latest") -> Fate:
+        raise AssertionError("Expected no payment to look at")
+
+    async def deposit(self, message_id: bytes, at: int | str = "latest") -> Any:
+        raise AssertionError("Expected no payment to look at")
+
     async def paused(self, at: int | str = "latest") -> bool:
         return self.is_paused
 
@@ -62,7 +69,7 @@ def end_of(chain_id: int, vault: Vault, other: int) -> CheckedEnd:
     deposits: Any = SimpleNamespace()
     return CheckedEnd(
         chain_id=chain_id,
-        vault=vault,  # type: ignore[arg-type]
+        vault=vault,
         deposits=deposits,
         guardian=Guardian(vault),
         hash_of=hash_of,
@@ -102,7 +109,8 @@ async def test_balance_below_what_is_owed_is_an_alarm() -> None:
 
 
 async def test_pause_that_is_asked_for_is_sent_to_both_once_and_is_no_alarm() -> None:
-    checker, ends = checker_of()
+    vaults = Vault(3), Vault(3)
+    checker, ends = checker_of(rise=vaults[0], sepolia=vaults[1])
     done = await checker.handlers[Pause](Pause())
     assert done == {t.RISE: True, t.SEPOLIA: True}
     await checker.handlers[Pause](Pause())
@@ -111,14 +119,15 @@ async def test_pause_that_is_asked_for_is_sent_to_both_once_and_is_no_alarm() ->
     assert checker.alarm is None
     # The owner unpauses: nobody pauses again by itself.
     task = asyncio.create_task(checker.run())
-    for end in ends.values():
-        end.vault.is_paused = False  # type: ignore[attr-defined]
+    for vault in vaults:
+        vault.is_paused = False
     await asyncio.sleep(0.05)
     task.cancel()
-    assert not any([await end.vault.paused() for end in ends.values()])
+    assert not any(vault.is_paused for vault in vaults)
 
 
 async def test_pause_that_a_vault_does_not_take_says_so() -> None:
-    checker, ends = checker_of()
-    ends[t.RISE].guardian = replace(ends[t.RISE].guardian, works=False)  # type: ignore[type-var]
+    vault = Vault(3)
+    checker, ends = checker_of(rise=vault)
+    ends[t.RISE].guardian = Guardian(vault, works=False)
     assert await checker.handlers[Pause](Pause()) == {t.RISE: False, t.SEPOLIA: True}
