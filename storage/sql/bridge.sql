@@ -129,7 +129,8 @@ WHERE (source_chain, version, id) IN (
     FOR UPDATE SKIP LOCKED
 )
 RETURNING
-    amount, source_chain, version, id, target_chain, message_id, status, step, reason, attempts, revision,
+    amount, source_chain, version, id, target_chain, message_id, status, step, reason, attempts,
+    revision,
     extract(epoch FROM now() - created_at)::bigint AS age_s
 
 -- name: events_of
