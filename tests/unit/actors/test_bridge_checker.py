@@ -219,7 +219,9 @@ async def test_other_end_that_is_silent_for_long_is_an_alarm() -> None:
 
 async def test_alarm_is_found_again_by_the_next_process_until_both_vaults_are_paused() -> None:
     paid = Paid(Ledger(3, knows=False), count=1)
-    guardian = Guardian(paid.ends[t.SEPOLIA].vault, works=False)  # type: ignore[arg-type]
+    vault = paid.ends[t.SEPOLIA].vault
+    assert isinstance(vault, Vault)
+    guardian = Guardian(vault, works=False)
     paid.ends[t.SEPOLIA].guardian = guardian
     await paid.fed()
     await paid.checker.step()
