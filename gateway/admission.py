@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil
 
 from engine.errors import CallerError, TransientError
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 STORE_RETRY_S = 1.0
+PARSED_MAX = 4_096
+"""Addresses whose text was read lately: each request of a client reads the same one."""
+
 LOCAL_STEPS = 10
 """Requests closer together than this part of a window are counted as one moment, the last."""
 
@@ -124,9 +128,9 @@ class Limiter:
     async def _in_store(self, key: str, budget: Budget, *, leased: bool) -> Allowance:
         if leased:
             return await self._leases.take(key, budget)
-        allowed, remaining, reset_s = await asyncio.wait_for(
-            self._rates.take(key, budget.limit, budget.window_s), STORE_TIMEOUT_S
-        )
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            taken = await self._rates.take(key, budget.limit, budget.window_s)
+        allowed, remaining, reset_s = taken
         if not allowed:
             self._remember(key, budget, reset_s)
         return Allowance(allowed, budget.limit, remaining, ceil(reset_s))
@@ -239,6 +243,7 @@ class ClientAddresses:
         return found is not None and self._trusted.hold(found)
 
 
+@lru_cache(PARSED_MAX)
 def _parse(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
@@ -248,6 +253,7 @@ def _parse(text: str) -> Address | None:
     return mapped or address
 
 
+@lru_cache(PARSED_MAX)
 def _key(address: Address) -> str:
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)

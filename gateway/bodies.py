@@ -21,9 +21,7 @@ def loads(text: str | bytes) -> Any:
     The standard library's parser, for it hands over the text of a number; 64 KB at most.
     """
     try:
-        return json.loads(
-            text, parse_float=Number, parse_int=_integer, parse_constant=_refuse_constant
-        )
+        return _DECODER.decode(text if isinstance(text, str) else text.decode())
     except (ValueError, RecursionError) as error:
         raise CallerError("invalid_request", "Expected a JSON body in UTF-8") from error
 
@@ -52,3 +50,6 @@ def _integer(text: str) -> int | Number:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"Expected JSON, was {text}")
+
+
+_DECODER = json.JSONDecoder(parse_float=Number, parse_int=_integer, parse_constant=_refuse_constant)

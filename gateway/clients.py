@@ -11,6 +11,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 REQUEST_NAME: web.RequestKey[str] = web.RequestKey("request_name", str)
 """The request's id, as the caller is told it."""
 
+_CLIENT: web.RequestKey[str] = web.RequestKey("client_address", str)
+
 
 def check_caller(request: web.Request) -> None:
     """Raises CallerError("forbidden") for one whom the blocking rules refuse."""
@@ -28,8 +30,11 @@ def check_nearby(request: web.Request) -> None:
 
 def client_address(request: web.Request) -> str:
     """The client's IP as the trusted proxies tell it."""
-    forwarded = request.headers.getall("X-Forwarded-For", [])
-    return context_of(request).clients.of(_peer(request), forwarded)
+    known = request.get(_CLIENT)
+    if known is None:
+        forwarded = request.headers.getall("X-Forwarded-For", [])
+        known = request[_CLIENT] = context_of(request).clients.of(_peer(request), forwarded)
+    return known
 
 
 def client_program(request: web.Request) -> str:

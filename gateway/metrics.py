@@ -1,6 +1,7 @@
 """Counters of one gateway, in a registry of its own: Ray fills the process's default one."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -36,6 +37,10 @@ class Metrics:
             ["door", "outcome"],
             registry=self._registry,
         )
+        # The library looks a label up behind a lock, each time; ours are few.
+        self._answered = cache(lambda *labels: self._requests.labels(*map(str, labels)))
+        self._taken = cache(self._seconds.labels)
+        self._quoted = cache(self._quotes.labels)
         self.uploads = Counter(
             "risecurve_uploads_total", "Images sent to us", ["outcome"], registry=self._registry
         )
@@ -56,12 +61,12 @@ class Metrics:
 
     def request(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """One request was answered."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._answered(method, route, status).inc()
+        self._taken(route).observe(seconds)
 
     def quote(self, door: str, outcome: str, count: int = 1) -> None:
         """Quotes were answered with `ok` or a code."""
-        self._quotes.labels(door, outcome).inc(count)
+        self._quoted(door, outcome).inc(count)
 
     def roles(self, statuses: Mapping[str, Any]) -> bytes:
         """Every number of the roles' statuses as a gauge, by slot and name; a role that does not

@@ -29,7 +29,8 @@ async def quote(context: Context, request: QuoteRequest) -> QuoteReply:
     # The markets have a deadline of their own; this one is for a client of them that hangs.
     patience_s = context.settings.quote_timeout_s + 1.0
     try:
-        reply = await asyncio.wait_for(context.markets.quote(request), patience_s)
+        async with asyncio.timeout(patience_s):
+            reply = await context.markets.quote(request)
     except TimeoutError as error:
         raise TransientError("shard_unavailable", "Expected a quote in time") from error
     if isinstance(reply, Refusal):
@@ -55,7 +56,8 @@ async def views(context: Context, tokens: list[bytes]) -> list[MarketView | Refu
         return []
     patience_s = context.settings.quote_timeout_s + 1.0
     try:
-        return await asyncio.wait_for(context.markets.views(tokens), patience_s)
+        async with asyncio.timeout(patience_s):
+            return await context.markets.views(tokens)
     except (TimeoutError, TransientError) as error:
         code = error.code if isinstance(error, TransientError) else "shard_unavailable"
         return [Refusal(code, "Expected the market to answer")] * len(tokens)
