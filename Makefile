@@ -16,6 +16,8 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export NPM_CONFIG_UPDATE_NOTIFIER := false
+# A system is a dozen processes: without it each of them compiles all sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The locks were made on 3.11. A name counts if it is new enough and can make a venv.
 PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13; do \
