@@ -22,11 +22,12 @@ from bench.processes import ROOT, BenchError, Peer
 from chain.rpc import JsonRpc
 from deploy import runfile
 from deploy.demo import funding
-from deploy.demo.client import Client, new_account
+from deploy.demo.client import ApiError, Client, new_account
 from deploy.process import StartError, free_port
 from engine import text
 
 START_TIMEOUT_S = 300.0
+RECORDED_S = 10.0
 ETH = 10**18
 WALLETS = 8
 FIRST_BUY_ETH = "0.05"
@@ -148,8 +149,16 @@ async def _launch(client: Client, share: range) -> list[str]:
 
 
 async def _market(client: Client, token: str) -> dict[str, Any]:
-    # As the peers read it.
-    found = await client.get(f"/api/tokens/{token}")
+    # As the peers read it. History may be a moment behind the receipt of the launch.
+    deadline = time.monotonic() + RECORDED_S
+    while True:
+        try:
+            found = await client.get(f"/api/tokens/{token}")
+            break
+        except ApiError as error:
+            if error.code != "token_not_found" or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.1)
     fees = found["fees"]
     return {
         "token": token,
