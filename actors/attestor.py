@@ -9,7 +9,8 @@ attest, in order:
   5. only then it is signed.
 It goes on looking at the blocks of what it attested lately. A block that is not the chain's any
 more means that something final was taken back: it halts, for good, until an operator has
-looked (ARCHITECTURE, "When something is halted"). Whatever fails, nothing is signed.
+looked (ARCHITECTURE, "When something is halted"). Whatever fails, nothing is signed. What is over
+it forgets (`actors.forgetting`); where nothing ends, it signs nothing new at ATTESTATIONS_MAX.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors.bridge_ports import ChainEvidence, Entry, Key, Memory, Record, SignerSet, VaultCodec
+from actors.forgetting import Forgetting
 from actors.ports import Log
 from engine.bridge import attesting
 from engine.bridge.attesting import Evidence, Found
@@ -26,8 +28,9 @@ from engine.bridge.events import Cancelled, Deposited
 from engine.bridge.messages import Fate, Message
 from engine.control import Directory, Drain, StatusWanted
 from engine.errors import ConsistencyError, RiseCurveError
+from engine.limits import ATTESTATIONS_MAX
 
-HALTED, TROUBLE = "halted", "trouble"
+HALTED, FULL, TROUBLE = "halted", "full", "trouble"
 WATCH_S = 3_600
 """Attested blocks are looked at for so long: by then what is final there is final anywhere."""
 
@@ -71,6 +74,9 @@ class Attestor:
         self._declined: dict[str, int] = {}
         self._watched = 0
         self._turn = 0
+        self._forgetting = Forgetting(
+            evidence=evidence, memory=memory, gone=self._halt, after_s=WATCH_S
+        )
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
         self._journal: dict[tuple[str, bytes], Entry] = {
             (one.kind, one.id): one for one in memory.entries
@@ -87,7 +93,8 @@ class Attestor:
         while True:
             try:
                 await self.watch()
-            except RiseCurveError as error:
+                await self.forget()
+            except (RiseCurveError, OSError) as error:
                 self._log.warning("attestor_cannot_watch", error=str(error))
             await asyncio.sleep(self._watch_every_s)
 
@@ -118,6 +125,13 @@ class Attestor:
                 if found != hashes[number]:
                     self._halt(f"Block {number} of chain {chain_id} was attested and is gone")
         self._turn += 1
+
+    async def forget(self) -> int:
+        """Take what is over out of a journal that grew long; how many entries were."""
+        gone = await self._forgetting.turn(self._wall_clock())
+        for name in gone:
+            self._journal.pop(name, None)
+        return len(gone)
 
     # -------------------------------------------------------------------- private
 
@@ -182,6 +196,9 @@ class Attestor:
         if halted is not None:
             return self._say_halted(halted)
         if before is None:
+            if len(self._memory.entries) >= ATTESTATIONS_MAX:
+                text = f"Expected fewer than {ATTESTATIONS_MAX} attestations that are not over"
+                return Declined(FULL, text)
             entry = self._entry(
                 kind=kind,
                 id=message_id,
@@ -215,6 +232,7 @@ class Attestor:
             "attested": self._attested,
             "declined": dict(self._declined),
             "watched_blocks": self._watched,
+            "remembered": len(self._journal),
         }
 
 

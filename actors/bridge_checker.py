@@ -27,7 +27,7 @@ from engine.bridge.events import Refunded, Released
 from engine.bridge.messages import Fate
 from engine.control import Directory, Drain, StatusWanted
 from engine.errors import RiseCurveError, TransientError
-from engine.limits import BRIDGE_CHECKS_MAX
+from engine.limits import BRIDGE_CHECKS_MAX, BRIDGE_RECENT_MAX
 from engine.messages import Block, FeedBatch, FeedPosition, Finalised, Reorg
 
 BLIND_S = 60.0
@@ -45,7 +45,8 @@ Payment = Released | Refunded
 class CheckedEnd:
     """One chain, through the checker's own nodes. `fresh`: its listener stands on a new block;
     `position` is where it stands in its feed, `buried` the block below. `blind_since`: the first
-    of `pending` was asked for then, and has had no answer yet."""
+    of `pending` was asked for then, and has had no answer yet. `recent` are blocks above `final`,
+    BRIDGE_RECENT_MAX at most."""
 
     chain_id: int
     vault: CheckedVault
@@ -116,7 +117,7 @@ class BridgeChecker:
                 end.buried = end.position if end.position.number >= 0 else None
                 end.position = FeedPosition(message.header.number, message.header.hash)
                 self._figures["blocks"] += 1
-                end.recent.append(end.position)
+                _remember(end.recent, end.position)
             elif isinstance(message, Reorg):
                 # What was seen of a block that is gone is looked at all the same.
                 end.position = FeedPosition(message.ancestor_number, message.ancestor_hash)
@@ -285,6 +286,20 @@ class BridgeChecker:
             "waiting": sum(len(end.pending) for end in self._ends.values()),
             "positions": {str(chain): end.position.number for chain, end in self._ends.items()},
         }
+
+
+def _remember(recent: deque[FeedPosition], position: FeedPosition) -> None:
+    # Finality may stand still for days: of what lies far back one here and there will do, so that
+    # not much is looked at twice after a restart.
+    if len(recent) >= BRIDGE_RECENT_MAX:
+        apart = 2 * (recent[-1].number - recent[0].number) // BRIDGE_RECENT_MAX + 1
+        kept: list[FeedPosition] = []
+        for one in recent:
+            if not kept or one.number - kept[-1].number >= apart:
+                kept.append(one)
+        recent.clear()
+        recent.extend(kept)
+    recent.append(position)
 
 
 async def _books_of(end: CheckedEnd, at: int) -> Books:

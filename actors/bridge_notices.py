@@ -1,4 +1,5 @@
-"""Tells wallets' sockets of each step of their transfers, and forgets what nobody deposited for.
+"""Tells wallets' sockets of each step of their transfers, and forgets what nobody needs any more:
+requests without a deposit, and what vaults said of transfers that ended long ago.
 
 The steps stand in Postgres, written in the transaction that took them; here they are published
 on the wallet's topic, then marked as told. Who dies in between tells them again, so each comes at
@@ -14,7 +15,12 @@ from engine import text
 from engine.bridge.requests import Key
 from engine.bridge.transfers import told
 from engine.errors import RiseCurveError
-from engine.limits import BRIDGE_INTENT_KEPT_S, BRIDGE_NOTICES_MAX
+from engine.limits import (
+    BRIDGE_EVENTS_KEPT_S,
+    BRIDGE_INTENT_KEPT_S,
+    BRIDGE_NOTICES_MAX,
+    BRIDGE_SWEEP_ROWS,
+)
 
 IDLE_S = 0.2
 FORGET_EVERY_S = 600.0
@@ -61,6 +67,7 @@ class Notices(Protocol):
         self, publish: Callable[[Sequence[Any]], Awaitable[None]], limit: int
     ) -> int: ...
     async def forget_intents(self, *, kept_s: float, limit: int) -> int: ...
+    async def forget_events(self, *, kept_s: float, limit: int) -> int: ...
 
 
 class Topics(Protocol):
@@ -84,6 +91,7 @@ class BridgeNotices:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep(self.step, IDLE_S))
             tasks.create_task(self._keep(self.forget, FORGET_EVERY_S))
+            tasks.create_task(self._keep(self.forget_events, FORGET_EVERY_S))
 
     async def step(self) -> int:
         """Tell what is untold, once; how many steps that were. Raises TransientError."""
@@ -94,6 +102,13 @@ class BridgeNotices:
     async def forget(self) -> int:
         """Take away old requests without a deposit, a bounded number. Raises TransientError."""
         return await self._notices.forget_intents(kept_s=BRIDGE_INTENT_KEPT_S, limit=FORGOTTEN_MAX)
+
+    async def forget_events(self) -> int:
+        """Take away old events of vaults; how many while there are more. Raises TransientError."""
+        count = await self._notices.forget_events(
+            kept_s=BRIDGE_EVENTS_KEPT_S, limit=BRIDGE_SWEEP_ROWS
+        )
+        return count if count == BRIDGE_SWEEP_ROWS else 0
 
     async def _publish(self, notices: Sequence[Notice]) -> None:
         for one in notices:

@@ -75,7 +75,7 @@ class Ledger(Protocol):
 
 
 class Ended(Protocol):
-    """`storage.bridge_requests.Ended`."""
+    """`storage.bridge_outbox.Ended`."""
 
     @property
     def seq(self) -> int: ...
@@ -88,7 +88,7 @@ class Ended(Protocol):
 
 
 class Transfers(Protocol):
-    """`storage.bridge_requests`, its outbox."""
+    """`storage.bridge_outbox`."""
 
     async def ended_after(self, seq: int, limit: int) -> Sequence[Ended]: ...
 

@@ -104,6 +104,7 @@ class Relayer:
         self._counts: list[tuple[str, str, int, int]] = []
         self._done = dict.fromkeys(Action, 0)
         self._refused: dict[str, int] = {}
+        self._turned_at = clock()
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: self._route,
             Feed: self._feed,
@@ -138,6 +139,11 @@ class Relayer:
         now = self._clock()
         return next(filter(None, (end.gate.closed_because(now) for end in self._ends.values())), "")
 
+    @property
+    def turn_age_s(self) -> float:
+        """Since it last went through what was due without trouble, or began."""
+        return self._clock() - self._turned_at
+
     # -------------------------------------------------------------------- feeding
 
     def _route(self, directory: Directory) -> None:
@@ -171,6 +177,7 @@ class Relayer:
         while True:
             try:
                 worked = await self.step()
+                self._turned_at = self._clock()
                 self._troubled = False
             except RiseCurveError as error:
                 worked = 0

@@ -19,9 +19,9 @@ BATCHES_A_TURN = 50
 
 
 class Outbox(Protocol):
-    """`storage.outbox`."""
+    """`storage.outbox`, by blocks, or `storage.bridge_outbox`, by numbers of its own."""
 
-    async def told(self, consumer: str, block: int) -> None: ...
+    async def told(self, consumer: str, upto: int, /) -> None: ...
     async def sweep(self, *, kept_s: int) -> int: ...
 
 

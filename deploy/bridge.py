@@ -5,6 +5,7 @@ attestor is a process of its own, with one key that no other role is given.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import orjson
 
 from actors.attestor import Attestor
 from actors.bridge_checker import BridgeChecker, CheckedEnd
+from actors.bridge_health import BridgeHealth, routed
 from actors.bridge_notices import BridgeNotices
 from actors.following import Following
 from actors.host import Context, Role
@@ -36,12 +38,13 @@ from deploy.datadir import write_atomic
 from deploy.feeding import feeding
 from engine.bridge.breaker import Rules
 from engine.bridge.finality import FinalityGate
-from engine.control import StatusWanted
+from engine.control import Directory, StatusWanted
 from engine.messages import FeedPosition
 from engine.settings import ChainSettings, Settings, VaultDeployment
 from storage import postgres
 from storage.attestations import Attestation, Attestations
 from storage.bridge import BridgeEvents
+from storage.bridge_beats import BridgeBeats
 from storage.bridge_notices import BridgeNotices as StoredNotices
 from storage.bridge_requests import BridgeRequests
 from storage.bridge_sends import BridgeSends
@@ -85,16 +88,27 @@ async def relayer(context: Context) -> Role:
         log=log,
     )
     notices = BridgeNotices(notices=StoredNotices(pool), ticks=ticks_of(settings), log=log)
+    health = BridgeHealth(
+        name=context.slot,
+        relayer=built,
+        vaults={chain_id: end.vault for chain_id, end in ends.items()},
+        beats=BridgeBeats(pool),
+        calls=context.calls,
+        log=log,
+    )
 
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(built.run())
             tasks.create_task(notices.run())
+            tasks.create_task(health.run())
 
     def status(message: StatusWanted) -> dict[str, Any]:
         return {**built.handlers[StatusWanted](message), "steps_told": notices.told}
 
-    return Role(handlers={**built.handlers, StatusWanted: status}, run=run, log=log)
+    route = routed(built.handlers[Directory], health)
+    own: dict[type, Callable[[Any], Any]] = {StatusWanted: status, Directory: route}
+    return Role(handlers={**built.handlers, **own}, run=run, log=log)
 
 
 async def attestor(context: Context) -> Role:

@@ -81,7 +81,9 @@ def demo(plan: DemoPlan) -> Outcome:
     if environment.ray_address:
         raise StartError("The demo has a Ray of its own; unset RAY_ADDRESS.")
     with _interruptible(), _demo_folder(environment, plan) as folder:
-        bridge = plan.transfers is not None
+        # Beside the trades only where somebody asked for it: seven processes more.
+        asked = environment.bridge and "bridge" in environment.model_fields_set
+        bridge = plan.transfers is not None or asked
         raised = environment.model_copy(update=UNLIMITED | {"bridge": bridge})
         with platform.opened(raised, folder, say) as carrier:
             if not carrier.local_chain:

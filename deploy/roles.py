@@ -43,9 +43,10 @@ from engine import placement
 from engine.control import Drain, StatusWanted, Wanted
 from engine.points import rules
 from engine.settings import Settings
+from storage import bridge_outbox
 from storage import outbox as outbox_store
 from storage.analytics import Analytics
-from storage.bridge_requests import BridgeRequests
+from storage.bridge_outbox import BridgeOutbox
 from storage.buckets import BucketStore
 from storage.documents import Documents
 from storage.events import EventStore
@@ -237,7 +238,7 @@ async def points(context: Context) -> Role:
     await asyncio.gather(ledger.prepare(), days.prepare())
     await ledger.claim()
     pool = await pool_of(settings, size=2)
-    outbox = Outbox(pool, chain_id)
+    outbox, transfers = Outbox(pool, chain_id), BridgeOutbox(pool)
     built = PointsLedger(
         rules=rules.ours(),
         outbox=outbox,
@@ -245,22 +246,27 @@ async def points(context: Context) -> Role:
         days=days,
         place=Counted,
         log=log,
-        transfers=BridgeRequests(pool),
+        transfers=transfers,
     )
 
     async def counted() -> int:
         return (await ledger.counted()).block
 
-    sweeper = Sweeper(outbox=outbox, consumers={outbox_store.POINTS: counted}, log=log)
+    sweepers = [
+        Sweeper(outbox=outbox, consumers={outbox_store.POINTS: counted}, log=log),
+        Sweeper(outbox=transfers, consumers={bridge_outbox.POINTS: ledger.bridged}, log=log),
+    ]
 
     async def run() -> None:
         async with asyncio.TaskGroup() as tasks:
-            sweeping = tasks.create_task(sweeper.run())
+            sweeping = [tasks.create_task(one.run()) for one in sweepers]
             await built.run()
-            sweeping.cancel()
+            for task in sweeping:
+                task.cancel()
 
     def status(message: StatusWanted) -> dict[str, Any]:
-        return {**built.handlers[StatusWanted](message), "outbox_swept": sweeper.swept}
+        swept = sum(one.swept for one in sweepers)
+        return {**built.handlers[StatusWanted](message), "outbox_swept": swept}
 
     return Role(handlers={**built.handlers, StatusWanted: status}, run=run, log=log)
 

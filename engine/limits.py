@@ -143,6 +143,35 @@ OUTBOX_KEPT_S = 7 * 86_400
 OUTBOX_SWEEP_ROWS = 5_000
 """Rows of the outbox taken away at once: some ten milliseconds of one transaction."""
 
+BRIDGE_EVENTS_KEPT_S = 30 * 86_400
+"""What the vaults said of a transfer stays so long after its end; what of it is shown stands with
+the transfer itself."""
+
+BRIDGE_SWEEP_ROWS = 5_000
+"""Events of vaults taken away at once: some ten milliseconds of one transaction."""
+
+BRIDGE_RECENT_MAX = 4_096
+"""Positions above what is final that the checker remembers of a chain, an hour of RISE; where
+finality stands still, ever fewer of the old ones."""
+
+ATTESTATIONS_KEPT = 10_000
+"""Of an attestor's journal, 3 MB: the newest stay, whatever became of them."""
+
+ATTESTATIONS_OVER = 2_500
+"""So many are taken out of a journal at once: it is written anew each time."""
+
+ATTESTATIONS_MAX = 100_000
+"""An attestor with so many signs nothing new: only messages without an end bring it there."""
+
+BRIDGE_BEAT_S = 5.0
+"""A relayer says so often whether transfers go through."""
+
+BRIDGE_SILENT_S = 20.0
+"""The doors take nothing for a relayer that was not heard for so long: some beats."""
+
+BRIDGE_TURN_S_MAX = 180.0
+"""A relayer whose last turn is older does not work: one in which no attestor answers takes 80."""
+
 BRIDGE_CHECKS_MAX = 10_000
 """Payments that wait for the checker's look; beyond it the feed is told to wait."""
 

@@ -1,9 +1,10 @@
 """What the doors are handed of the bridge, where there is one."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.bridge.health import Beat
 from engine.bridge.requests import Key
 from engine.bridge.transfers import Cursor, Terms, Transfer
 from engine.settings import ChainSettings
@@ -14,12 +15,26 @@ class BridgeRequests(Protocol):
     """`storage.bridge_requests` and `storage.bridge_reads`, of both chains."""
 
     async def open(
-        self, key: Key, *, target_chain: int, user: bytes, recipient: bytes, amount_wei: int
-    ) -> None: ...
+        self,
+        key: Key,
+        *,
+        target_chain: int,
+        user: bytes,
+        recipient: bytes,
+        amount_wei: int,
+        asked_key: bytes | None = None,
+    ) -> bytes: ...
     async def retry(self, key: Key) -> None: ...
     async def one(self, id: bytes) -> tuple[Transfer | None, Mapping[int, Cursor]]: ...
+    async def beats(self) -> Sequence[Beat]: ...
     async def of_user(
-        self, user: bytes, *, page: int, limit: int, before: tuple[int, bytes] | None = None
+        self,
+        user: bytes,
+        *,
+        page: int,
+        limit: int,
+        before: tuple[int, bytes] | None = None,
+        deposited_only: bool = False,
     ) -> tuple[list[Transfer], int, Mapping[int, Cursor]]: ...
     async def stuck(
         self, *, older_than_s: float, limit: int

@@ -2,21 +2,25 @@
 shown. Nothing here holds anybody's funds or signs anything.
 
 A request is written down before its transaction is handed out, under the id that the deposit
-names as its `ref`; with an `Idempotency-Key` that id follows from the key, so that the same
-request asked for twice is one transfer even where the first answer was lost.
+names as its `ref`. The id is random: until its deposit is on the chain, for everybody to see, a
+request is its wallet's alone. With an `Idempotency-Key` the same request asked for twice is one
+transfer even where the first answer was lost. Nothing is begun while no relayer says that
+transfers go through (`engine.bridge.health`); reading goes on.
 """
 
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chain.transactions import unsigned as transaction_of
+from engine.bridge import health
+from engine.bridge.health import Beat
 from engine.bridge.transfers import Cursor, Mined, Offer, Terms, Transfer, offer, seconds_left, told
 from engine.control import Directory
-from engine.errors import CallerError, TransientError
+from engine.errors import CallerError, RiseCurveError, TransientError
 from engine.text import address, hex_of, units
 from gateway import people, unsigned
 from gateway.bridge_ports import BridgeEnd, BridgePorts
@@ -26,6 +30,7 @@ VERSION = 1
 """Of both vaults."""
 
 TERMS_KEPT_S = 1.0
+BEATS_KEPT_S = 1.0
 TERMS_TIMEOUT_S = 3.0
 DEPOSIT_GAS = 200_000
 """Measured: 138,000 the first time that a wallet deposits."""
@@ -57,6 +62,7 @@ class Bridge:
             end.chain.chain_id: Kept(end.terms, seconds=TERMS_KEPT_S)
             for end in (ports.rise, ports.sepolia)
         }
+        self._beats: Kept[Sequence[Beat]] = Kept(ports.requests.beats, seconds=BEATS_KEPT_S)
 
     def route(self, directory: Directory) -> None:
         """Who is there now."""
@@ -68,11 +74,12 @@ class Bridge:
         """`storage.bridge_reads` and `storage.bridge_requests` together, as a port."""
         return self._ports.requests
 
-    def config(self) -> Json:
-        """The vaults, and what is moved at least."""
+    async def config(self) -> Json:
+        """The vaults, what is moved at least, and whether a transfer goes through now."""
         ends = {"rise": self._ports.rise, "sepolia": self._ports.sepolia}
         vaults = {name: address(end.vault) for name, end in ends.items()}
-        return {"minimum": units(self._ports.minimum_wei)} | vaults
+        least = {"minimum": units(self._ports.minimum_wei)}
+        return {"available": await self._available()} | least | vaults
 
     async def begin(
         self, way: Way, *, user: bytes, recipient: bytes, amount: int, key: str | None
@@ -82,28 +89,37 @@ class Bridge:
         """
         if not self._runs:
             raise TransientError("bridge_unavailable", "Expected a running relayer")
-        source, target = await asyncio.gather(self._asked(way.source), self._asked(way.target))
+        source, target, beats = await asyncio.gather(
+            self._asked(way.source), self._asked(way.target), self._beats.get()
+        )
         least = self._ports.minimum_wei
         found = offer(amount, recipient, source=source, target=target, least=least)
-        id = _id(user, source.chain_id, key)
-        made = await self._transaction(way, id, user=user, recipient=recipient, amount=amount)
-        place = (source.chain_id, VERSION, id)
-        await self._ports.requests.open(
-            place,
+        if health.unavailable_because(beats):
+            # Why is the operators' business, and may name hosts.
+            text = "Expected a bridge that moves ETH now; nothing was begun"
+            raise TransientError("bridge_unavailable", text)
+        fees = await unsigned.fees_of(way.source.node)
+        id = await self._ports.requests.open(
+            (source.chain_id, VERSION, secrets.token_bytes(32)),
             target_chain=target.chain_id,
             user=user,
             recipient=recipient,
             amount_wei=amount,
+            asked_key=None if key is None else hashlib.sha256(key.encode()).digest(),
         )
+        data = self._ports.deposit(recipient=recipient, target_chain=target.chain_id, ref=id)
+        made = _transaction(way, data, user=user, amount=amount, fees=fees)
         transfer, cursors = await self._ports.requests.one(id)
         if transfer is None:
             raise TransientError("store_unavailable", "Expected the request that was just written")
         return _begun(transfer, cursors, found) | {"transaction": made}
 
-    async def status(self, id: bytes) -> Json:
-        """One transfer. Raises CallerError("not_found")."""
+    async def status(self, id: bytes, *, asker: bytes | None) -> Json:
+        """One transfer; without a deposit on the chain, its own wallet's `asker` alone is told of
+        it. Raises CallerError("not_found").
+        """
         transfer, cursors = await self._ports.requests.one(id)
-        if transfer is None:
+        if transfer is None or (transfer.message is None and transfer.user != asker):
             raise _unknown()
         return transfer_data(transfer, cursors)
 
@@ -136,23 +152,13 @@ class Bridge:
             text = f"Expected chain {end.chain.chain_id} to answer in {TERMS_TIMEOUT_S:g} s"
             raise TransientError("stale_chain", text) from error
 
-    async def _transaction(
-        self, way: Way, id: bytes, *, user: bytes, recipient: bytes, amount: int
-    ) -> dict[str, str]:
-        max_fee, priority = await unsigned.fees_of(way.source.node)
-        data = self._ports.deposit(
-            recipient=recipient, target_chain=way.target.chain.chain_id, ref=id
-        )
-        return transaction_of(
-            chain_id=way.source.chain.chain_id,
-            sender=user,
-            to=way.source.vault,
-            data=data,
-            value=amount,
-            gas=DEPOSIT_GAS,
-            max_fee=max_fee,
-            max_priority_fee=priority,
-        )
+    async def _available(self) -> bool:
+        if not self._runs:
+            return False
+        try:
+            return health.is_available(await self._beats.get())
+        except RiseCurveError:
+            return False
 
 
 def transfer_data(
@@ -217,10 +223,20 @@ def _begun(transfer: Transfer, cursors: Mapping[int, Cursor], found: Offer) -> J
     }
 
 
-def _id(user: bytes, source: int, key: str | None) -> bytes:
-    if key is None:
-        return secrets.token_bytes(32)
-    return hashlib.sha256(b"bridge %d %s %s" % (source, user.hex().encode(), key.encode())).digest()
+def _transaction(
+    way: Way, data: bytes, *, user: bytes, amount: int, fees: tuple[int, int]
+) -> dict[str, str]:
+    max_fee, priority = fees
+    return transaction_of(
+        chain_id=way.source.chain.chain_id,
+        sender=user,
+        to=way.source.vault,
+        data=data,
+        value=amount,
+        gas=DEPOSIT_GAS,
+        max_fee=max_fee,
+        max_priority_fee=priority,
+    )
 
 
 def _mined(one: Mined | None) -> Json | None:

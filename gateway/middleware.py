@@ -175,6 +175,7 @@ async def _spend_of_anybody(request: web.Request, route: Route | None) -> None:
             # Nobody needs to be logged in here.
             own = None
         else:
+            request[IDENTITY] = identity
             await _take(request, own, "0x" + identity.address.hex(), route=route)
             return
     await _take(request, spent, client_address(request), route=route)

@@ -5,15 +5,19 @@ Three files in one folder: `identity.json` whose key it is, `journal.log` every 
 missing later, or cannot be read, is known to be missing: then the attestor is halted. A line
 of the journal ends in a hash over it and the line before; a last line without its end was
 never signed for, since the signature leaves only after the line is on the disk. A process
-that is not the only one to write there finds the journal longer than it left it, and stops.
+that is not the only one to write there finds the journal longer than it left it, or another
+one in its place, and stops. Entries that are over are forgotten: the journal without them is
+written beside it, put on the disk and takes its place; killed anywhere, one of the two is there.
 """
 
 import fcntl
 import hashlib
 import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -82,14 +86,9 @@ class Attestations:
 
     def append(self, entry: Attestation) -> None:
         """On the disk when it returns. Raises OSError, and is halted for this process then."""
-        line = orjson.dumps(codec.encode(entry))
-        mark = _mark(self._chain, line)
-        whole = line + b" " + mark + b"\n"
+        whole, mark = _line(self._chain, entry)
         try:
-            with (self._folder / JOURNAL).open("ab") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of with the file
-                if file.tell() != self._length:
-                    raise OSError("somebody else wrote to it")
+            with self._alone() as file:
                 file.write(whole)
                 file.flush()
                 os.fsync(file.fileno())
@@ -100,7 +99,36 @@ class Attestations:
         self._length += len(whole)
         self.entries.append(entry)
 
+    def forget(self, names: Collection[tuple[str, bytes]]) -> None:
+        """Takes entries, by kind and id, out of the journal; on the disk when it returns. Raises
+        OSError: without room on the disk nothing has changed, else it is halted for this process.
+        """
+        kept = [one for one in self.entries if (one.kind, one.id) not in names]
+        content, chain = bytearray(_BEGIN + b"\n"), b""
+        for entry in kept:
+            whole, chain = _line(chain, entry)
+            content += whole
+        self._prepare(JOURNAL, bytes(content))
+        try:
+            with self._alone():
+                self._take(JOURNAL)
+        except OSError as error:
+            self._fault = f"Expected to replace the journal: {error!r}"
+            raise
+        self.entries, self._chain, self._length = kept, chain, len(content)
+
     # -------------------------------------------------------------------- private
+
+    @contextmanager
+    def _alone(self) -> Iterator[BinaryIO]:
+        # The journal as this process left it, and nobody else's for now.
+        path = self._folder / JOURNAL
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go of with the file
+            in_place = path.stat().st_ino == os.fstat(file.fileno()).st_ino
+            if file.tell() != self._length or not in_place:
+                raise OSError("somebody else wrote to it")
+            yield file
 
     def _is_new(self) -> bool:
         # The identity is written last: without it nothing was ever signed, unless it was lost.
@@ -145,17 +173,29 @@ class Attestations:
         self._write(name, orjson.dumps(document))
 
     def _write(self, name: str, content: bytes) -> None:
-        part = self._folder / f"{name}.part"
-        with part.open("wb") as file:
+        self._prepare(name, content)
+        self._take(name)
+
+    def _prepare(self, name: str, content: bytes) -> None:
+        with (self._folder / f"{name}.part").open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(self._folder / name)
+
+    def _take(self, name: str) -> None:
+        (self._folder / f"{name}.part").replace(self._folder / name)
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _line(before: bytes, entry: Attestation) -> tuple[bytes, bytes]:
+    # (as it stands in the journal, its hash)
+    line = orjson.dumps(codec.encode(entry))
+    mark = _mark(before, line)
+    return line + b" " + mark + b"\n", mark
 
 
 def _mark(before: bytes, line: bytes) -> bytes:

@@ -60,6 +60,14 @@ class BridgeNotices:
             done = await connection.execute(SQL["forget_intents"], kept_s, limit)
         return int(done.rsplit(" ", 1)[1])
 
+    async def forget_events(self, *, kept_s: float, limit: int) -> int:
+        """Takes away what vaults said of transfers that ended so long ago; how many events. What is
+        shown of those transfers stands with their requests.
+        """
+        async with postgres.session(self._pool) as connection:
+            done = await connection.execute(SQL["forget_events"], kept_s, limit)
+        return int(done.rsplit(" ", 1)[1])
+
 
 def _notice(row: "Record") -> Notice:
     return Notice(

@@ -1,9 +1,12 @@
-"""The bridge's transfers as they are shown: one, a wallet's, and those that are stuck."""
+"""The bridge's transfers as they are shown: one, a wallet's, and those that are stuck; and whether
+a relayer says that they go through.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from engine.bridge.health import Beat
 from engine.bridge.transfers import Cursor, Mined, StepTaken, Transfer, mined
 from engine.limits import LIST_COUNT_MAX, PAGE_LIMIT_MAX
 from storage import postgres, queries
@@ -33,19 +36,24 @@ class BridgeReads:
         return (found[0] if found else None), cursors
 
     async def of_user(
-        self, user: bytes, *, page: int, limit: int, before: Before | None = None
+        self,
+        user: bytes,
+        *,
+        page: int,
+        limit: int,
+        before: Before | None = None,
+        deposited_only: bool = False,
     ) -> tuple[list[Transfer], int, Mapping[int, Cursor]]:
         """A wallet's, newest first, and their number (to LIST_COUNT_MAX at most); with `before`
-        `page` does not count.
+        `page` does not count. `deposited_only` are those that the chain has too.
         """
         limit = min(limit, PAGE_LIMIT_MAX)
         skip = 0 if before else (page - 1) * limit
         time, last = (None, None) if before is None else (_datetime(before[0]), before[1])
-        found, cursors = await self._read("of_user", user, self._chains, limit, skip, time, last)
+        whose = (user, self._chains, deposited_only)
+        found, cursors = await self._read("of_user", *whose, limit, skip, time, last)
         async with postgres.session(self._pool) as connection:
-            total = await connection.fetchval(
-                _SQL["count_of_user"], user, self._chains, LIST_COUNT_MAX
-            )
+            total = await connection.fetchval(_SQL["count_of_user"], *whose, LIST_COUNT_MAX)
         return found, int(total), cursors
 
     async def stuck(
@@ -53,6 +61,12 @@ class BridgeReads:
     ) -> tuple[list[Transfer], Mapping[int, Cursor]]:
         """Deposited, and without a new step for so long; or contradicted. Oldest first."""
         return await self._read("stuck", self._chains, older_than_s, min(limit, PAGE_LIMIT_MAX))
+
+    async def beats(self) -> list[Beat]:
+        """What each relayer said last."""
+        async with postgres.session(self._pool) as connection:
+            rows = await connection.fetch(_SQL["beats"])
+        return [Beat(row["age_s"], row["closed"], row["paused"]) for row in rows]
 
     async def _read(
         self, query: str, *arguments: Any
@@ -93,7 +107,24 @@ async def _transfers(
         key = (row["source_chain"], row["version"], row["request_id"])
         taken = StepTaken(row["status"], row["step"], row["reason"], row["at"])
         steps.setdefault(key, []).append(taken)
-    return [_transfer(row, seen.get(row["message_id"], {}), steps) for row in rows]
+    return [
+        _transfer(row, _kept(row, cursors) | seen.get(row["message_id"], {}), steps) for row in rows
+    ]
+
+
+def _kept(row: "Record", cursors: Mapping[int, Cursor]) -> dict[str, Mined]:
+    # Of one that ended long ago, whose events are gone.
+    found: dict[str, Mined] = {}
+    if row["deposit_block"] is not None:
+        place = (row["source_tx_hash"], row["deposit_block"], row["deposit_time"])
+        found["deposit"] = mined(*place, at=cursors.get(row["source_chain"]))
+    if row["paid_block"] is not None:
+        back = row["target_tx_hash"] is None
+        tx_hash = row["refund_tx_hash"] if back else row["target_tx_hash"]
+        at = cursors.get(row["source_chain"] if back else row["target_chain"])
+        place = (tx_hash, row["paid_block"], row["paid_at"])
+        found["refund" if back else "payment"] = mined(*place, at=at)
+    return found
 
 
 def _transfer(

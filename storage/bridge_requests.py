@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -11,7 +11,7 @@ from engine.bridge.messages import Message
 from engine.bridge.requests import Action, Decision, Facts, Key, Request, Seen
 from engine.errors import CallerError
 from engine.limits import BRIDGE_INTENTS_MAX
-from storage import postgres
+from storage import bridge_outbox, postgres
 from storage.bridge import SQL
 
 if TYPE_CHECKING:
@@ -35,18 +35,6 @@ class _Cursor:
     final: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A transfer that ended for good; `seq` counts them without a gap. `payload` has `message`,
-    `user`, `recipient` and hashes as hex, amounts as decimal strings of wei, `paidAt` in seconds of
-    the paying chain."""
-
-    seq: int
-    key: Key
-    status: str
-    payload: Mapping[str, Any]
-
-
 class BridgeRequests:
     """All methods raise TransientError (store_unavailable)."""
 
@@ -62,23 +50,34 @@ class BridgeRequests:
         user: bytes,
         recipient: bytes,
         amount_wei: int,
-    ) -> None:
-        """A request of the doors; its deposit is met by `user` and the id. Repeatable.
+        asked_key: bytes | None = None,
+    ) -> bytes:
+        """A request of the doors; its deposit is met by `user` and the id. Its id: that of `key`,
+        or of the one that the wallet asked for with `asked_key` before. Repeatable; of those that
+        are asked for at once exactly as many are written as there is room for.
 
-        Raises CallerError: idempotency_conflict where the id asked for something else, or has met
-        its deposit; rate_limited where too many of the wallet's wait for theirs.
+        Raises CallerError: idempotency_conflict where the id or `asked_key` was for something else,
+        or has met its deposit; rate_limited where too many of the wallet's wait for theirs.
         """
         async with postgres.transaction(self._pool) as connection:
-            before = await connection.fetchrow(SQL["asked_before"], *key)
+            # Before anything is read: what is read after it is as the one before left it.
+            await connection.execute(SQL["lock_intents"], user)
+            before = await connection.fetchrow(SQL["asked_before"], *key, user, asked_key)
             if before is None:
                 what = (target_chain, user, recipient, amount_wei)
-                await self._open_new(connection, key, what)
-            elif tuple(before) != (target_chain, user, recipient, amount_wei, None):
+                await self._open_new(connection, key, (*what, asked_key))
+                return key[2]
+            id, *asked = before
+            if tuple(asked) != (target_chain, user, recipient, amount_wei, None):
                 text = "Expected the transfer that this key was used for, and no deposit of it yet"
                 raise CallerError("idempotency_conflict", text)
+            return bytes(id)
 
     async def _open_new(
-        self, connection: "Connection", key: Key, what: tuple[int, bytes, bytes, int]
+        self,
+        connection: "Connection",
+        key: Key,
+        what: tuple[int, bytes, bytes, int, bytes | None],
     ) -> None:
         target, user, *_ = what
         chains = [key[0], target]
@@ -121,29 +120,18 @@ class BridgeRequests:
         """
         state = (decision.status, decision.step.value, decision.reason)
         async with postgres.transaction(self._pool) as connection:
-            # One at a time, so that the numbers become visible in their order.
-            await connection.execute("LOCK TABLE bridge_outbox IN SHARE ROW EXCLUSIVE MODE")
+            await bridge_outbox.lock(connection)
             row = await connection.fetchrow(SQL["end"], *request.key, *state, request.revision)
             if row is None:
                 return False
             if row["message_id"] is not None:
-                payload = orjson.dumps(_payload(row)).decode()
-                await connection.execute(SQL["outbox"], *request.key, decision.status, payload)
+                await bridge_outbox.add(connection, request.key, decision.status, row=row)
         return True
 
     async def retry(self, key: Key) -> None:
         """Look at it now, whatever pause it has."""
         async with postgres.session(self._pool) as connection:
             await connection.execute(SQL["wake_request"], *key, False)
-
-    async def ended_after(self, seq: int, limit: int) -> list[Ended]:
-        """Transfers that ended after number `seq`, in order."""
-        async with postgres.session(self._pool) as connection:
-            rows = await connection.fetch(SQL["ended_after"], seq, limit)
-        return [
-            Ended(row["seq"], _key(row, "request_id"), row["status"], orjson.loads(row["payload"]))
-            for row in rows
-        ]
 
     async def counts(self) -> list[tuple[str, str, int, int]]:
         """(status, step, requests, age of the oldest in seconds) of those that have not ended."""
@@ -209,18 +197,3 @@ def _request(row: "Record") -> Request:
 
 def _key(row: "Record", name: str) -> Key:
     return row["source_chain"], row["version"], row[name]
-
-
-def _payload(row: "Record") -> dict[str, Any]:
-    return {
-        "message": row["message_id"].hex(),
-        "targetChain": row["target_chain"],
-        "user": row["user_address"].hex(),
-        "recipient": row["recipient"].hex(),
-        "amount": str(row["amount"]),
-        "fee": str(row["fee"]),
-        "paidAt": row["paid_at"],
-        "sourceTx": row["source_tx_hash"].hex(),
-        "targetTx": row["target_tx_hash"].hex() if row["target_tx_hash"] else None,
-        "refundTx": row["refund_tx_hash"].hex() if row["refund_tx_hash"] else None,
-    }

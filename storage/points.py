@@ -38,12 +38,17 @@ class Counted:
     time: int
 
 
+def bridge_cursor(chain_id: int) -> str:
+    """The name of the cursor of transfers between the chains, beside that of the chain."""
+    return f"bridge of {chain_id}"
+
+
 class PointsStore:
     """One chain's ledgers. All methods raise TransientError (store_unavailable)."""
 
     def __init__(self, database: "Database", chain_id: int) -> None:
         self._chain_id = chain_id
-        self._bridge = f"bridge of {chain_id}"
+        self._bridge = bridge_cursor(chain_id)
         self._client = database.client
         self._cursors = database["points_cursors"]
         self._ledger = database["points_ledger"]

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine.points.deeds import deed_of
+from engine.points.deeds import deed_of, deed_of_transfer
 from engine.points.entries import Deed
 from engine.points.state import Known
 from engine.text import hex_of
 from storage import postgres, queries, records
 from storage.documents import guarded
 from storage.events import RECORDER
-from storage.points import Counted, person_of, wallet_of, window_of
+from storage.points import Counted, bridge_cursor, person_of, wallet_of, window_of
 
 if TYPE_CHECKING:
+    from asyncpg import Record
     from pymongo.asynchronous.client_session import AsyncClientSession
 
     from storage.documents import Database, Document
@@ -31,6 +32,9 @@ TRADES_MAX = 10_000
 """Trades of everybody that are looked through: some minutes of a busy chain."""
 
 LAUNCHES_MAX = 200
+
+TRANSFERS_MAX = 1_000
+"""Transfers of everybody that are looked through, and of these wallets under way."""
 
 _SQL = queries.load("uncounted")
 
@@ -53,7 +57,7 @@ class Recorded(Protocol):
     """`RecordedDeeds`."""
 
     async def above(
-        self, wallets: Sequence[bytes], block: int
+        self, wallets: Sequence[bytes], block: int, seq: int
     ) -> tuple[Sequence[Deed], int, bool]: ...
 
 
@@ -64,9 +68,12 @@ class RecordedDeeds:
         self._pool = pool
         self._chain_id = chain_id
 
-    async def above(self, wallets: Sequence[bytes], block: int) -> tuple[Sequence[Deed], int, bool]:
-        """(deeds of these wallets above `block` in order, the last block recorded, whether those
-        are all).
+    async def above(
+        self, wallets: Sequence[bytes], block: int, seq: int
+    ) -> tuple[Sequence[Deed], int, bool]:
+        """(deeds of these wallets above `block` in order, then their transfers between the chains
+        that were paid and have no number up to `seq`; the last block recorded; whether those are
+        all).
         """
         place = (self._chain_id, list(wallets), block)
         async with (
@@ -76,6 +83,7 @@ class RecordedDeeds:
             tip = await connection.fetchval(_SQL["tip"], self._chain_id, RECORDER)
             trades = await connection.fetch(_SQL["trades"], *place, TRADES_MAX)
             launches = await connection.fetch(_SQL["launches"], *place, LAUNCHES_MAX)
+            moved = await connection.fetch(_SQL["transfers"], list(wallets), seq, TRANSFERS_MAX)
         cut = bool(trades) and trades[-1]["place"] == TRADES_MAX
         known = frozenset(wallets)
         rows = [row for row in trades if row["creator"] in known] + launches
@@ -84,9 +92,22 @@ class RecordedDeeds:
             deed_of(records.market_event(row, self._chain_id), bytes(row["creator"]))
             for row in rows
         )
-        deeds = [deed for deed in found if deed is not None]
+        transfers = (_transfer(row) for row in moved if row["user_address"] in known)
+        deeds = [deed for deed in (*found, *transfers) if deed is not None]
         whole = not cut and len(launches) < LAUNCHES_MAX
+        whole = whole and all(row["place"] < TRANSFERS_MAX for row in moved)
         return deeds, -1 if tip is None else int(tip), whole
+
+
+def _transfer(row: "Record") -> Deed | None:
+    payload = {
+        "message": row["message_id"].hex(),
+        "paidAt": row["paid_at"],
+        "user": row["user_address"].hex(),
+        "amount": row["amount"],
+    }
+    key = (row["source_chain"], row["version"], row["id"])
+    return deed_of_transfer(key, payload, row["status"])
 
 
 class UncountedReads:
@@ -95,6 +116,7 @@ class UncountedReads:
     def __init__(self, database: "Database", recorded: Recorded, chain_id: int) -> None:
         self._recorded = recorded
         self._chain_id = chain_id
+        self._bridge = bridge_cursor(chain_id)
         self._client = database.client
         self._cursors = database["points_cursors"]
         self._balances = database["points_balances"]
@@ -106,11 +128,13 @@ class UncountedReads:
         """All that `engine.points.pending` needs of this wallet."""
         async with guarded(), self._client.start_session(snapshot=True) as session:
             cursor = await self._cursors.find_one({"_id": self._chain_id}, session=session)
+            bridge = await self._cursors.find_one({"_id": self._bridge}, session=session)
             name = f"{season}:{who.hex()}"
             balance = await self._balances.find_one({"_id": name}, session=session)
             known, whole = await self._known(who, session)
         counted = Counted(cursor["block"], cursor["time"]) if cursor else Counted(-1, 0)
-        deeds, tip, all_read = await self._recorded.above(sorted(known.people), counted.block)
+        seq = int(bridge["seq"]) if bridge else 0
+        deeds, tip, all_read = await self._recorded.above(sorted(known.people), counted.block, seq)
         balance = balance or {"micro": 0, "rows": 0, "by": {}}
         return Uncounted(counted, balance, known, tuple(deeds), tip, whole and all_read)
 

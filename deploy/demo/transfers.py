@@ -36,6 +36,9 @@ UNDER_WAY_MAX = 2
 AMOUNT_WEI = (ETH // 200, ETH // 10)
 POLL_S = 0.5
 FINALITY_POLL_S = 0.2
+OPEN_S = 60.0
+"""Until the relayer has seen both chains finalise and said so."""
+
 BASE_TIMEOUT_S = 120.0
 TRANSFER_TIMEOUT_S = 3.0
 """More of the bound for each transfer."""
@@ -142,6 +145,14 @@ class Demo:
             )
         self.say("the wallets log in with Ethereum")
         await asyncio.gather(*(client.login() for client in self._clients))
+        await self._until_open()
+
+    async def _until_open(self) -> None:
+        deadline = time.monotonic() + OPEN_S
+        while not (await self._clients[0].get("/api/config"))["bridge"]["available"]:
+            if time.monotonic() > deadline:
+                raise StartError(f"The bridge takes no transfers after {OPEN_S:.0f} s.")
+            await asyncio.sleep(POLL_S)
 
     async def _wallet(self, client: Client, numbers: range) -> None:
         # Deposits one after the other, since nonces are; a few of them are under way at once.

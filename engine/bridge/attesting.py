@@ -10,16 +10,22 @@ The rules of a release, in order; the first that is broken is the answer:
 A refund: the same of `Cancelled` at the target, final; the source knows the deposit and has not
 refunded it; this key is among the source's signers. That something did *not* happen is never
 attested: a refund rests on an event like a release does.
+
+An attestation may be forgotten once nobody can ask for it any more: its block is deep below what
+is final, and the final state of the other chain has the end of it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.bridge.control import Declined
+from engine.bridge.control import RELEASE, Declined
 from engine.bridge.messages import Fate, Message
+from engine.limits import MAX_REORG_DEPTH
 
 NOT_FINAL, UNKNOWN, MISMATCH, FATE = "not_final", "unknown", "mismatch", "fate"
 NOT_A_SIGNER, EXPIRED = "not_a_signer", "expired"
+DEEP = MAX_REORG_DEPTH
+"""Blocks below the final one: no node that lags or lies sees what is so old taken back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,15 @@ def refuse_refund(message: Message, signer: bytes, seen: Evidence) -> Declined |
     if seen.fate is not Fate.CANCELLED:
         return Declined(FATE, f"Expected a cancelled message, was {seen.fate.name}")
     return _refuse_signer(signer, seen.signers)
+
+
+def is_over(kind: str, *, depth: int, fate: Fate, refunded: bool) -> bool:
+    """Whether an attestation may be forgotten. Its event is `depth` blocks below the final one;
+    `fate` is the target's for a release, `refunded` the source's for a refund, both in the final
+    state: then rule 4, or that of a refund, refuses whoever asks again.
+    """
+    ended = fate in (Fate.RELEASED, Fate.CANCELLED) if kind == RELEASE else refunded
+    return depth >= DEEP and ended
 
 
 def _refuse_event(message: Message, event: Found) -> Declined | None:

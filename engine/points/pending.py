@@ -29,8 +29,13 @@ def pending(
     the windows in `known` that are still open. Changes `known` in place, as a `Book` does.
     """
     book = Book(rules, known)
-    book.write(deeds, now=NEVER)
-    mine = [entry for entry in book.entries if (entry.who, entry.season) == (who, season)]
+    book.write([deed for deed in deeds if deed.kind != "bridge"], now=NEVER)
+    # Counted beside the others, as by the ledger: their times are another chain's, and close no
+    # window.
+    beside = Book(rules, Known(people=known.people))
+    beside.write([deed for deed in deeds if deed.kind == "bridge"], now=-1)
+    entries = [*book.entries, *beside.entries]
+    mine = [entry for entry in entries if (entry.who, entry.season) == (who, season)]
     return Pending(sum(entry.micro for entry in mine), _by_rule(mine))
 
 

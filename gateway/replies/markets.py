@@ -223,8 +223,11 @@ class ChainData(Strict):
 
 
 class BridgeConfigData(Strict):
-    """The vaults, and what is moved at least, in ETH."""
+    """The vaults, and what is moved at least, in ETH. `available`: a transfer that is begun now
+    goes through; without it beginning one answers 503, and reading goes on.
+    """
 
+    available: bool
     minimum: Decimal
     rise: AddressText
     sepolia: AddressText

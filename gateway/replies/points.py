@@ -81,8 +81,8 @@ class EarningData(Strict):
 
 class PointsData(Strict):
     """`rank` is null beyond 10,000; `allocation` whole points of the season's pool. `pending` is
-    of what is recorded up to `pendingBlock` and not counted: a view, never in the ledger; a part
-    of it where `pendingWhole` is false.
+    of what is recorded up to `pendingBlock`, or was paid by the bridge, and not counted: a view,
+    never in the ledger; a part of it where `pendingWhole` is false.
     """
 
     address: AddressText

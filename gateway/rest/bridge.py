@@ -10,7 +10,7 @@ from gateway.addresses import parse_address, parse_hash
 from gateway.bodies import read_body, read_query
 from gateway.bridging import Bridge, Way
 from gateway.clients import IDEMPOTENCY_KEY
-from gateway.context import context_of, identity_of
+from gateway.context import IDENTITY, context_of, identity_of
 from gateway.errors import json_response, success
 from gateway.models import BridgeHistoryQuery, BridgeRequest
 
@@ -29,20 +29,27 @@ async def withdraw(request: web.Request) -> web.Response:
 
 
 async def status(request: web.Request) -> web.Response:
-    """What became of a transfer, by the request's id or the vault's own of its message."""
+    """What became of a transfer, by the request's id or the vault's own of its message. Before its
+    deposit is on the chain only its own wallet, logged in, is told of it.
+    """
     bridge = the_bridge(request)
-    return json_response(success(await bridge.status(parse_hash(request.match_info["id"]))))
+    id = parse_hash(request.match_info["id"])
+    return json_response(success(await bridge.status(id, asker=_asker(request))))
 
 
 async def history(request: web.Request) -> web.Response:
-    """A wallet's transfers, newest first; `cursor` goes on from an earlier page."""
+    """A wallet's transfers, newest first; `cursor` goes on from an earlier page. Those without a
+    deposit on the chain are shown to the wallet itself, logged in, and to nobody else.
+    """
     bridge = the_bridge(request)
     query = read_query(request, BridgeHistoryQuery)
+    user = parse_address(request.match_info["address"])
     found, total, cursors = await bridge.requests.of_user(
-        parse_address(request.match_info["address"]),
+        user,
         page=query.page,
         limit=query.limit,
         before=None if query.cursor is None else _before(query.cursor),
+        deposited_only=_asker(request) != user,
     )
     cursor = None
     if len(found) == query.limit:
@@ -71,6 +78,11 @@ async def _begin(request: web.Request, way: Way) -> web.Response:
         key=request.headers.get(IDEMPOTENCY_KEY),
     )
     return json_response(success(begun))
+
+
+def _asker(request: web.Request) -> bytes | None:
+    identity = request.get(IDENTITY)
+    return None if identity is None else identity.address
 
 
 def _before(cursor: str) -> tuple[int, bytes]:

@@ -25,7 +25,8 @@ RANK_MAX = 10_000
 
 async def one(request: web.Request) -> web.Response:
     """A wallet's points of a season. `pending` is what it would get if what is recorded became
-    final as it is and it did nothing else: never in the ledger, gone if the chain takes it back.
+    final as it is and it did nothing else, transfers between the chains that were paid among it:
+    never in the ledger, gone if the chain takes it back.
     """
     query = read_query(request, SeasonQuery)
     context, who = context_of(request), parse_address(request.match_info["address"])

@@ -157,26 +157,27 @@ SET
 WHERE source_chain = $1 AND version = $2 AND id = $3 AND ended_at IS NULL
 
 -- name: end
+-- What is shown of it is kept with it, for its events do not stay.
 UPDATE bridge_requests
-SET status = $4, step = $5, reason = $6, ended_at = now(), updated_at = now()
+SET
+    status = $4, step = $5, reason = $6, ended_at = now(), updated_at = now(),
+    deposit_block = seen.deposit_block, deposit_time = seen.deposit_time,
+    paid_block = seen.paid_block, paid_at = seen.paid_at
+FROM (
+    SELECT
+        max(block_number) FILTER (WHERE kind = 'Deposited') AS deposit_block,
+        max(block_time) FILTER (WHERE kind = 'Deposited') AS deposit_time,
+        max(block_number) FILTER (WHERE kind IN ('Released', 'Refunded')) AS paid_block,
+        max(block_time) FILTER (WHERE kind IN ('Released', 'Refunded')) AS paid_at
+    FROM bridge_events
+    WHERE message_id = (
+        SELECT message_id FROM bridge_requests
+        WHERE source_chain = $1 AND version = $2 AND id = $3
+    )
+) AS seen
 WHERE source_chain = $1 AND version = $2 AND id = $3 AND ended_at IS NULL AND revision = $7
 RETURNING message_id, target_chain, user_address, recipient, amount, fee, source_tx_hash,
-    target_tx_hash, refund_tx_hash, (
-        SELECT max(block_time) FROM bridge_events
-        WHERE bridge_events.message_id = bridge_requests.message_id
-            AND kind IN ('Released', 'Refunded')
-    ) AS paid_at
-
--- name: outbox
-INSERT INTO bridge_outbox (seq, source_chain, version, request_id, status, payload)
-SELECT coalesce(max(seq), 0) + 1, $1, $2, $3, $4, $5::text::jsonb FROM bridge_outbox
-ON CONFLICT (source_chain, version, request_id) DO NOTHING
-
--- name: ended_after
-SELECT seq, source_chain, version, request_id, status, payload FROM bridge_outbox
-WHERE seq > $1
-ORDER BY seq
-LIMIT $2
+    target_tx_hash, refund_tx_hash, bridge_requests.paid_at
 
 -- name: waiting_offers
 SELECT count(*) FROM bridge_sends
@@ -256,12 +257,15 @@ SET
     revision = revision + 1
 WHERE source_chain = $1 AND version = $2 AND id = $3 AND ended_at IS NULL
 
+-- name: lock_intents
+-- Of a wallet: between its being counted and one more, nobody else adds one.
+SELECT pg_advisory_xact_lock(hashtextextended('bridge intents of ' || encode($1, 'hex'), 0))
+
 -- name: open_request
 INSERT INTO bridge_requests (
-    source_chain, version, id, target_chain, user_address, recipient, amount
+    source_chain, version, id, target_chain, user_address, recipient, amount, asked_key
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7::numeric)
-ON CONFLICT (source_chain, version, id) DO NOTHING
+VALUES ($1, $2, $3, $4, $5, $6, $7::numeric, $8::bytea)
 
 -- name: counts
 SELECT status, step, count(*) AS requests,
@@ -279,8 +283,11 @@ SELECT count(*) FROM (
 ) AS waiting
 
 -- name: asked_before
-SELECT target_chain, user_address, recipient, amount, message_id FROM bridge_requests
-WHERE source_chain = $1 AND version = $2 AND id = $3
+-- By its id, or by the key that its wallet named.
+SELECT id, target_chain, user_address, recipient, amount, message_id FROM bridge_requests
+WHERE source_chain = $1 AND version = $2
+    AND (id = $3 OR user_address = $4 AND asked_key = $5::bytea)
+LIMIT 1
 
 -- name: forget_intents
 -- Nobody deposited for them; a deposit that comes all the same has a row of its own.
@@ -291,6 +298,29 @@ DELETE FROM bridge_requests WHERE (source_chain, version, id) IN (
             SELECT FROM bridge_sends AS sent
             WHERE sent.source_chain = old.source_chain AND sent.version = old.version
                 AND sent.request_id = old.id
+        )
+    LIMIT $2
+)
+
+-- name: forget_events
+-- Of transfers that ended so long ago, and what vaults said of themselves so long ago; never the
+-- newest final one of a vault: whatever is taken back, the next one follows its number.
+DELETE FROM bridge_events WHERE (chain_id, tx_hash, position) IN (
+    SELECT old.chain_id, old.tx_hash, old.position
+    FROM bridge_events AS old
+    LEFT JOIN bridge_requests AS ended ON ended.message_id = old.message_id
+    JOIN cursors ON cursors.chain_id = old.chain_id AND cursors.name = 'bridge'
+    WHERE old.block_number <= cursors.finalised_number
+        AND old.event_seq < (
+            SELECT max(event_seq) FROM bridge_events AS newest
+            WHERE newest.chain_id = old.chain_id AND newest.emitter = old.emitter
+                AND newest.block_number <= cursors.finalised_number
+        )
+        AND (
+            ended.ended_seq IS NOT NULL
+            AND ended.ended_at < now() - make_interval(secs => $1::float8)
+            OR old.message_id IS NULL
+            AND old.block_time < extract(epoch FROM now()) - $1::float8
         )
     LIMIT $2
 )
@@ -314,3 +344,10 @@ FROM unnest($1::bigint[], $2::integer[], $3::bytea[], $4::integer[])
     AS done (source_chain, version, request_id, number)
 WHERE bridge_steps.source_chain = done.source_chain AND bridge_steps.version = done.version
     AND bridge_steps.request_id = done.request_id AND bridge_steps.number = done.number
+
+-- name: say
+-- What a relayer says; names that nobody has any more go.
+WITH gone AS (DELETE FROM bridge_beats WHERE at < now() - interval '1 day' AND name <> $1)
+INSERT INTO bridge_beats (name, closed, paused) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE
+    SET closed = EXCLUDED.closed, paused = EXCLUDED.paused, at = EXCLUDED.at

@@ -8,18 +8,21 @@ ORDER BY requested DESC, created_at
 LIMIT 1
 
 -- name: of_user
+-- With $3 those alone that have a deposit on the chain, which everybody sees there.
 SELECT *, extract(epoch FROM created_at)::float8 AS created, extract(epoch FROM updated_at)::float8
     AS updated, extract(epoch FROM ended_at)::float8 AS ended
 FROM bridge_requests
 WHERE user_address = $1 AND source_chain = ANY ($2::bigint[])
-    AND ($5::timestamptz IS NULL OR (created_at, id) < ($5::timestamptz, $6::bytea))
+    AND (NOT $3::boolean OR message_id IS NOT NULL)
+    AND ($6::timestamptz IS NULL OR (created_at, id) < ($6::timestamptz, $7::bytea))
 ORDER BY created_at DESC, id DESC
-LIMIT $3 OFFSET $4
+LIMIT $4 OFFSET $5
 
 -- name: count_of_user
 SELECT count(*) FROM (
     SELECT FROM bridge_requests WHERE user_address = $1 AND source_chain = ANY ($2::bigint[])
-    LIMIT $3
+        AND (NOT $3::boolean OR message_id IS NOT NULL)
+    LIMIT $4
 ) AS counted
 
 -- name: stuck
@@ -57,3 +60,6 @@ FROM cursors
 LEFT JOIN bridge_blocks AS final
     ON final.chain_id = cursors.chain_id AND final.number = finalised_number
 WHERE name = 'bridge' AND cursors.chain_id = ANY ($1::bigint[])
+
+-- name: beats
+SELECT closed, paused, extract(epoch FROM now() - at)::float8 AS age_s FROM bridge_beats

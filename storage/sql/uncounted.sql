@@ -42,3 +42,30 @@ JOIN events
     AND events.kind IN ('TokenCreated', 'Graduated') AND events.block_number > $3
 ORDER BY events.block_number, events.tx_index, events.log_index
 LIMIT $4
+
+-- name: transfers
+-- Transfers between the chains of the wallets $1 that were paid at their target and are not
+-- counted: of the first $3 of everybody that ended above number $2, and of $3 that have not.
+SELECT source_chain, version, id, status, message_id, user_address, amount, paid_at, place
+FROM (
+    SELECT *, row_number() OVER (ORDER BY ended_seq) AS place
+    FROM bridge_requests
+    WHERE ended_seq > $2
+    ORDER BY ended_seq
+    LIMIT $3
+) AS ended
+WHERE user_address = ANY ($1::bytea[]) OR place = $3
+UNION ALL
+SELECT
+    source_chain, version, id, 'COMPLETED' AS status, message_id, user_address, amount,
+    (
+        SELECT max(block_time) FROM bridge_events
+        WHERE bridge_events.message_id = under_way.message_id AND kind = 'Released'
+    ) AS paid_at,
+    row_number() OVER (ORDER BY id) AS place
+FROM (
+    SELECT * FROM bridge_requests
+    WHERE user_address = ANY ($1::bytea[]) AND ended_at IS NULL AND target_tx_hash IS NOT NULL
+        AND refund_tx_hash IS NULL
+    LIMIT $3
+) AS under_way

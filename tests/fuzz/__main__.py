@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from tests.fuzz import real, sockets
-from tests.fuzz.counting import EXCLUDED, Counts
+from tests.fuzz.counting import EXCLUDED, LAST, Counts
 from tests.fuzz.real import Caller, Real
 from tests.fuzz.system import ROOT, System, started
 
@@ -58,6 +58,10 @@ def main() -> int:
             if not _round(system, found, caller, counts, seed=given.seed + rounds, given=given):
                 failed.append(caller.name)
             rounds += 1
+        if not _round(
+            system, found, found.callers[1], counts, seed=given.seed, given=given, only=LAST
+        ):
+            failed.append("paused")
         heard = _sockets(system, found, given)
         statuses = system.statuses()
     answers, refused = sum(statuses.values()), statuses.get(429, 0)
@@ -88,6 +92,7 @@ def _round(
     *,
     seed: int,
     given: argparse.Namespace,
+    only: tuple[str, ...] = (),
 ) -> bool:
     # In a folder of its own, which takes what it remembers of failures with it.
     with tempfile.TemporaryDirectory() as name:
@@ -102,8 +107,10 @@ def _round(
             *("--mode", "all", "--max-examples", str(given.examples), "--seed", str(seed)),
             *("--report", "ndjson", "--report-ndjson-path", str(report), "--no-color"),
             *("--suppress-health-check", "all", "--request-timeout", "20", "--warnings", "off"),
-            *("--exclude-path", EXCLUDED, "--workers", "1", "--continue-on-failure"),
+            *("--workers", "1", "--continue-on-failure"),
         ]
+        for path in only or EXCLUDED:
+            command += ["--include-path" if only else "--exclude-path", path]
         for header, value in caller.headers.items():
             command += ["--header", f"{header}: {value}"]
         environment = {

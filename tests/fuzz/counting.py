@@ -9,20 +9,18 @@ from typing import Any
 
 from gateway.routes import API, Route
 
-# An operation that cannot succeed in the fuzz, whose system has no bridge: by design.
+# An operation that cannot succeed in the fuzz, by design.
 NEVER = {
-    ("POST", "/bridge/deposit"),
-    ("POST", "/bridge/withdraw"),
-    ("GET", "/bridge/status/{id}"),
-    ("GET", "/bridge/history/{address}"),
-    ("GET", "/admin/bridge/stuck"),
-    ("POST", "/admin/bridge/{id}/retry"),
-    ("POST", "/admin/bridge/pause"),
     # Bytes of an image are not to be guessed.
     ("POST", "/uploads/image"),
 }
-EXCLUDED = "/api/auth/logout"
+LOGOUT = "/api/auth/logout"
 """Logging oneself out would make the rest of the round a round of strangers."""
+
+LAST = ("/api/admin/bridge/pause", "/api/bridge/deposit", "/api/bridge/withdraw")
+"""Asked once more at the end: pausing comes first, and only the vaults' owner could end that."""
+
+EXCLUDED = (LOGOUT, LAST[0])
 
 
 @dataclass
@@ -77,4 +75,4 @@ def _label(route: Route) -> str:
     return f"{route.method} /api{route.path}"
 
 
-_EXEMPT = {f"{method} /api{path}" for method, path in NEVER} | {f"POST {EXCLUDED}"}
+_EXEMPT = {f"{method} /api{path}" for method, path in NEVER} | {f"POST {LOGOUT}"}

@@ -1,5 +1,6 @@
 """What is really there, for the paths and bodies of the requests: people who logged in, traded,
-were brought and own keys and sessions. Without it random requests see little but 404s.
+moved ETH between the chains, were brought and own keys and sessions. Without it random requests
+see little but 404s.
 """
 
 import asyncio
@@ -78,6 +79,7 @@ async def _prepared(system: System, people: list[Client], accounts: list[LocalAc
     await admin.post("/api/referral/code", code=codes[1])
     await admin.post("/api/referral/bind", code=codes[0])
     await user.post("/api/referral/bind", code=codes[1])
+    transfers, waiting = await _transfers(system, user, admin)
     hashes, raws, launched = [], [], []
     for one in (admin, user):
         made = await _trade(one)
@@ -96,6 +98,8 @@ async def _prepared(system: System, people: list[Client], accounts: list[LocalAc
         "victims": [one.address for one in victims],
         "hashes": hashes,
         "codes": codes,
+        "transfers": transfers,
+        "waiting": waiting,
         "seasons": [rules.ours().seasons[0].id],
         "words": ["Tide", "crane", "co", "0x", tokens[0]],
         "cursors": await _cursors(referrer, tokens[0]),
@@ -130,6 +134,36 @@ async def _trade(client: Client) -> dict[str, Any]:
         states.append(await client.send(asked["transaction"]))
     assert all(one["status"] == "CONFIRMED" for one in states), states
     return {"token": token, "hashes": [one["txHash"] for one in states], "raws": raws}
+
+
+async def _transfers(system: System, *people: Client) -> tuple[list[str], list[str]]:
+    # (ids of transfers whose deposit is on the chain, ids of those that wait for one)
+    sepolia = JsonRpc(system.run.sepolia_rpc, timeout_s=10.0)
+    chain_id = int(await sepolia.call("eth_chainId", []), 16)
+    addresses = [one.address for one in people]
+    ids, waiting = [], []
+    try:
+        await funding.fund(sepolia, chain_id, addresses=addresses, amount_wei=ETH)
+        for one in people:
+            begun = await one.post("/api/bridge/deposit", amount="0.01")
+            ids.append(begun["id"])
+            await _deposited(sepolia, one, begun)
+            for way in ("deposit", "withdraw"):
+                waiting.append((await one.post(f"/api/bridge/{way}", amount="0.02"))["id"])
+    finally:
+        await sepolia.close()
+    return ids, waiting
+
+
+async def _deposited(rpc: JsonRpc, client: Client, begun: dict[str, Any]) -> None:
+    wanted = ("to", "data", "value", "chainId", "gas", "maxFeePerGas", "maxPriorityFeePerGas")
+    fields: dict[str, Any] = {name: begun["transaction"][name] for name in wanted}
+    signed = client.account.sign_transaction(fields | {"nonce": 0, "type": 2})
+    await rpc.call("eth_sendRawTransaction", [signed.raw_transaction.to_0x_hex()])
+    deadline = time.monotonic() + WAIT_S
+    while (await client.get(f"/api/bridge/status/{begun['id']}"))["messageId"] is None:
+        assert time.monotonic() < deadline, f"Expected a deposit within {WAIT_S} s"
+        await asyncio.sleep(0.2)
 
 
 async def _listed(client: Client, token: str) -> None:
@@ -214,6 +248,11 @@ def _bodies(shared: dict[str, list[Any]], raws: list[str]) -> dict[str, list[Any
             {"name": "海", "symbol": "SEA", "curve": "linear", "initialBuyEth": "0.1"},
         ],
         PUT_DOCUMENT: [DOCUMENT],
+        "POST /api/bridge/deposit": [
+            {"amount": "0.01"},
+            {"amount": "1.5", "targetAddress": shared["wallets"][0]},
+        ],
+        "POST /api/bridge/withdraw": [{"amount": "0.001"}],
         "POST /api/keys": [{"name": "bot", "scopes": ["read"]}],
         "POST /api/referral/code": [{}, {"code": "Moon1"}],
         "POST /api/referral/bind": [{"code": one} for one in shared["codes"]],
@@ -240,6 +279,8 @@ OF_PATHS = {
     "/api/creators/{address}/tokens": {"path.address": "wallets"},
     "/api/trading/portfolio/{address}": {"path.address": "wallets"},
     "/api/bridge/history/{address}": {"path.address": "wallets"},
+    "/api/bridge/status/{id}": {"path.id": "transfers"},
+    "/api/admin/bridge/{id}/retry": {"path.id": "waiting"},
     "/api/points/{address}": {"path.address": "wallets"},
     "/api/points/proof/{address}": {"path.address": "pointed"},
     "/api/points/ledger": {"query.address": "pointed"},

@@ -1,4 +1,6 @@
-"""A demo system to be asked at random: markets that trade on a real local chain."""
+"""A demo system to be asked at random: markets that trade on a real local chain, and a bridge to
+another one.
+"""
 
 import contextlib
 import json
@@ -20,7 +22,7 @@ from deploy import datadir, runfile
 from deploy.process import free_port
 
 ROOT = Path(__file__).parents[2]
-START_S = 180.0
+START_S = 300.0
 UNLIMITED = {
     "READS_PER_MINUTE": "1000000000",
     "WRITES_PER_WINDOW": "1000000000",
@@ -58,7 +60,9 @@ class System:
 
 @contextlib.contextmanager
 def started() -> Iterator[System]:
-    """Up once some tokens trade; what it printed is shown if it does not come up."""
+    """Up once some tokens trade and the bridge takes transfers; what it printed is shown if it does
+    not come up.
+    """
     port, admin = free_port(), Account.create()
     with datadir.temporary() as folder, (folder / "fuzz.log").open("w+b") as log:
         own = {
@@ -67,6 +71,7 @@ def started() -> Iterator[System]:
             "APP_ENV": "test",
             "DATA_DIR": str(folder),
             "ADMIN_ADDRESSES": admin.address,
+            "BRIDGE": "true",
         }
         process = subprocess.Popen(
             [sys.executable, "-c", "from deploy.cli import main; main()", "demo"],
@@ -92,10 +97,13 @@ def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError, ValueError, KeyError):
-            if _asked(f"{url}/api/tokens")["data"]["total"] > 3:
+            traded = _asked(f"{url}/api/tokens")["data"]["total"] > 3
+            if traded and _asked(f"{url}/api/config")["data"]["bridge"]["available"]:
                 return
         time.sleep(0.5)
-    raise SystemExit(f"Expected tokens within {START_S} s, was\n{log.read_text()[-4_000:]}")
+    raise SystemExit(
+        f"Expected tokens and a bridge within {START_S} s, was\n{log.read_text()[-4_000:]}"
+    )
 
 
 def _asked(url: str) -> Any:

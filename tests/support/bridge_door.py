@@ -12,6 +12,7 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from actors.bridge_health import BridgeHealth
 from actors.bridge_notices import BridgeNotices
 from chain import vault
 from deploy.embedded import Embedded
@@ -19,6 +20,7 @@ from engine.bridge.control import Pause
 from engine.control import Directory, Instance
 from gateway.bridge_ports import BridgeEnd, BridgePorts
 from storage import valkey
+from storage.bridge_beats import BridgeBeats
 from storage.bridge_notices import BridgeNotices as StoredNotices
 from storage.bridge_reads import BridgeReads
 from storage.bridge_requests import BridgeRequests
@@ -60,7 +62,7 @@ class Bridged:
         return await self.door.post(f"/api{path}", body, headers=self.headers | more)
 
     async def status(self, id: str) -> dict[str, Any]:
-        status, answer = await self.door.get(f"/api/bridge/status/{id}")
+        status, answer = await self.door.get(f"/api/bridge/status/{id}", headers=self.headers)
         assert status == 200, answer
         return dict(answer["data"])
 
@@ -86,6 +88,28 @@ class Bridged:
             while (state := await self.status(id))["step"] not in wanted:
                 await asyncio.sleep(0.1)
         return state
+
+    async def history(self, query: str = "") -> dict[str, Any]:
+        """Its own."""
+        path = f"/api/bridge/history/{self.wallet.address}{query}"
+        status, answer = await self.door.get(path, headers=self.headers)
+        assert status == 200, answer
+        return dict(answer["data"])
+
+    async def available(self) -> bool:
+        """As the config says."""
+        _, answer = await self.door.get("/api/config")
+        return bool(answer["data"]["bridge"]["available"])
+
+    async def until_available(self, *, so: bool = True) -> None:
+        """Until the config says so."""
+        async with asyncio.timeout(WAIT_S):
+            while await self.available() is not so:
+                await asyncio.sleep(0.1)
+
+    async def say(self, *, closed: str = "", paused: bool = False) -> None:
+        """As the relayer would; what the doors know is a second old at most."""
+        await BridgeBeats(self.world.pool).say("relayer", closed=closed, paused=paused)
 
     def staffed(self, *roles: str) -> None:
         """Who is there, as the supervisor would tell."""
@@ -116,6 +140,9 @@ async def bridged(
             await end.rpc.call("anvil_setBalance", [one.wallet.address, hex(1_000 * ETHER)])
         if working:
             await enter(_working(world, notices))
+            await one.until_available()
+        else:
+            await one.say()
         yield one
 
 
@@ -127,8 +154,40 @@ async def _working(world: World, notices: BridgeNotices) -> AsyncIterator[None]:
         )
         for index in range(3):
             world.attestor(index, {})
-        async with beside((world.alive("relayer", {}), notices.run())):
+        health = health_of(world)
+        world.town.enter("health", slot="health", role="health", handlers={Directory: health.route})
+        async with beside((world.alive("relayer", {}), notices.run(), health.run())):
             yield
+
+
+class _Relayer:
+    """Whoever is the relayer now."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    @property
+    def closed_because(self) -> str:
+        one = self._world.relayers.get("relayer")
+        return "Expected a relayer" if one is None else one.closed_because
+
+    @property
+    def turn_age_s(self) -> float:
+        one = self._world.relayers.get("relayer")
+        return 0.0 if one is None else one.turn_age_s
+
+
+def health_of(world: World) -> BridgeHealth:
+    """What the relayer's role says of itself, often."""
+    return BridgeHealth(
+        name="relayer",
+        relayer=_Relayer(world),
+        vaults={end.chain_id: end.view for end in world.chains.ends.values()},
+        beats=BridgeBeats(world.pool),
+        calls=world.town,
+        log=FakeSink(),
+        every_s=0.2,
+    )
 
 
 def _ports(world: World) -> BridgePorts:

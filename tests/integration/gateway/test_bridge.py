@@ -1,6 +1,7 @@
 """The bridge's doors over real chains, vaults and stores: what is asked for is what happens."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,7 @@ async def test_request_with_one_key_is_one_transfer_also_without_the_kept_answer
     await idle.door.replays._client.flushdb()
     status, refused = await idle.post("/bridge/deposit", amount="0.6", **key)
     assert (status, refused["error"]["code"]) == (409, "idempotency_conflict")
-    _, mine = await idle.door.get(f"/api/bridge/history/{idle.wallet.address}")
-    assert mine["data"]["total"] == 2
+    assert (await idle.history())["total"] == 2
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ async def test_request_that_the_vault_would_refuse_is_refused_by_code(
 ) -> None:
     found, answer = await idle.post("/bridge/deposit", **body)
     assert (found, answer["error"]["code"]) == (status, code), answer
-    _, mine = await idle.door.get(f"/api/bridge/history/{idle.wallet.address}")
-    assert mine["data"]["total"] == 0
+    assert (await idle.history())["total"] == 0
 
 
 async def test_config_names_the_vaults_and_the_least_that_is_moved(idle: Bridged) -> None:
     _, answer = await idle.door.get("/api/config")
     data = r.ConfigData.model_validate(answer["data"])
     assert data.bridge is not None and data.bridge.minimum == "0.001"
+    assert data.bridge.available
     vaults = [address(idle.world.chains[chain].vault) for chain in (RISE, SEPOLIA)]
     assert [data.bridge.rise, data.bridge.sepolia] == vaults
 
@@ -158,26 +158,122 @@ async def test_request_without_relayer_or_login_is_refused(idle: Bridged) -> Non
     assert (status, answer["error"]["code"]) == (401, "unauthorized")
 
 
+async def test_request_of_one_is_seen_by_its_wallet_alone_until_its_deposit_is_on_the_chain(
+    busy: Bridged,
+) -> None:
+    key = {"headers": {"Idempotency-Key": "guess-me"}}
+    _, begun = await busy.post("/bridge/deposit", amount="0.01", **key)
+    id = begun["data"]["id"]
+    status, history = f"/api/bridge/status/{id}", f"/api/bridge/history/{busy.wallet.address}"
+    other = await busy.door.login(Account.create())
+    for headers in ({}, other, {"Authorization": "Bearer nonsense"}):
+        code, answer = await busy.door.get(status, headers=headers)
+        assert (code, answer["error"]["code"]) == (404, "not_found")
+        _, answer = await busy.door.get(history, headers=headers)
+        assert (answer["data"]["items"], answer["data"]["total"]) == ([], 0)
+    scopes = {"name": "program", "scopes": ["read"]}
+    _, made = await busy.door.post("/api/keys", scopes, headers=busy.headers)
+    for headers in (busy.headers, {"X-API-Key": made["data"]["key"]}):
+        code, answer = await busy.door.get(status, headers=headers)
+        assert (code, answer["data"]["step"]) == (200, "awaiting_deposit")
+        _, answer = await busy.door.get(history, headers=headers)
+        assert answer["data"]["total"] == 1
+    await busy.send(begun["data"]["transaction"])
+    await busy.until(id, "released")
+    for headers in ({}, other):
+        code, answer = await busy.door.get(status, headers=headers)
+        assert (code, answer["data"]["step"]) == (200, "released")
+        _, answer = await busy.door.get(history, headers=headers)
+        assert [one["id"] for one in answer["data"]["items"]] == [id]
+
+
+async def test_id_of_a_request_follows_from_nothing_that_is_known(idle: Bridged) -> None:
+    ids = []
+    for key in ("transfer-1", "transfer-2"):
+        _, begun = await idle.post(
+            "/bridge/deposit", amount="0.5", headers={"Idempotency-Key": key}
+        )
+        ids.append(begun["data"]["id"])
+        user = idle.wallet.address[2:].lower().encode()
+        known = [
+            hashlib.sha256(b"bridge %d %s %s" % (SEPOLIA, user, key.encode())).hexdigest(),
+            hashlib.sha256(key.encode()).hexdigest(),
+        ]
+        assert ids[-1][2:] not in known
+        assert bytes.fromhex(ids[-1][2:]) in bytes.fromhex(begun["data"]["transaction"]["data"][2:])
+    assert len(set(ids)) == 2
+
+
+@pytest.mark.parametrize("why", ["closed", "silent"])
+async def test_doors_take_nothing_while_no_relayer_says_that_it_goes_through_and_reading_goes_on(
+    idle: Bridged, why: str
+) -> None:
+    _, begun = await idle.post("/bridge/deposit", amount="1")
+    if why == "closed":
+        await idle.say(closed="Expected the finalized tag of chain 1 at http://user:pass@host")
+    else:
+        async with idle.world.pool.acquire() as connection:
+            await connection.execute("UPDATE bridge_beats SET at = now() - interval '21 seconds'")
+    await asyncio.sleep(1.1)  # what the doors know is a second old at most
+    for way in ("deposit", "withdraw"):
+        status, answer = await idle.post(f"/bridge/{way}", amount="1")
+        assert (status, answer["error"]["code"]) == (503, "bridge_unavailable"), answer
+        assert "host" not in answer["error"]["message"]
+    assert (await idle.history())["total"] == 1 and not await idle.available()
+    assert (await idle.status(begun["data"]["id"]))["step"] == "awaiting_deposit"
+    await idle.say()
+    await asyncio.sleep(1.1)
+    status, _ = await idle.post("/bridge/deposit", amount="1")
+    assert status == 200 and await idle.available()
+
+
+async def test_doors_close_with_the_quorum_of_attestors_and_open_with_it(busy: Bridged) -> None:
+    names = [f"attestor-{number}" for number in range(3)]
+    for name in names[:1]:
+        busy.world.attestors[name]._memory.halt("a block is gone", 1)
+    await asyncio.sleep(1.5)
+    status, answer = await busy.post("/bridge/deposit", amount="1")
+    assert status == 200, "two of three are enough"
+    busy.world.attestors[names[1]]._memory.halt("a block is gone", 1)
+    await busy.until_available(so=False)
+    status, answer = await busy.post("/bridge/deposit", amount="1")
+    assert (status, answer["error"]["code"]) == (503, "bridge_unavailable"), answer
+
+
+@pytest.mark.parametrize("language", ["en", "es", "id", "zh"])
+async def test_bridge_that_takes_nothing_says_so_in_the_askers_language(
+    idle: Bridged, language: str
+) -> None:
+    await idle.say(closed="halted")
+    await asyncio.sleep(1.1)
+    status, answer = await idle.post(
+        "/bridge/deposit", amount="1", headers={"Accept-Language": language}
+    )
+    assert (status, answer["error"]["code"]) == (503, "bridge_unavailable")
+    spanish = "puente" in answer["error"]["message"]
+    assert spanish == (language == "es"), answer
+
+
 async def test_history_is_paged_by_number_and_cursor_newest_first(idle: Bridged) -> None:
     ids = []
     for amount in ("0.1", "0.2", "0.3"):
         _, begun = await idle.post("/bridge/withdraw", amount=amount)
         ids.append(begun["data"]["id"])
+    first = await idle.history("?limit=2")
+    r.History[r.BridgeTransferData].model_validate(first)
+    second = await idle.history("?limit=2&page=2")
+    after = await idle.history(f"?limit=2&cursor={first['cursor']}")
+    assert [one["id"] for one in first["items"]] == ids[:0:-1]
+    assert [one["id"] for one in second["items"]] == ids[:1]
+    assert after["items"] == second["items"]
+    assert (first["total"], after["cursor"]) == (3, None)
     path = f"/api/bridge/history/{idle.wallet.address}?limit=2"
-    _, first = await idle.door.get(path)
-    r.History[r.BridgeTransferData].model_validate(first["data"])
-    _, second = await idle.door.get(f"{path}&page=2")
-    _, after = await idle.door.get(f"{path}&cursor={first['data']['cursor']}")
-    assert [one["id"] for one in first["data"]["items"]] == ids[:0:-1]
-    assert [one["id"] for one in second["data"]["items"]] == ids[:1]
-    assert after["data"]["items"] == second["data"]["items"]
-    assert (first["data"]["total"], after["data"]["cursor"]) == (3, None)
     # The second names a year that no calendar has.
     for cursor in ("1.2", "9" * 18 + "." + "00" * 32):
         status, answer = await idle.door.get(f"{path}&cursor={cursor}")
         assert (status, answer["error"]["code"]) == (400, "invalid_request")
-    status, last = await idle.door.get(f"{path}&cursor={'9' * 17}.{'00' * 32}")
-    assert status == 200 and len(last["data"]["items"]) == 2
+    last = await idle.history(f"?limit=2&cursor={'9' * 17}.{'00' * 32}")
+    assert len(last["items"]) == 2
     _, nobody = await idle.door.get(f"/api/bridge/history/0x{'01' * 20}")
     assert nobody["data"]["items"] == []
 
@@ -228,6 +324,8 @@ async def test_pause_holds_both_vaults_at_once_and_the_doors_say_so(busy: Bridge
     for way in ("deposit", "withdraw"):
         status, answer = await busy.post(f"/bridge/{way}", amount="1")
         assert (status, answer["error"]["code"]) == (503, "bridge_paused")
+    await busy.until_available(so=False)
+    assert (await busy.history())["total"] == 0
     busy.staffed("relayer")
     status, answer = await busy.door.post("/api/admin/bridge/pause", headers=admin)
     assert (status, answer["error"]["code"]) == (503, "bridge_unavailable")

@@ -11,6 +11,7 @@ from engine.limits import BRIDGE_INTENTS_MAX
 from engine.messages import FeedBatch, FeedPosition, Finalised
 from storage import postgres
 from storage.bridge import BridgeEvents
+from storage.bridge_beats import BridgeBeats
 from storage.bridge_notices import BridgeNotices, Notice
 from storage.bridge_reads import BridgeReads, position_of
 from storage.bridge_requests import BridgeRequests
@@ -89,6 +90,91 @@ async def test_requests_without_a_deposit_are_bounded_for_each_wallet(
     with pytest.raises(CallerError, match="rate_limited"):
         await ask(pool, (t.RISE, 1, b"\x09" * 32))
     await ask(pool, (t.SEPOLIA, 1, b"\x0a" * 32), user=b"\x66" * 20)
+
+
+@pytest.mark.parametrize("room", [1, 5])
+async def test_requests_at_once_are_exactly_as_many_as_there_is_room_for(
+    pool: Any, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr("storage.bridge_requests.BRIDGE_INTENTS_MAX", room)
+    users, many = [bytes([number]) * 20 for number in (0x61, 0x62)], 24
+
+    async def one(number: int, user: bytes) -> str:
+        key = ((t.SEPOLIA, t.RISE)[number % 2], 1, bytes([number]) + user[:1] * 31)
+        try:
+            await ask(pool, key, user=user)
+        except CallerError as error:
+            return error.code
+        return "written"
+
+    for _ in range(3):
+        await execute(pool, "TRUNCATE bridge_requests CASCADE")
+        asked = (one(number, user) for number in range(many) for user in users)
+        found = await asyncio.gather(*asked)
+        assert found.count("written") == len(users) * room
+        assert set(found) == {"written", "rate_limited"}
+        for user in users:
+            reads = BridgeReads(pool, [t.RISE, t.SEPOLIA])
+            assert (await reads.of_user(user, page=1, limit=50))[1] == room
+
+
+async def test_key_that_is_used_at_once_is_one_request_and_another_wallets_is_another(
+    pool: Any,
+) -> None:
+    requests, asked_key = BridgeRequests(pool), b"\x05" * 32
+
+    async def one(number: int, user: bytes = t.DEPOSITOR, amount: int = t.ETHER) -> bytes:
+        return await requests.open(
+            (t.SEPOLIA, 1, bytes([number]) * 32),
+            target_chain=t.RISE,
+            user=user,
+            recipient=t.RECIPIENT,
+            amount_wei=amount,
+            asked_key=asked_key,
+        )
+
+    ids = await asyncio.gather(*(one(number) for number in range(1, 13)))
+    assert len(set(ids)) == 1
+    other = await one(13, user=b"\x66" * 20)
+    assert other == bytes([13]) * 32
+    with pytest.raises(CallerError, match="idempotency_conflict"):
+        await one(14, amount=t.ETHER + 1)
+    found, total, _ = await BridgeReads(pool, [t.RISE, t.SEPOLIA]).of_user(
+        t.DEPOSITOR, page=1, limit=20
+    )
+    assert (found[0].key[2], total) == (ids[0], 1)
+
+
+async def test_requests_without_a_deposit_are_left_out_and_not_counted_where_asked(
+    pool: Any,
+) -> None:
+    await ask(pool)
+    await ask(pool, (t.SEPOLIA, 1, b"\x08" * 32))
+    reads = BridgeReads(pool, [t.RISE, t.SEPOLIA])
+
+    async def seen() -> tuple[list[bytes], int]:
+        found, total, _ = await reads.of_user(t.DEPOSITOR, page=1, limit=20, deposited_only=True)
+        return [one.key[2] for one in found], total
+
+    assert await seen() == ([], 0)
+    await deposit(pool)
+    assert await seen() == ([REF], 1)
+
+
+async def test_beat_of_a_relayer_is_its_last_and_names_of_yesterday_are_forgotten(
+    pool: Any,
+) -> None:
+    beats, reads = BridgeBeats(pool), BridgeReads(pool, [t.RISE, t.SEPOLIA])
+    await beats.say("old", closed="", paused=False)
+    await beats.say("relayer", closed="x" * 1_000, paused=False)
+    await beats.say("relayer", closed="halted", paused=True)
+    found = await reads.beats()
+    assert sorted((one.closed, one.paused) for one in found) == [("", False), ("halted", True)]
+    assert all(0 <= one.age_s < 5 for one in found)
+    await execute(pool, "UPDATE bridge_beats SET at = at - interval '25 hours'")
+    await beats.say("relayer", closed="", paused=False)
+    (one,) = await reads.beats()
+    assert (one.closed, one.paused) == ("", False) and one.age_s < 5
 
 
 async def test_every_step_is_noted_whoever_takes_it_and_told_once_in_order(pool: Any) -> None:

@@ -12,7 +12,7 @@ from actors.points import PointsLedger
 from engine.errors import TransientError
 from engine.points.rules import MICRO
 from storage import postgres
-from storage.bridge_requests import BridgeRequests
+from storage.bridge_outbox import BridgeOutbox
 from storage.points import Counted, PointsStore
 from tests.support.fakes import FakeSink
 from tests.support.points_world import Killed, World, _die_inside, opened, settle
@@ -39,7 +39,7 @@ def counting(world: World, pool: Any, ledger: Any = None) -> PointsLedger:
         days=world.days,
         place=Counted,
         log=FakeSink(),
-        transfers=BridgeRequests(pool),
+        transfers=BridgeOutbox(pool),
     )
 
 

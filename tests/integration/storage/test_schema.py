@@ -7,10 +7,18 @@ from bench import history, query_plans
 from storage import postgres, queries
 
 # A wallet is one person on every chain; ownership, cursors and work are not about a launchpad.
-WITHOUT_CHAIN = {"users", "schema_migrations", "bridge_outbox"}
+WITHOUT_CHAIN = {
+    "users",
+    "schema_migrations",
+    "bridge_outbox",
+    "bridge_outbox_marks",
+    "bridge_beats",
+}
 WITHOUT_VERSION = {
     "users",
     "schema_migrations",
+    "bridge_outbox_marks",
+    "bridge_beats",
     "bridge_blocks",
     "bridge_offers",
     "wanted",

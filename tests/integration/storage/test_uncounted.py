@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,12 @@ import pytest
 from engine.messages import FeedPosition
 from engine.points import pending as view
 from engine.points.pending import Pending
+from engine.points.rules import MICRO
 from storage import uncounted
+from storage.points import bridge_cursor
 from storage.uncounted import RecordedDeeds, UncountedReads
+from tests.support import transfers as t
+from tests.support.bridge_history import Bridge
 from tests.support.history import position_of
 from tests.support.points_process import SEASON
 from tests.support.points_world import NAMES, START, World, opened, settle
@@ -154,3 +159,69 @@ async def test_counted_meanwhile_no_deed_is_seen_twice_or_not_at_all(
 
 def trades(deeds: Sequence[Any]) -> list[str]:
     return [deed.key for deed in deeds if deed.kind == "trade"]
+
+
+async def test_transfer_that_was_paid_is_pending_until_it_is_counted_and_for_the_referrers_too(
+    world: World, pool: Any
+) -> None:
+    bridge, names = Bridge(pool), ("alice", "bob", "carol")
+    before = {name: (await pending(world, pool, name))[0] for name in names}
+    # Paid in the season, by the clock of another chain.
+    offset = world.now - t.header(t.RISE, 1).timestamp
+    paid = await bridge.transfer(who=address_of("alice"), ends=False)
+    await bridge.execute(f"UPDATE bridge_events SET block_time = block_time + {offset}")
+
+    async def gained() -> dict[str, tuple[int, int]]:
+        found = {}
+        for name in names:
+            one, _ = await pending(world, pool, name)
+            rule = {rule: one.by_rule.get(rule, 0) for rule in ("bridge", "referral")}
+            old = before[name].by_rule
+            found[name] = tuple(rule[kind] - old.get(kind, 0) for kind in rule)
+        return found  # type: ignore[return-value]
+
+    points = paid.amount * 100 * MICRO // t.ETHER
+    expected = {
+        "alice": (points, 0),
+        "bob": (0, points // 10),
+        "carol": (0, points // 20),
+    }
+    assert await gained() == expected
+    assert (await pending(world, pool, "alice"))[0].micro == before["alice"].micro + points
+    # Final and ended, not counted yet: the same.
+    await bridge.target.finalise()
+    await bridge.end(paid)
+    assert await gained() == expected
+    await settle(world.actor())  # which counts no transfers
+    assert await gained() == expected
+    ledger = world.ledger
+    assert await ledger.bridged() == 0
+    await world.database["points_cursors"].update_one(
+        {"_id": bridge_cursor(CHAIN_ID)}, {"$set": {"seq": 1}}
+    )
+    assert await gained() == dict.fromkeys(names, (0, 0))
+
+
+async def test_transfer_that_waits_or_went_back_is_not_pending_and_changes_no_windows(
+    world: World, pool: Any
+) -> None:
+    await unfinal(world, 6)
+    before = {name: (await pending(world, pool, name))[0] for name in NAMES}
+    bridge = Bridge(pool)
+    await bridge.source.say(t.deposited, replace(t.message(77), depositor=address_of("alice")))
+    await bridge.transfer(who=address_of("alice"), back=True)
+    offset = world.now - t.header(t.RISE, 1).timestamp
+    await bridge.execute(f"UPDATE bridge_events SET block_time = block_time + {offset}")
+    assert {name: (await pending(world, pool, name))[0] for name in NAMES} == before
+
+
+async def test_transfers_of_others_beyond_the_bound_say_that_not_all_was_seen(
+    world: World, pool: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = Bridge(pool)
+    for _ in range(3):
+        await bridge.transfer()
+    assert (await pending(world, pool, "alice"))[1].whole
+    monkeypatch.setattr(uncounted, "TRANSFERS_MAX", 3)
+    _, found = await pending(world, pool, "alice")
+    assert not found.whole and not any(deed.kind == "bridge" for deed in found.deeds)

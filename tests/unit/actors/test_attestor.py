@@ -27,6 +27,9 @@ class Memory:
     def append(self, entry: Any) -> None:
         raise AssertionError("Expected nothing to be attested")
 
+    def forget(self, names: Any) -> None:
+        raise AssertionError("Expected nothing to be forgotten")
+
 
 @dataclass
 class Evidence:

@@ -12,7 +12,8 @@ from actors.bridge_checker import BLIND_S, BridgeChecker, CheckedEnd
 from engine.bridge.control import Pause
 from engine.bridge.messages import Fate
 from engine.errors import TransientError
-from engine.messages import FeedBatch, FeedPosition, Finalised
+from engine.limits import BRIDGE_RECENT_MAX
+from engine.messages import FeedBatch, FeedPosition, Finalised, Reorg
 from tests.support import transfers as t
 from tests.support.fakes import FakeSink
 
@@ -238,3 +239,32 @@ async def test_alarm_is_found_again_by_the_next_process_until_both_vaults_are_pa
     # From now on whoever ends this process to resume does not meet the alarm again.
     await paid.checker.step()
     assert paid.saved == [t.RISE]
+
+
+async def test_blocks_above_what_is_final_are_bounded_and_the_last_final_one_is_still_known() -> (
+    None
+):
+    checker, ends = checker_of()
+    end, upto = ends[t.RISE], 10 * BRIDGE_RECENT_MAX
+    longest = 0
+    for number in range(1, upto + 1):
+        after = end.position
+        block = t.block(t.header(t.RISE, number))
+        await checker.take(FeedBatch(t.RISE, after, (block,), upto + 1))
+        longest = max(longest, len(end.recent))
+    assert longest <= BRIDGE_RECENT_MAX
+    # Finality comes back in the middle of what it left out: a block at or below it is known.
+    for final in (1, 777, upto // 2, upto):
+        await checker.take(FeedBatch(t.RISE, end.position, (Finalised(t.RISE, final),), upto + 1))
+        assert end.final is not None
+        assert end.final == FeedPosition(end.final.number, t.header(t.RISE, end.final.number).hash)
+        assert final - 64 <= end.final.number <= final
+
+
+async def test_block_that_is_taken_back_is_no_longer_among_the_bounded() -> None:
+    checker, ends = checker_of()
+    await fed(checker, t.RISE, 9)
+    ancestor = t.header(t.RISE, 4)
+    back = (Reorg(t.RISE, 4, ancestor.hash), Finalised(t.RISE, 9))
+    await checker.take(FeedBatch(t.RISE, ends[t.RISE].position, back, 9))
+    assert ends[t.RISE].final == FeedPosition(4, ancestor.hash)

@@ -7,6 +7,7 @@ import pytest
 
 from actors.bridge_notices import BridgeNotices
 from engine.errors import TransientError
+from engine.limits import BRIDGE_EVENTS_KEPT_S, BRIDGE_SWEEP_ROWS
 from gateway.replies.realtime import UserBridgeData
 from storage.bridge_notices import Notice
 from tests.support.fakes import FakeSink
@@ -40,6 +41,7 @@ class Stored:
     def __init__(self, *notices: Notice) -> None:
         self.untold = list(notices)
         self.forgotten: list[float] = []
+        self.old_events = 0
 
     async def tell(self, publish: Callable[[Sequence[Any]], Awaitable[None]], limit: int) -> int:
         some = self.untold[:limit]
@@ -51,6 +53,11 @@ class Stored:
     async def forget_intents(self, *, kept_s: float, limit: int) -> int:
         self.forgotten.append(kept_s)
         return 0
+
+    async def forget_events(self, *, kept_s: float, limit: int) -> int:
+        taken = min(limit, self.old_events)
+        self.old_events -= taken
+        return taken
 
 
 class Topics:
@@ -99,3 +106,11 @@ async def test_steps_stay_untold_while_the_bus_is_away() -> None:
     topics.down = False
     await told.step()
     assert not stored.untold and told.told == 1
+
+
+async def test_old_events_of_vaults_are_forgotten_part_by_part_until_none_is_left() -> None:
+    stored = Stored()
+    stored.old_events = 2 * BRIDGE_SWEEP_ROWS + 1
+    notices = BridgeNotices(notices=stored, ticks=Topics(), log=FakeSink())
+    assert [await notices.forget_events() for _ in range(3)] == [BRIDGE_SWEEP_ROWS] * 2 + [0]
+    assert stored.old_events == 0 and stored.forgotten == [BRIDGE_EVENTS_KEPT_S] * 3

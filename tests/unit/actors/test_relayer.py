@@ -12,6 +12,7 @@ from chain import vault
 from engine.bridge.control import RELEASE, Attest, Attested, Declined
 from engine.bridge.requests import Action
 from engine.control import Directory, Instance, StatusWanted
+from engine.errors import TransientError
 from engine.settings import BridgeSettings
 from tests.support import transfers as t
 from tests.support.fakes import FakeSink
@@ -120,3 +121,29 @@ async def test_what_the_doors_would_not_take_is_asked_for_and_sent_as_small() ->
     for amount in (least - 1, least):
         await relayer._send(request, end, Action.RELEASE, data=b"", amount=amount)
     assert seen == [least, True, False]
+
+
+async def test_turn_grows_old_while_the_store_is_away_and_is_young_after_one_that_went_well() -> (
+    None
+):
+    relayer, now, away = relayer_of(Calls({})), [0.0], [True]
+
+    async def due(limit: int, *, least_wei: int = 0) -> list[Any]:
+        now[0] += 10.0
+        if away[0]:
+            raise TransientError("store_unavailable", "Expected Postgres")
+        return []
+
+    relayer._requests = SimpleNamespace(due=due)  # type: ignore[assignment]
+    relayer._settings = BridgeSettings(idle_s=0.001)
+    relayer._clock = lambda: now[0]
+    relayer._turned_at = 0.0
+    task = asyncio.create_task(relayer._keep_working())
+    while now[0] < 200.0:
+        await asyncio.sleep(0.001)
+    assert relayer.turn_age_s >= 200.0
+    away[0] = False
+    async with asyncio.timeout(5):
+        while relayer.turn_age_s > 0:
+            await asyncio.sleep(0.001)
+    task.cancel()
