@@ -20,6 +20,7 @@ from engine.bridge.messages import Fate, Message
 
 NOT_FINAL, UNKNOWN, MISMATCH, FATE = "not_final", "unknown", "mismatch", "fate"
 NOT_A_SIGNER, EXPIRED = "not_a_signer", "expired"
+TROUBLE, DISAGREEMENT = "trouble", "disagreement"
 
 
 @dataclass(frozen=True, slots=True)
