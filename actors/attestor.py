@@ -1,36 +1,40 @@
 """An attestor: one key, in a process of its own, that signs what it has seen to be final.
 
-It believes nobody: the relayer's message and hint are looked up on its own node. Asked to
-attest, in order:
-  1. halted: declined, whatever is asked;
-  2. evidence is read from the node, and judged by `engine.bridge.attesting`;
+It believes nobody: the relayer's message and hint are looked up on its own endpoints, and none
+of these alone where there are several. Asked to attest, in order:
+  1. halted, or an endpoint doubts what was attested: declined, whatever is asked;
+  2. evidence is read from every endpoint; `engine.bridge.agreement` says what is believed, and
+     `engine.bridge.attesting` judges it;
   3. the journal knows another block for the same event: finality broke, halt;
   4. the attestation goes into the journal, on the disk;
   5. only then it is signed.
 It goes on looking at the blocks of what it attested lately. A block that is not the chain's any
 more means that something final was taken back: it halts, for good, until an operator has
-looked (ARCHITECTURE, "When something is halted"). Whatever fails, nothing is signed. What is over
-it forgets (`actors.forgetting`); where nothing ends, it signs nothing new at ATTESTATIONS_MAX.
+looked (ARCHITECTURE, "When something is halted"). By the word of one endpoint of several it only
+signs nothing for as long as that one says so. Whatever fails, nothing is signed. What is over it
+forgets (`actors.forgetting`); where nothing ends, it signs nothing new at ATTESTATIONS_MAX.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from actors.bridge_ports import ChainEvidence, Entry, Key, Memory, Record, SignerSet, VaultCodec
+from actors.bridge_ports import ChainEvidence, Entry, Key, Memory, VaultCodec
 from actors.forgetting import Forgetting
 from actors.ports import Log
-from engine.bridge import attesting
-from engine.bridge.attesting import Evidence, Found
+from actors.saying import Saying
+from engine.bridge import agreement, attesting
+from engine.bridge.agreement import Answer, Believed, Standing, Word
+from engine.bridge.attesting import DISAGREEMENT, TROUBLE
 from engine.bridge.control import RELEASE, Attest, Attested, Declined
 from engine.bridge.events import Cancelled, Deposited
-from engine.bridge.messages import Fate, Message
 from engine.control import Directory, Drain, StatusWanted
 from engine.errors import ConsistencyError, RiseCurveError
 from engine.limits import ATTESTATIONS_MAX
 
-HALTED, FULL, TROUBLE = "halted", "full", "trouble"
+HALTED, FULL = "halted", "full"
 WATCH_S = 3_600
 """Attested blocks are looked at for so long: by then what is final there is final anywhere."""
 
@@ -39,24 +43,30 @@ WATCH_MAX = 64
 """Blocks of a chain that are looked at in one turn, so that many small deposits cost the node
 little: the newest each time, which fall with any below them, and the others part by part."""
 
+DIFFERING_MAX = 256
+"""Messages remembered that the endpoints told differently."""
+
 AT_ONCE_MAX = 16
 """Messages that are looked up side by side; more wait."""
 
 
 class Attestor:
     """Plain class; `handlers` is its whole behaviour, `run` watches what it attested. `vaults`
-    are the two ends, chain id to address; `entry` makes a journal's entry."""
+    are the two ends, chain id to address; `evidence` has each chain's endpoints, no two of them
+    one provider's; `quorum` says how many must agree, 0: `agreement.quorum_of` does; `entry`
+    makes a journal's entry."""
 
     def __init__(
         self,
         *,
         key: Key,
         vaults: Mapping[int, bytes],
-        evidence: Mapping[int, ChainEvidence],
+        evidence: Mapping[int, Sequence[ChainEvidence]],
         memory: Memory,
         entry: Callable[..., Any],
         digests: VaultCodec,
         log: Log,
+        quorum: int = 0,
         watch_every_s: float = WATCH_EVERY_S,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -67,6 +77,17 @@ class Attestor:
         self._entry = entry
         self._digests = digests
         self._log = log
+        self._saying = Saying(log)
+        self._quorums = {
+            chain_id: agreement.quorum_of(quorum, len(ends)) for chain_id, ends in evidence.items()
+        }
+        self._halting = {
+            chain_id: agreement.halting_of(self._quorums[chain_id], len(ends))
+            for chain_id, ends in evidence.items()
+        }
+        self._doubts: dict[tuple[int, int], str] = {}
+        self._differing: dict[bytes, str] = {}
+        self._disagreed = 0
         self._watch_every_s = watch_every_s
         self._wall_clock = wall_clock
         self._said_halted = False
@@ -75,7 +96,11 @@ class Attestor:
         self._watched = 0
         self._turn = 0
         self._forgetting = Forgetting(
-            evidence=evidence, memory=memory, gone=self._halt, after_s=WATCH_S
+            evidence=evidence,
+            halting=self._halting,
+            memory=memory,
+            gone=self._halt,
+            after_s=WATCH_S,
         )
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
         self._journal: dict[tuple[str, bytes], Entry] = {
@@ -94,8 +119,9 @@ class Attestor:
             try:
                 await self.watch()
                 await self.forget()
+                self._saying.over("attestor_cannot_watch")
             except (RiseCurveError, OSError) as error:
-                self._log.warning("attestor_cannot_watch", error=str(error))
+                self._saying.wrong("attestor_cannot_watch", error=str(error))
             await asyncio.sleep(self._watch_every_s)
 
     async def attest(self, message: Attest) -> Attested | Declined:
@@ -107,10 +133,12 @@ class Attestor:
             answer = Declined(TROUBLE, str(error))
         if isinstance(answer, Declined):
             self._declined[answer.code] = self._declined.get(answer.code, 0) + 1
+        self._note(message.message.id, answer)
         return answer
 
     async def watch(self) -> None:
-        """Look once at blocks of what was attested lately (WATCH_MAX); halt where one is gone."""
+        """Look once at blocks of what was attested lately (WATCH_MAX); halt where one is gone.
+        Raises TransientError where no endpoint of a chain says."""
         since = self._wall_clock() - WATCH_S
         blocks: dict[int, dict[int, bytes]] = {}
         for entry in self._memory.entries:
@@ -118,12 +146,21 @@ class Attestor:
                 blocks.setdefault(entry.chain_id, {})[entry.block_number] = entry.block_hash
         self._watched = sum(len(one) for one in blocks.values())
         for chain_id, hashes in blocks.items():
-            numbers = _of_turn(sorted(hashes), self._turn)
-            for number, found in zip(
-                numbers, await self._evidence[chain_id].hashes(numbers), strict=True
-            ):
-                if found != hashes[number]:
-                    self._halt(f"Block {number} of chain {chain_id} was attested and is gone")
+            doubted = {number for one, number in self._doubts if one == chain_id} & hashes.keys()
+            numbers = sorted({*_of_turn(sorted(hashes), self._turn), *doubted})
+            said = await self._hashes(chain_id, numbers)
+            for at, number in enumerate(numbers):
+                self._judge(
+                    chain_id,
+                    number,
+                    hashes[number],
+                    said=[None if one is None else one[at] for one in said],
+                )
+        # What is looked at no more is doubted no more.
+        for place in self._doubts.keys() - {
+            (chain_id, number) for chain_id, hashes in blocks.items() for number in hashes
+        }:
+            del self._doubts[place]
         self._turn += 1
 
     async def forget(self) -> int:
@@ -135,21 +172,66 @@ class Attestor:
 
     # -------------------------------------------------------------------- private
 
+    async def _hashes(self, chain_id: int, numbers: list[int]) -> list[list[bytes] | None]:
+        asked = [one.hashes(numbers) for one in self._evidence[chain_id]]
+        said: list[list[bytes] | None] = []
+        trouble: RiseCurveError | None = None
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, RiseCurveError):
+                trouble = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            said.append(None if isinstance(answer, RiseCurveError) else answer)
+        if trouble is not None and not any(said):
+            raise trouble
+        return said
+
+    def _judge(
+        self, chain_id: int, number: int, attested: bytes, *, said: Sequence[bytes | None]
+    ) -> None:
+        found = agreement.standing(attested, said, self._halting[chain_id])
+        reason = f"Block {number} of chain {chain_id} was attested and is gone"
+        if found is Standing.GONE:
+            self._halt(reason)
+        elif found is Standing.DOUBTED:
+            gone = next(at for at, one in enumerate(said) if one not in (None, attested))
+            self._doubts[chain_id, number] = f"{reason} by endpoint {gone} alone"
+            self._saying.wrong(
+                "attestor_endpoints_disagree", (chain_id, number), as_error=True,
+                reason=self._doubts[chain_id, number],
+            )  # fmt: skip
+        elif self._doubts.pop((chain_id, number), None) is not None:
+            self._saying.over("attestor_endpoints_disagree", (chain_id, number))
+            self._log.info("attestor_endpoints_agree", chain_id=chain_id, block=number)
+
     async def _attest(self, asked: Attest) -> Attested | Declined:
-        halted = self._memory.halted()
-        if halted is not None:
-            return self._say_halted(halted)
+        stopped = self._stopped()
+        if stopped is not None:
+            return stopped
         message = asked.message
         if not attesting.ends_are_ours(message, self._vaults):
             return Declined(attesting.MISMATCH, "Expected a message between our vaults")
         releases = asked.kind == RELEASE
-        gather = self._for_release if releases else self._for_refund
-        seen, signers, chain_id = await gather(message, asked.block_number)
-        refuse = attesting.refuse_release if releases else attesting.refuse_refund
-        refusal = refuse(message, self._key.address, seen)
-        if refusal is not None:
-            return refusal
-        written = self._write_down(asked.kind, message.id, seen.event, place=(chain_id, signers))
+        ends = (message.source_chain, message.target_chain)
+        chain_id, other = ends if releases else reversed(ends)
+        answers, here = await asyncio.gather(
+            self._each(chain_id, lambda one: _of_event(one, asked)),
+            self._each(other, lambda one: _of_other(one, asked)),
+        )
+        there = agreement.believed(answers, self._quorums[chain_id], chain_id=chain_id)
+        if isinstance(there, Declined):
+            return there
+        signers = agreement.permitted(
+            asked.kind,
+            message,
+            self._key.address,
+            there=there.word,
+            here=here,
+            quorum=self._quorums[other],
+        )
+        if isinstance(signers, Declined):
+            return signers
+        written = self._write_down(asked.kind, message.id, there, place=(chain_id, signers))
         if written is not None:
             return written
         digest = self._digests.release_digest if releases else self._digests.refund_digest
@@ -157,44 +239,56 @@ class Attestor:
         self._attested += 1
         return Attested(self._key.address, signature, signers)
 
-    async def _for_release(self, message: Message, block: int) -> tuple[Evidence, bytes, int]:
-        source = self._evidence[message.source_chain]
-        target = self._evidence[message.target_chain]
-        event = await source.event(Deposited, message.id, block_number=block)
-        record, refunded, fate, time_, signers = await asyncio.gather(
-            source.deposit(message.id),
-            source.refunded(message.id),
-            target.fate(message.id, final=False),
-            target.time(),
-            target.signers(),
-        )
-        seen = _evidence(event, record, refunded, fate=fate, time_=time_, signers=signers)
-        return seen, signers.set_hash, message.source_chain
+    async def _each(
+        self, chain_id: int, ask: Callable[[ChainEvidence], Awaitable[Word]]
+    ) -> list[Answer]:
+        async def one(end: ChainEvidence) -> Answer:
+            try:
+                return await ask(end)
+            except RiseCurveError as error:
+                return Declined(TROUBLE, str(error))
 
-    async def _for_refund(self, message: Message, block: int) -> tuple[Evidence, bytes, int]:
-        source = self._evidence[message.source_chain]
-        target = self._evidence[message.target_chain]
-        event = await target.event(Cancelled, message.id, block_number=block)
-        record, refunded, fate, signers = await asyncio.gather(
-            source.deposit(message.id),
-            source.refunded(message.id),
-            target.fate(message.id, final=True),
-            source.signers(),
-        )
-        seen = _evidence(event, record, refunded, fate=fate, time_=0, signers=signers)
-        return seen, signers.set_hash, message.target_chain
+        return list(await asyncio.gather(*(one(end) for end in self._evidence[chain_id])))
 
-    def _write_down(
-        self, kind: str, message_id: bytes, event: Found, *, place: tuple[int, bytes]
-    ) -> Declined | None:
-        chain_id, signer_set = place
-        before = self._journal.get((kind, message_id))
-        if before is not None and before.block_hash != event.block_hash:
-            self._halt(f"{kind} of {message_id.hex()} stood in block {before.block_hash.hex()}")
-        # It may have been halted while the node was asked.
+    def _stopped(self) -> Declined | None:
         halted = self._memory.halted()
         if halted is not None:
             return self._say_halted(halted)
+        doubt = next(iter(self._doubts.values()), None)
+        return None if doubt is None else Declined(DISAGREEMENT, doubt)
+
+    def _note(self, message_id: bytes, answer: Attested | Declined) -> None:
+        # Said once, whoever asks how often; the doubts of the watch say it themselves.
+        if not isinstance(answer, Declined) or answer.code != DISAGREEMENT:
+            if self._differing.pop(message_id, None) is not None:
+                self._saying.over("attestor_endpoints_disagree", message_id)
+                self._log.info("attestor_endpoints_agree", message=message_id.hex())
+            return
+        self._disagreed += 1
+        if answer.reason in self._doubts.values():
+            return
+        if len(self._differing) < DIFFERING_MAX:
+            self._differing[message_id] = answer.reason
+        self._saying.wrong(
+            "attestor_endpoints_disagree", message_id, as_error=True, reason=answer.reason
+        )
+
+    def _write_down(
+        self, kind: str, message_id: bytes, there: Believed, *, place: tuple[int, bytes]
+    ) -> Declined | None:
+        chain_id, signer_set = place
+        event = there.word.event
+        assert event is not None, "Expected a word about an event"
+        before = self._journal.get((kind, message_id))
+        if before is not None and before.block_hash != event.block_hash:
+            reason = f"{kind} of {message_id.hex()} stood in block {before.block_hash.hex()}"
+            if there.voices < self._halting[chain_id]:
+                return Declined(DISAGREEMENT, f"{reason}, and one endpoint alone has another")
+            self._halt(reason)
+        # It may have been halted while the node was asked.
+        stopped = self._stopped()
+        if stopped is not None:
+            return stopped
         if before is None:
             if len(self._memory.entries) >= ATTESTATIONS_MAX:
                 text = f"Expected fewer than {ATTESTATIONS_MAX} attestations that are not over"
@@ -231,6 +325,10 @@ class Attestor:
             "halted": self._memory.halted(),
             "attested": self._attested,
             "declined": dict(self._declined),
+            "endpoints": {str(chain): len(ends) for chain, ends in self._evidence.items()},
+            "quorum": {str(chain): quorum for chain, quorum in self._quorums.items()},
+            "disagreed": self._disagreed,
+            "disagreement": next(iter([*self._doubts.values(), *self._differing.values()]), None),
             "watched_blocks": self._watched,
             "remembered": len(self._journal),
         }
@@ -243,21 +341,37 @@ def _of_turn(numbers: list[int], turn: int) -> list[int]:
     return others[turn % parts :: parts] + newest
 
 
-def _evidence(
-    event: Found,
-    record: Record,
-    refunded: bool,
-    *,
-    fate: Fate,
-    time_: int,
-    signers: SignerSet,
-) -> Evidence:
-    return Evidence(
-        event=event,
+async def _of_event(end: ChainEvidence, asked: Attest) -> Word:
+    message = asked.message
+    kind = Deposited if asked.kind == RELEASE else Cancelled
+    chain_id, event = await asyncio.gather(
+        end.chain_id(), end.event(kind, message.id, block_number=asked.block_number)
+    )
+    if event.block_number > event.final_number:
+        return Word(chain_id=chain_id, event=event)
+    if asked.kind == RELEASE:
+        record, refunded = await asyncio.gather(end.deposit(message.id), end.refunded(message.id))
+        return Word(
+            chain_id=chain_id,
+            event=event,
+            depositor=record.depositor,
+            amount=record.amount,
+            refunded=record.refunded or refunded,
+        )
+    return Word(chain_id=chain_id, event=event, fate=await end.fate(message.id, final=True))
+
+
+async def _of_other(end: ChainEvidence, asked: Attest) -> Word:
+    message = asked.message
+    chain_id, signers = await asyncio.gather(end.chain_id(), end.signers())
+    word = Word(chain_id=chain_id, signers=signers.addresses, signer_set=signers.set_hash)
+    if asked.kind == RELEASE:
+        fate, time_ = await asyncio.gather(end.fate(message.id, final=False), end.time())
+        return replace(word, fate=fate, time=time_)
+    record, refunded = await asyncio.gather(end.deposit(message.id), end.refunded(message.id))
+    return replace(
+        word,
         depositor=record.depositor,
         amount=record.amount,
         refunded=record.refunded or refunded,
-        fate=fate,
-        target_time=time_,
-        signers=signers.addresses,
     )

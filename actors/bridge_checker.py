@@ -7,6 +7,10 @@ at the head holds, in order:
   2. `Refunded`: the target is read, afterwards: it must have cancelled this id;
   3. the source cannot be read, or is behind: asked again; after a while that counts as unknown;
   4. unknown, or another than it says: both vaults are paused, at once, with the guardian's key.
+All its endpoints of the other chain are asked side by side. One that says so is enough, however
+many know better: who stole keys may run one of them, and a false pause costs time, not money. One
+without an answer is not waited for where another has one. One that is behind and does not know it
+is asked again, as in 3.
 Each block the books are compared too (`engine.bridge.conservation`): of each vault with what
 it holds, and of both with each other, at the block below the head: a node may answer a call at
 its newest one with the state of the next. A violation pauses as well. Only the owner unpauses.
@@ -15,12 +19,13 @@ its newest one with the state of the next. A violation pauses as well. Only the 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from actors.bridge_ports import CheckedVault, Deposits, Guardian
 from actors.ports import Log
+from actors.saying import Saying
 from engine.bridge.conservation import Books, fault_between, fault_of
 from engine.bridge.control import Pause
 from engine.bridge.events import Refunded, Released
@@ -33,6 +38,9 @@ from engine.messages import Block, FeedBatch, FeedPosition, Finalised, Reorg
 BLIND_S = 60.0
 """A payment whose other end could not be read for so long is taken for unmatched."""
 
+STUCK_S = 10.0
+"""An endpoint that is behind and whose head did not move for so long counts as away."""
+
 RETRY_S = 0.5
 PAUSE_RETRY_S = 1.0
 PAUSE_GAS = 100_000
@@ -42,8 +50,25 @@ Payment = Released | Refunded
 
 
 @dataclass(slots=True)
+class Witness:
+    """One endpoint of a chain, asked about payments at the other end. `head` was its newest
+    block, last seen to move at `moved_at`."""
+
+    vault: CheckedVault
+    deposits: Deposits
+    head_of: Callable[[], Awaitable[int]]
+    head: int = -1
+    moved_at: float = 0.0
+
+
+class _Behind(TransientError):
+    pass
+
+
+@dataclass(slots=True)
 class CheckedEnd:
-    """One chain, through the checker's own nodes. `fresh`: its listener stands on a new block;
+    """One chain, through the checker's own nodes: all as one, and each as a witness where there
+    are several. `fresh`: its listener stands on a new block;
     `position` is where it stands in its feed, `buried` the block below. `blind_since`: the first
     of `pending` was asked for then, and has had no answer yet. `recent` are blocks above `final`,
     BRIDGE_RECENT_MAX at most."""
@@ -56,6 +81,7 @@ class CheckedEnd:
     fresh: Callable[[], bool]
     position: FeedPosition
     other: int
+    witnesses: Sequence[Witness] = ()
     buried: FeedPosition | None = None
     books_at: FeedPosition | None = None
     pending: deque[tuple[Payment, float]] = field(default_factory=deque)
@@ -81,12 +107,12 @@ class BridgeChecker:
         self._pause = pause
         self._save = save
         self._log = log
+        self._saying = Saying(log, clock=clock)
         self._clock = clock
         self._work = asyncio.Event()
         self._alarmed = asyncio.Event()
         self._alarm: str | None = None
         self._alarm_at = 0.0
-        self._blind_said = False
         self._figures: dict[str, Any] = {"checked": 0, "blocks": 0, "violations": 0}
         self.paused_after_s: float | None = None
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
@@ -154,11 +180,9 @@ class BridgeChecker:
             self._work.clear()
             try:
                 await self.step()
-                self._blind_said = False
+                self._saying.over("bridge_checker_blind")
             except RiseCurveError as error:
-                if not self._blind_said:
-                    self._log.warning("bridge_checker_blind", error=str(error))
-                self._blind_said = True
+                self._saying.wrong("bridge_checker_blind", error=str(error))
             waits = any(end.pending or end.books_at for end in self._ends.values())
             try:
                 async with asyncio.timeout(RETRY_S if waits else None):
@@ -187,7 +211,7 @@ class BridgeChecker:
             end.pending.popleft()
             self._figures["checked"] += 1
             if fault:
-                self._raise(fault, seen_at)
+                self._raise(fault, seen_at, about=payment.id)
         # Not past an alarm before both vaults are paused: who starts again must find it again.
         answered = self._alarm is None or self.paused_after_s is not None
         if not end.pending and end.final is not None and answered:
@@ -195,20 +219,76 @@ class BridgeChecker:
 
     async def _fault_of(self, end: CheckedEnd, payment: Payment) -> str:
         other = self._ends[end.other]
-        wrong = self._unmatched_release if isinstance(payment, Released) else self._unmatched_refund
-        fault = await wrong(end, other, payment)
+        if not other.witnesses:
+            return await self._fault_by(end, other, other, payment=payment)
+        asked = [
+            asyncio.create_task(self._by_witness(end, other, at, payment=payment))
+            for at in range(len(other.witnesses))
+        ]
+        silent: list[RiseCurveError] = []
+        behind: list[RiseCurveError] = []
+        try:
+            # As they come: who does not answer holds up no pause.
+            for next_one in asyncio.as_completed(asked):
+                fault = await next_one
+                if isinstance(fault, RiseCurveError):
+                    (behind if isinstance(fault, _Behind) else silent).append(fault)
+                elif fault:
+                    return fault
+        finally:
+            for task in asked:
+                task.cancel()
+        if behind or len(silent) == len(asked):
+            raise [*behind, *silent][0]
+        return ""
+
+    async def _by_witness(
+        self, end: CheckedEnd, other: CheckedEnd, at: int, *, payment: Payment
+    ) -> str | RiseCurveError:
+        witness, about = other.witnesses[at], (other.chain_id, at)
+        try:
+            fault = await self._fault_by(end, other, witness, payment=payment)
+            if fault:
+                await self._must_not_be_behind(other, witness)
+        except _Behind as error:
+            return error
+        except RiseCurveError as error:
+            self._saying.wrong(
+                "bridge_endpoint_silent", about, chain_id=about[0], endpoint=at, error=str(error)
+            )
+            return error
+        self._saying.over("bridge_endpoint_silent", about)
+        return f"{fault}, by endpoint {at} of chain {other.chain_id}" if fault else ""
+
+    async def _must_not_be_behind(self, end: CheckedEnd, witness: Witness) -> None:
+        head, now = await witness.head_of(), self._clock()
+        if head != witness.head:
+            witness.head, witness.moved_at = head, now
+        if head >= end.position.number:
+            return
+        text = f"Expected block {end.position.number} of chain {end.chain_id}, was at {head}"
+        if now - witness.moved_at > STUCK_S:
+            raise TransientError("stale_chain", text)
+        raise _Behind("stale_chain", text)
+
+    async def _fault_by(
+        self, end: CheckedEnd, other: CheckedEnd, by: CheckedEnd | Witness, *, payment: Payment
+    ) -> str:
+        if isinstance(payment, Released):
+            fault = await self._unmatched_release(end, other, by, released=payment)
+        else:
+            fault = await self._unmatched_refund(by, payment)
         if fault and not other.fresh():
-            raise TransientError("stale_chain", f"Expected a fresh node of chain {other.chain_id}")
+            raise _Behind("stale_chain", f"Expected a fresh node of chain {other.chain_id}")
         return fault
 
     async def _unmatched_release(
-        self, end: CheckedEnd, source: CheckedEnd, released: Payment
+        self, end: CheckedEnd, source: CheckedEnd, by: CheckedEnd | Witness, *, released: Released
     ) -> str:
-        assert isinstance(released, Released)
-        record = await source.vault.deposit(released.id)
+        record = await by.vault.deposit(released.id)
         if record.amount == 0:
             return f"Released {released.id.hex()}, which nobody deposited"
-        message = await source.deposits.message(released.id)
+        message = await by.deposits.message(released.id)
         if message is None:
             return f"Released {released.id.hex()}, which the source's logs do not have"
         ends = (message.source_chain, message.target_chain, message.target_vault)
@@ -220,9 +300,8 @@ class BridgeChecker:
         )
         return "" if right else f"Expected {message}, was {released}"
 
-    async def _unmatched_refund(self, end: CheckedEnd, target: CheckedEnd, payment: Payment) -> str:
-        del end
-        fate = await target.vault.fate(payment.id)
+    async def _unmatched_refund(self, by: CheckedEnd | Witness, payment: Payment) -> str:
+        fate = await by.vault.fate(payment.id)
         if fate is Fate.CANCELLED:
             return ""
         return f"Refunded {payment.id.hex()}, whose fate is {fate.name}"
@@ -240,13 +319,15 @@ class BridgeChecker:
         except RiseCurveError:
             end.books_at = end.books_at or at
             raise
-        fault = fault_of(books)
-        for one in filter(None, (fault, between)):
-            self._raise(f"chain {end.chain_id}: {one}", self._clock())
+        for kind, fault in (("own", fault_of(books)), ("between", between)):
+            if fault:
+                # At each block from now on, which is said now and then.
+                about = (end.chain_id, kind)
+                self._raise(f"chain {end.chain_id}: {fault}", self._clock(), about=about)
 
-    def _raise(self, fault: str, seen_at: float) -> None:
+    def _raise(self, fault: str, seen_at: float, *, about: Hashable) -> None:
         self._figures["violations"] += 1
-        self._log.error("bridge_violated", fault=fault)
+        self._saying.wrong("bridge_violated", about, as_error=True, fault=fault)
         if self._alarm is None:
             self._alarm, self._alarm_at = fault, seen_at
         self._alarmed.set()
@@ -273,9 +354,16 @@ class BridgeChecker:
             if await end.vault.paused():
                 return True
             await end.guardian.send(to=end.vault.address, data=self._pause, gas=PAUSE_GAS)
+            self._saying.over("bridge_cannot_pause", end.chain_id)
             return await end.vault.paused()
         except RiseCurveError as error:
-            self._log.error("bridge_cannot_pause", chain_id=end.chain_id, error=str(error))
+            self._saying.wrong(
+                "bridge_cannot_pause",
+                end.chain_id,
+                as_error=True,
+                chain_id=end.chain_id,
+                error=str(error),
+            )
             return False
 
     def _status(self, _: StatusWanted) -> dict[str, Any]:

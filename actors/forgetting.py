@@ -2,8 +2,9 @@
 
 Of those that are not among the newest and were attested some time ago, a few are looked at in a
 turn, in turns all of them:
-  1. its block is not the chain's any more: something final was taken back, and that is told;
-  2. `engine.bridge.attesting.is_over` says whether it may go;
+  1. its block is not the chain's any more, by as many endpoints as that takes: something final
+     was taken back, and that is told; by fewer it stays;
+  2. `engine.bridge.attesting.is_over` says whether it may go, by the word of every endpoint;
   3. once many may go, the journal is written without them; until then nothing is.
 A halted attestor forgets nothing: its journal is what people look at.
 """
@@ -12,7 +13,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from actors.bridge_ports import ChainEvidence, Entry, Memory
-from engine.bridge import attesting
+from engine.bridge import agreement, attesting
+from engine.bridge.agreement import Standing
 from engine.bridge.control import RELEASE
 from engine.bridge.messages import Fate
 from engine.limits import ATTESTATIONS_KEPT, ATTESTATIONS_OVER
@@ -24,17 +26,21 @@ Name = tuple[str, bytes]
 
 
 class Forgetting:
-    """Plain class; `turn` is its work. `gone` is told of a block that was taken back."""
+    """Plain class; `turn` is its work. `evidence` and `halting` are the attestor's, by chain;
+    `gone` is told of a block that was taken back.
+    """
 
     def __init__(
         self,
         *,
-        evidence: Mapping[int, ChainEvidence],
+        evidence: Mapping[int, Sequence[ChainEvidence]],
+        halting: Mapping[int, int],
         memory: Memory,
         gone: Callable[[str], object],
         after_s: float,
     ) -> None:
         self._evidence = evidence
+        self._halting = halting
         self._memory = memory
         self._gone = gone
         self._after_s = after_s
@@ -75,20 +81,31 @@ class Forgetting:
 
     async def _is_over(self, entry: Entry) -> bool:
         here = self._evidence[entry.chain_id]
-        (there,) = (one for chain, one in self._evidence.items() if chain != entry.chain_id)
-        final = (await here.final()).number
-        (found,) = await here.hashes([entry.block_number])
-        if found != entry.block_hash:
-            place = f"Block {entry.block_number} of chain {entry.chain_id}"
-            self._gone(f"{place} was attested and is gone")
+        (there,) = (ends for chain, ends in self._evidence.items() if chain != entry.chain_id)
+        number = entry.block_number
+        found = [one for (one,) in await asyncio.gather(*(end.hashes([number]) for end in here))]
+        standing = agreement.standing(entry.block_hash, found, self._halting[entry.chain_id])
+        if standing is Standing.GONE:
+            self._gone(f"Block {number} of chain {entry.chain_id} was attested and is gone")
+        if standing is not Standing.STANDS:
             return False
-        fate, refunded = Fate.NONE, False
-        if entry.kind == RELEASE:
-            fate = await there.fate(entry.id, final=True)
-        else:
-            refunded = (await there.deposit(entry.id)).refunded
-        depth = final - entry.block_number
-        return attesting.is_over(entry.kind, depth=depth, fate=fate, refunded=refunded)
+        final = min(await asyncio.gather(*(_final(end) for end in here)))
+        ends = await asyncio.gather(*(_ended(end, entry) for end in there))
+        return all(
+            attesting.is_over(entry.kind, depth=final - number, fate=fate, refunded=refunded)
+            for fate, refunded in ends
+        )
+
+
+async def _final(end: ChainEvidence) -> int:
+    return (await end.final()).number
+
+
+async def _ended(end: ChainEvidence, entry: Entry) -> tuple[Fate, bool]:
+    # (the target's fate of a release, the source's refund of a refund), in the final state
+    if entry.kind == RELEASE:
+        return await end.fate(entry.id, final=True), False
+    return Fate.NONE, (await end.deposit(entry.id)).refunded
 
 
 def _name(entry: Entry) -> Name:

@@ -29,6 +29,7 @@ from actors.bridge_ports import (
 )
 from actors.following import Following
 from actors.ports import Calls, Log
+from actors.saying import Saying
 from actors.sending import Sending
 from engine.bridge.control import REFUND, RELEASE, Attest, Attested, Declined, Retry
 from engine.bridge.finality import FinalityGate
@@ -99,7 +100,7 @@ class Relayer:
         self._attestors: tuple[str, ...] = ()
         self._feeds = {chain_id: asyncio.Lock() for chain_id in ends}
         self._halted: str | None = None
-        self._troubled = False
+        self._saying = Saying(log, clock=clock)
         self._said_closed = ""
         self._counts: list[tuple[str, str, int, int]] = []
         self._done = dict.fromkeys(Action, 0)
@@ -178,12 +179,10 @@ class Relayer:
             try:
                 worked = await self.step()
                 self._turned_at = self._clock()
-                self._troubled = False
+                self._saying.over("relayer_trouble")
             except RiseCurveError as error:
                 worked = 0
-                if not self._troubled:
-                    self._log.warning("relayer_trouble", error=str(error))
-                self._troubled = True
+                self._saying.wrong("relayer_trouble", error=str(error))
             if worked < DUE_MAX:
                 await asyncio.sleep(self._settings.idle_s)
 
@@ -251,7 +250,11 @@ class Relayer:
             self._log.info("transfer_ended", request=request.key[2].hex(), step=decision.step.value)
 
     async def _alarm(self, request: Request, facts: Facts, decision: Decision) -> None:
-        self._log.error("bridge_contradiction", request=request.key[2].hex(), facts=repr(facts))
+        told = {
+            "request": request.key[2].hex(),
+            "facts": repr(replace(facts, age_s=0, target_time=0)),
+        }
+        self._saying.wrong("bridge_contradiction", request.key, as_error=True, **told)
         self._done[Action.ALARM] += 1
         await self._wait(request, facts, decision)
 

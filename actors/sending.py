@@ -3,7 +3,8 @@
 A round reads what the chain says in the order that `engine.bridge.sends` asks for, and does
 for each nonce what that decides. The order of a new offer: sign, write the hash down, send. So
 whoever dies anywhere in between leaves a nonce whose every hash is known, and the next round,
-of anybody, goes on with it. Several may do so at once: what one writes the other reads.
+of anybody, goes on with it. Several may do so at once: what one writes the other reads. Which
+nonce the chain wants is asked of several endpoints; `engine.bridge.nonces` says what is believed.
 """
 
 import asyncio
@@ -11,12 +12,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from actors.bridge_ports import Account, BridgeSends, FinalitySource, SendingNode
+from actors.bridge_ports import Account, BridgeSends, FinalitySource, Nonces, SendingNode
 from actors.ports import Log
-from engine.bridge import sends
+from actors.saying import Saying
+from engine.bridge import nonces, sends
+from engine.bridge.nonces import Believed, Steady
 from engine.bridge.requests import Key
 from engine.bridge.sends import Fees, Make, MinedOffer, Outcome, Send, Settle, Sight
-from engine.errors import CallerError, RiseCurveError
+from engine.errors import CallerError, RiseCurveError, TransientError
 
 AT_ONCE = 8
 """Nonces whose receipts are looked for side by side."""
@@ -32,6 +35,7 @@ class Sending:
         chain_id: int,
         account: Account,
         node: SendingNode,
+        nonces: Nonces,
         finality: FinalitySource,
         store: BridgeSends,
         log: Log,
@@ -43,16 +47,18 @@ class Sending:
         self._chain_id = chain_id
         self._account = account
         self._node = node
+        self._nonces = nonces
         self._finality = finality
         self._store = store
         self._log = log
+        self._saying = Saying(log, clock=clock)
         self._cap_wei = cap_wei
         self._patience_s = patience_s
         self._pause_s = pause_s
         self._clock = clock
         self._kick = asyncio.Event()
         self._hole: tuple[int, float] | None = None
-        self._troubled = False
+        self._steady, self._steady_final = Steady(), Steady()
         self._counts = {"offers": 0, "raised": 0, "waiting": 0, "filled": 0}
         self._outcomes = dict.fromkeys(Outcome, 0)
 
@@ -65,10 +71,15 @@ class Sending:
         self, key: Key, kind: str, *, to: bytes, data: bytes, gas: int, small: bool = False
     ) -> bool:
         """The intent, durable; it is sent soon after. False: not now."""
+        following, used = await self._store.reached(self._chain_id, self.address)
+        told = await self._told(used)
+        if told.nonce > following and not (told.sure or self._steady.reached >= told.nonce):
+            # Used by others, or a lie that would leave a hole: believed once it lasts.
+            return False
         send = Send(
             chain_id=self._chain_id,
             sender=self.address,
-            nonce=await self._node.nonce(self.address, mined=True),
+            nonce=told.nonce,
             request=key,
             kind=kind,
             to=to,
@@ -85,13 +96,9 @@ class Sending:
             if may():
                 try:
                     await self.round()
-                    self._troubled = False
+                    self._saying.over("sending_trouble")
                 except RiseCurveError as error:
-                    if not self._troubled:
-                        self._log.warning(
-                            "sending_trouble", chain_id=self._chain_id, error=str(error)
-                        )
-                    self._troubled = True
+                    self._saying.wrong("sending_trouble", chain_id=self._chain_id, error=str(error))
             try:
                 async with asyncio.timeout(self._pause_s):
                     await self._kick.wait()
@@ -102,13 +109,19 @@ class Sending:
     async def round(self) -> None:
         """Look at every nonce that is not settled, once. Raises TransientError."""
         final = (await self._finality.finalised_header()).number
-        nonce = await self._node.nonce(self.address, mined=True)
+        _, used = await self._store.reached(self._chain_id, self.address)
+        told = await self._told(used)
+        nonce = told.nonce
+        self._steady = self._steady.noted(told, self._clock(), self._patience_s)
         found = await self._store.open(
             self._chain_id, self.address, final_number=final, nonce=nonce
         )
         free = [one for one in found if one.nonce >= nonce]
         self._counts["waiting"] = len(free)
-        await self._look_for_hole(free, nonce)
+        await self._look_for_hole(free, told)
+        if len(free) == len(found):
+            # Nothing is asked of the final block now: what it said earlier was not for a while.
+            self._steady_final = Steady(self._steady_final.reached)
         if not found:
             return
         fees = Fees(*await self._node.fees())
@@ -129,12 +142,28 @@ class Sending:
         if mined is None and nonce > send.nonce:
             # Used up, and not by what we know of: is that final? Looked at again after, since
             # one of ours may have been mined between the two questions.
-            used = await self._node.nonce_at(self.address, final)
+            used = await self._used_up(final)
             return Sight(nonce, used, final, await self._mined(send))
         known = True
         if mined is None and send.offers:
             known = await self._node.known(send.offers[-1].tx_hash)
         return Sight(nonce, 0, final, mined, known)
+
+    async def _told(self, used: int) -> Believed:
+        said = await self._nonces.latest(self.address)
+        told = nonces.believed(said, used=used, endpoints=self._nonces.endpoints)
+        if told is None:
+            text = f"Expected a nonce of {used} or more of an endpoint, was {said}"
+            raise TransientError("stale_chain", text)
+        return told
+
+    async def _used_up(self, final: int) -> int:
+        said = await self._nonces.at(self.address, final)
+        told = nonces.believed(said, used=0, endpoints=self._nonces.endpoints)
+        if told is None:
+            return 0
+        self._steady_final = self._steady_final.noted(told, self._clock(), self._patience_s)
+        return self._steady_final.reached
 
     async def _mined(self, send: Send) -> MinedOffer | None:
         for offer in send.offers:
@@ -171,24 +200,31 @@ class Sending:
             self._counts["raised"] += bool(send.offers)
         try:
             await self._node.send_raw(raw)
+            self._saying.over("offer_refused", send.nonce)
         except CallerError as error:
             # Used up, underpriced or no ETH: the next round sees which of them it is.
-            self._log.info(
-                "offer_refused", chain_id=self._chain_id, nonce=send.nonce, error=str(error)
+            self._saying.wrong(
+                "offer_refused",
+                send.nonce,
+                chain_id=self._chain_id,
+                nonce=send.nonce,
+                error=str(error),
             )
 
-    async def _look_for_hole(self, free: list[Send], nonce: int) -> None:
+    async def _look_for_hole(self, free: list[Send], told: Believed) -> None:
         # The chain wants a nonce that nobody reserved: what used it was taken back. Later ones
-        # would wait for ever.
-        if not free or free[0].nonce == nonce:
+        # would wait for ever. Not so where an endpoint knows of a later one.
+        nonce = told.nonce
+        if not free or free[0].nonce == nonce or not told.alike:
             self._hole = None
             return
         if self._hole is None or self._hole[0] != nonce:
             self._hole = nonce, self._clock()
         elif self._clock() - self._hole[1] > self._patience_s:
-            self._log.warning("nonce_filled", chain_id=self._chain_id, nonce=nonce)
-            await self._store.fill(self._chain_id, self.address, nonce)
-            self._counts["filled"] += 1
+            self._hole = None
+            if await self._store.fill(self._chain_id, self.address, nonce):
+                self._log.warning("nonce_filled", chain_id=self._chain_id, nonce=nonce)
+                self._counts["filled"] += 1
 
     def _settled(self, send: Send, end: Settle) -> None:
         self._outcomes[end.outcome] += 1

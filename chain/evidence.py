@@ -22,6 +22,10 @@ class ChainEvidence:
         self._decoder = decoder
         self._view = view
 
+    async def chain_id(self) -> int:
+        """As the node has it."""
+        return await self._source.chain_id()
+
     async def final(self) -> BlockHeader:
         """The block that the node's own tag calls final."""
         return await self._source.finalised_header()

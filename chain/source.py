@@ -91,6 +91,14 @@ class ChainSource:
             "unproven": self.unproven,
         }
 
+    async def chain_id(self) -> int:
+        """Which chain the node says that it is of."""
+        found = await self._call("eth_chainId", [])
+        try:
+            return int(found, 16)
+        except (TypeError, ValueError) as error:
+            raise TransientError("stale_chain", f"Expected a chain id, was {found!r}") from error
+
     # -------------------------------------------------------------------- headers
 
     async def head(self) -> BlockHeader:

@@ -55,7 +55,10 @@ class VaultView:
     async def fate(self, message_id: bytes, at: At = "latest") -> Fate:
         """Of a message whose target this is."""
         (word,) = await self._asked("fateOf", 1, message_id, at=at)
-        return Fate(word)
+        try:
+            return Fate(word)
+        except ValueError as error:
+            raise _expected("a fate") from error
 
     async def deposit(self, message_id: bytes, at: At = "latest") -> DepositRecord:
         """Of a message whose source this is."""

@@ -1,5 +1,6 @@
 """The adapters that roles are built from, made from the settings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,11 @@ def nodes_of_chain(chain: ChainSettings, log: Any) -> FailoverRpc:
     endpoints = [Endpoint(chain.rpc_url, chain.ws_url)]
     if chain.rpc_url_2:
         endpoints.append(Endpoint(chain.rpc_url_2, chain.ws_url_2))
+    return nodes_at(endpoints, chain, log)
+
+
+def nodes_at(endpoints: Sequence[Endpoint], chain: ChainSettings, log: Any) -> FailoverRpc:
+    """Some of a chain's nodes, the preferred first."""
     return FailoverRpc(endpoints, timeout_s=chain.rpc_timeout_s, on_switch=log.warning)
 
 

@@ -5,7 +5,7 @@ attestor is a process of its own, with one key that no other role is given.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from actors.attestor import Attestor
-from actors.bridge_checker import BridgeChecker, CheckedEnd
+from actors.bridge_checker import BridgeChecker, CheckedEnd, Witness
 from actors.bridge_health import BridgeHealth, routed
 from actors.bridge_notices import BridgeNotices
 from actors.following import Following
@@ -23,19 +23,21 @@ from actors.relayer import End, Relayer
 from actors.sending import Sending
 from chain import vault
 from chain.evidence import ChainEvidence
-from chain.failover import FailoverRpc
+from chain.failover import Endpoint, FailoverRpc
 from chain.guarded import GuardedRpc
+from chain.nonces import AccountNonces
 from chain.sender import Node
 from chain.source import ChainSource
 from chain.stream import LiveStreams
 from chain.vault_history import VaultHistory
 from chain.vault_logs import TOPICS, VaultDecoder
 from chain.vault_view import VaultView
-from deploy import bridge_keys, logs
-from deploy.adapters import nodes_of_chain, ticks_of
+from deploy import bridge_endpoints, bridge_keys, logs
+from deploy.adapters import nodes_at, nodes_of_chain, ticks_of
 from deploy.bridge_slots import SLOTS
 from deploy.datadir import write_atomic
 from deploy.feeding import feeding
+from deploy.settings import websocket_url
 from engine.bridge.breaker import Rules
 from engine.bridge.finality import FinalityGate
 from engine.control import Directory, StatusWanted
@@ -112,22 +114,28 @@ async def relayer(context: Context) -> Role:
 
 
 async def attestor(context: Context) -> Role:
-    """One key of the signer set, on nodes of its own."""
+    """One key of the signer set, on endpoints of its own."""
     settings, log = context.settings, _log(context)
     key = await asyncio.to_thread(bridge_keys.attestor, settings, context.slot)
     memory = Attestations(Path(settings.data_dir) / "attestors" / context.slot, signer=key.address)
     halted = memory.opened()
     if halted is not None:
         log.error("attestor_halted", reason=halted)
-    chains = [followed(getattr(settings, name)) for name in SLOTS.values()]
+    chains = {name: followed(getattr(settings, name)) for name in SLOTS.values()}
+    evidence = {
+        # It is shown its own lists only, so that they are the first.
+        chain.chain_id: _evidence(settings, chain, bridge_endpoints.of_attestor(settings, name, 0))
+        for name, chain in chains.items()
+    }
     built = Attestor(
         key=key,
-        vaults={chain.chain_id: _vault(chain).address for chain in chains},
-        evidence={chain.chain_id: _evidence(chain, log) for chain in chains},
+        vaults={chain.chain_id: _vault(chain).address for chain in chains.values()},
+        evidence=evidence,
         memory=memory,
         entry=Attestation,
         digests=vault,
         log=log,
+        quorum=settings.bridge.attest_quorum,
     )
     return Role(handlers=built.handlers, run=built.run, log=log)
 
@@ -136,17 +144,19 @@ async def bridge_checker(context: Context) -> Role:
     """Holds every payment against the other chain, and pauses both vaults."""
     settings, log = context.settings, _log(context)
     logs.hide(settings.bridge.guardian_key)
-    chains = [followed(getattr(settings, name)) for name in SLOTS.values()]
-    ids = [chain.chain_id for chain in chains]
+    chains = {name: followed(getattr(settings, name)) for name in SLOTS.values()}
+    ids = [chain.chain_id for chain in chains.values()]
     folder = Path(settings.data_dir) / "bridge-checker"
     folder.mkdir(parents=True, exist_ok=True)
     listeners: dict[int, ChainListener[Any]] = {}
     ends: dict[int, CheckedEnd] = {}
-    for chain, other in zip(chains, reversed(ids), strict=True):
-        node = nodes_of_chain(chain, log)
+    for (name, chain), other in zip(chains.items(), reversed(ids), strict=True):
+        urls = bridge_endpoints.of_checker(settings, name)
+        node = nodes_at([_endpoint(chain, url) for url in urls], chain, log)
         source = ChainSource(node, chain, topics=TOPICS, tag_only=True, warn=log.warning)
         listeners[chain.chain_id] = _listener(chain, source, node, log=log)
         end = _checked(settings, chain, (node, source, listeners[chain.chain_id]), other=other)
+        end.witnesses = _witnesses(settings, chain, urls)
         end.position = await _saved(folder, chain.chain_id, source)
         ends[chain.chain_id] = end
     built = BridgeChecker(ends=ends, pause=vault.pause(), save=partial(_save, folder), log=log)
@@ -183,14 +193,9 @@ def _relayer_end(context: Context, chain: ChainSettings, slot: str, *, shared: A
 
     pool, history, log = shared
     bridge = context.settings.bridge
-    rules = Rules(
-        failures_max=bridge.breaker_failures_max,
-        window_s=bridge.breaker_window_s,
-        cool_down_s_max=bridge.breaker_cool_down_s_max,
-    )
     rpc = GuardedRpc(
         nodes_of_chain(chain, log),
-        rules=rules,
+        rules=_rules(context.settings),
         changed=lambda state: log.warning("breaker", chain_id=chain.chain_id, state=state),
     )
     node = Node(rpc, chain)
@@ -202,6 +207,7 @@ def _relayer_end(context: Context, chain: ChainSettings, slot: str, *, shared: A
             chain_id=chain.chain_id,
             account=TransactionAccount(bridge.relayer_key, chain_id=chain.chain_id),
             node=node,
+            nonces=_nonces(context.settings, chain),
             finality=ChainSource(rpc, chain, topics=TOPICS, tag_only=True),
             store=BridgeSends(pool),
             log=log,
@@ -223,13 +229,62 @@ def _relayer_end(context: Context, chain: ChainSettings, slot: str, *, shared: A
     )
 
 
-def _evidence(chain: ChainSettings, log: Any) -> ChainEvidence:
-    rpc = nodes_of_chain(chain, log)
-    return ChainEvidence(
-        ChainSource(rpc, chain, topics=TOPICS, tag_only=True, warn=log.warning),
-        VaultDecoder(chain.chain_id, _vault(chain).address, _vault(chain).version),
-        VaultView(Node(rpc, chain), address=_vault(chain).address),
+def _endpoints(
+    settings: Settings, chain: ChainSettings, urls: Sequence[str]
+) -> Iterator[GuardedRpc]:
+    # Each host by itself, so that none speaks for another; one that is away costs no time.
+    for own in bridge_endpoints.by_place(urls).values():
+        inner = FailoverRpc([Endpoint(url) for url in own], timeout_s=chain.rpc_timeout_s)
+        yield GuardedRpc(inner, rules=_rules(settings))
+
+
+def _endpoint(chain: ChainSettings, url: str) -> Endpoint:
+    known = {chain.rpc_url_2: chain.ws_url_2, chain.rpc_url: chain.ws_url}
+    return Endpoint(url, known[url] if url in known else websocket_url(url))
+
+
+def _rules(settings: Settings) -> Rules:
+    bridge = settings.bridge
+    return Rules(
+        failures_max=bridge.breaker_failures_max,
+        window_s=bridge.breaker_window_s,
+        cool_down_s_max=bridge.breaker_cool_down_s_max,
     )
+
+
+def _nonces(settings: Settings, chain: ChainSettings) -> AccountNonces:
+    endpoints = _endpoints(settings, chain, bridge_endpoints.shared(chain))
+    return AccountNonces([Node(one, chain) for one in endpoints])
+
+
+def _evidence(settings: Settings, chain: ChainSettings, urls: Sequence[str]) -> list[ChainEvidence]:
+    one = _vault(chain)
+    return [
+        ChainEvidence(
+            ChainSource(rpc, chain, topics=TOPICS, tag_only=True),
+            VaultDecoder(chain.chain_id, one.address, one.version),
+            VaultView(Node(rpc, chain), address=one.address),
+        )
+        for rpc in _endpoints(settings, chain, urls)
+    ]
+
+
+def _witnesses(settings: Settings, chain: ChainSettings, urls: Sequence[str]) -> list[Witness]:
+    one = _vault(chain)
+    decoder = VaultDecoder(chain.chain_id, one.address, one.version)
+    found = [
+        Witness(
+            vault=VaultView(Node(rpc, chain), address=one.address),
+            deposits=VaultHistory(rpc, decoder, vault=one.address, first_block=one.first_block),
+            head_of=partial(_head_of, ChainSource(rpc, chain, topics=TOPICS)),
+        )
+        for rpc in _endpoints(settings, chain, urls)
+    ]
+    return found if len(found) > 1 else []
+
+
+async def _head_of(source: ChainSource) -> int:
+    return (await source.head()).number
 
 
 def _checked(settings: Settings, chain: ChainSettings, ports: Any, *, other: int) -> CheckedEnd:

@@ -1,19 +1,20 @@
 """What `risecurve bridge …` does: it asks the roles, and both vaults through their nodes."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from chain.rpc import JsonRpc
+from chain.failover import FAILURES_MAX, Endpoint, FailoverRpc
 from chain.sender import Node
 from chain.vault_view import VaultView
-from deploy import bridge_slots
+from deploy import bridge_endpoints, bridge_slots
 from deploy.commands import Outcome, attached
 from deploy.process import StartError
 from deploy.session import Session
 from engine.bridge.control import Pause
 from engine.bridge.transfers import Terms
-from engine.errors import RiseCurveError
+from engine.errors import RiseCurveError, TransientError
 from engine.settings import ChainSettings
 from engine.text import address, hex_of, units
 
@@ -106,14 +107,29 @@ async def _each(
     for name in bridge_slots.SLOTS.values():
         chain: ChainSettings = getattr(run.settings, name)
         assert chain.vault is not None, "Expected a vault"
-        rpc = JsonRpc(chain.rpc_url, timeout_s=chain.rpc_timeout_s)
+        rpc = _nodes(chain)
         try:
+            await _awake(rpc)
             view = VaultView(Node(rpc, chain), address=chain.vault.address)
             place = {"chainId": chain.chain_id, "vault": address(chain.vault.address)}
             found.append(place | await ask(view, chain))
         finally:
             await rpc.close()
     return found
+
+
+def _nodes(chain: ChainSettings) -> FailoverRpc:
+    # All of them, as the roles do: one that is away is no trouble of the vault's.
+    urls = bridge_endpoints.shared(chain)
+    return FailoverRpc([Endpoint(url) for url in urls], timeout_s=chain.rpc_timeout_s)
+
+
+async def _awake(rpc: FailoverRpc) -> None:
+    # One that is away is turned from after so many questions, and a command asks each once.
+    for _ in range(FAILURES_MAX):
+        with contextlib.suppress(TransientError):
+            await rpc.call("eth_blockNumber")
+            return
 
 
 async def _terms(view: VaultView, chain: ChainSettings) -> Json:
@@ -158,7 +174,7 @@ def _troubles(data: Json) -> list[str]:
         if one is None:
             found.append(f"{slot} does not answer")
             continue
-        for name in ("halted", "closed", "alarm"):
+        for name in ("halted", "closed", "alarm", "disagreement"):
             if one.get(name):
                 found.append(f"{slot} {name}: {one[name]}")
     return found

@@ -15,6 +15,9 @@ from engine.limits import GATEWAYS_MAX, MAX_REORG_DEPTH, SHARDS_MAX
 from engine.settings import NEARBY
 from gateway.addresses import parse_address
 
+ENDPOINTS_MAX = 8
+"""Of one role on one chain: every attestation asks all of them."""
+
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 SECRETS = frozenset(
@@ -27,7 +30,12 @@ SECRETS = frozenset(
         "rise_chain_rpc_2",
         "rise_chain_ws",
         "sepolia_rpc",
+        "sepolia_rpc_2",
         "sepolia_ws",
+        "attestor_rise_rpcs",
+        "attestor_sepolia_rpcs",
+        "checker_rise_rpcs",
+        "checker_sepolia_rpcs",
         "private_key",
         "relayer_key",
         "guardian_key",
@@ -51,6 +59,12 @@ def _list(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return tuple(one.strip() for one in value.split(",") if one.strip())
+
+
+def _lists(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(_list(one) for one in value.split(";")) if value else ()
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -99,6 +113,10 @@ Postgres = Annotated[str, _url("postgresql", "postgres")]
 Mongo = Annotated[str, _url("mongodb", "mongodb+srv")]
 Redis = Annotated[str, _url("redis", "rediss")]
 Rpc = Annotated[str, _url("http", "https")]
+Rpcs = Annotated[tuple[Rpc, ...], BeforeValidator(_list), Field(max_length=ENDPOINTS_MAX)]
+RpcLists = Annotated[
+    tuple[Annotated[tuple[Rpc, ...], Field(max_length=ENDPOINTS_MAX)], ...], BeforeValidator(_lists)
+]
 WebSocket = Annotated[str, _url("ws", "wss")]
 Web = Annotated[str, _url("http", "https")]
 Address = Annotated[bytes, BeforeValidator(_address)]
@@ -142,6 +160,7 @@ class Environment(BaseModel):
     rise_faucet_url: Web = "https://faucet.testnet.riselabs.xyz"
     sepolia_chain_id: Count = 11155111
     sepolia_rpc: Rpc = Field("", repr=False)
+    sepolia_rpc_2: Rpc = Field("", repr=False)
     sepolia_ws: WebSocket = Field("", repr=False)
     sepolia_block_time_s: Seconds = 12.0
     sepolia_explorer_url: Web = "https://sepolia.etherscan.io"
@@ -156,6 +175,11 @@ class Environment(BaseModel):
     guardian_key: Key = Field("", repr=False)
     attestor_keystores: Annotated[tuple[str, ...], Names] = ()
     attestor_passphrase_file: str = ""
+    attestor_rise_rpcs: RpcLists = Field((), repr=False)
+    attestor_sepolia_rpcs: RpcLists = Field((), repr=False)
+    checker_rise_rpcs: Rpcs = Field((), repr=False)
+    checker_sepolia_rpcs: Rpcs = Field((), repr=False)
+    bridge_attest_quorum: Annotated[int, Field(ge=0, le=ENDPOINTS_MAX)] = 0
     bridge_fee_cap_gwei: Count = 500
     bridge_finality_patience_s: Seconds = 3_600.0
     bridge_minimum_wei: Annotated[int, Field(ge=1, le=10**24)] = 10**15

@@ -29,7 +29,7 @@ from chain.decode import TOPICS, Decoder
 from chain.sender import Node
 from chain.source import ChainSource
 from chain.stream import LiveStreams
-from deploy import bridge_slots, logs
+from deploy import bridge_endpoints, bridge_slots, logs
 from deploy.adapters import (
     log_of,
     media_of,
@@ -83,6 +83,8 @@ async def supervisor(context: Context) -> Role:
     settings, log = context.settings, log_of(context)
     if bridge_slots.refusal(settings):
         log.warning("bridge_not_started", reason=bridge_slots.refusal(settings))
+    elif bridge_endpoints.alone(settings):
+        log.warning("bridge_trusts_one_endpoint", reason=bridge_endpoints.alone(settings))
     pool = await pool_of(settings, size=2)
     chain_id, actors = settings.rise.chain_id, settings.actors
     first = Wanted(actors.shards, actors.gateways, actors.stream_gateways)

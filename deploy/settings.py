@@ -6,7 +6,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from pydantic_settings.sources.providers.dotenv import read_env_file
 
-from deploy import datadir, devnet_bridge
+from deploy import bridge_endpoints, bridge_slots, datadir, devnet_bridge
 from deploy.environment import SECRETS, Environment, is_private_key
 from deploy.process import StartError
 from deploy.registry import Entry
@@ -147,7 +147,7 @@ def chain_settings(
             f"Expected deployments of chain {environment.rise_chain_id} or"
             f" {environment.sepolia_chain_id}, was {entry.chain_id}."
         )
-    second = environment.rise_chain_rpc_2 if rise else ""
+    second = environment.rise_chain_rpc_2 if rise else environment.sepolia_rpc_2
     newest = entry.launchpads[-1].address
     # Our own Sepolia mines as fast as our own RISE.
     sepolia_s = DEVNET_BLOCK_TIME_S if local else environment.sepolia_block_time_s
@@ -196,7 +196,7 @@ def compose(
     """
     secret = environment.jwt_secret or datadir.secret(data_dir, "jwt.secret")
     cores = os.cpu_count() or 1
-    return Settings(
+    settings = Settings(
         app_env=environment.app_env,
         data_dir=str(data_dir),
         rise=rise,
@@ -239,6 +239,18 @@ def compose(
             directory=environment.log_dir,
         ),
     )
+    _must_have_endpoints(settings)
+    return settings
+
+
+def _must_have_endpoints(settings: Settings) -> None:
+    if bridge_slots.refusal(settings):
+        return
+    fault = bridge_endpoints.fault(settings)
+    if not fault and settings.app_env == "production":
+        fault = bridge_endpoints.alone(settings)
+    if fault:
+        raise SettingsError(f"The bridge's endpoints are wrong:\n  {fault}")
 
 
 def _bridge(environment: Environment, *, local: bool) -> BridgeSettings:
@@ -252,6 +264,11 @@ def _bridge(environment: Environment, *, local: bool) -> BridgeSettings:
         relayer_key=environment.relayer_key
         or (DEVNET_RELAYER_KEY if local else environment.private_key),
         guardian_key=environment.guardian_key or (devnet_bridge.GUARDIAN_KEY if local else ""),
+        attestor_rise_rpcs=environment.attestor_rise_rpcs,
+        attestor_sepolia_rpcs=environment.attestor_sepolia_rpcs,
+        checker_rise_rpcs=environment.checker_rise_rpcs,
+        checker_sepolia_rpcs=environment.checker_sepolia_rpcs,
+        attest_quorum=environment.bridge_attest_quorum,
         fee_cap_gwei=environment.bridge_fee_cap_gwei,
         finality_patience_s=environment.bridge_finality_patience_s,
         retry_s_max=environment.bridge_retry_s_max,
@@ -272,8 +289,16 @@ def secret_values(environment: Environment) -> list[str]:
     named = [getattr(environment, name) for name in names]
     named += environment.jwt_secrets_old
     texts = [getattr(environment, name) for name in SECRETS - {"jwt_secrets_old"}]
-    passwords = [urlsplit(one).password for one in texts]
+    passwords = [urlsplit(one).password for one in _flat(texts)]
     return [one for one in [*named, *passwords, environment.infura_project_id] if one]
+
+
+def _flat(values: Iterable[Any]) -> Iterator[str]:
+    for one in values:
+        if isinstance(one, str):
+            yield one
+        else:
+            yield from _flat(one)
 
 
 def _room(kind: type[Kind], environment: Environment, **special: Any) -> Kind:

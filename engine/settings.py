@@ -164,6 +164,13 @@ class BridgeSettings:
     attestor_passphrase_file: str = field(default="", repr=False)
     relayer_key: str = field(default="", repr=False)
     guardian_key: str = field(default="", repr=False)
+    attestor_rise_rpcs: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    """Of each attestor, in the order of the keys, its own endpoints; none: the chain's."""
+    attestor_sepolia_rpcs: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    checker_rise_rpcs: tuple[str, ...] = field(default=(), repr=False)
+    checker_sepolia_rpcs: tuple[str, ...] = field(default=(), repr=False)
+    attest_quorum: int = 0
+    """Endpoints that must agree before an attestor signs; 0: two where it has two, else one."""
     fee_cap_gwei: int = 500
     """The most a gas may cost; above it the last offer stands."""
     patience_blocks: float = 3.0
@@ -191,13 +198,18 @@ class BridgeSettings:
         """Without keys, and names of their files, that are not this role's."""
         number = int(slot.rpartition("-")[2]) if role == "attestor" else -1
         one = slice(number, number + 1) if number >= 0 else slice(0)
+        checks = role == "bridge_checker"
         return replace(
             self,
             attestor_keys=self.attestor_keys[one],
             attestor_keystores=self.attestor_keystores[one],
             attestor_passphrase_file=self.attestor_passphrase_file if number >= 0 else "",
             relayer_key=self.relayer_key if role == "relayer" else "",
-            guardian_key=self.guardian_key if role == "bridge_checker" else "",
+            guardian_key=self.guardian_key if checks else "",
+            attestor_rise_rpcs=self.attestor_rise_rpcs[one],
+            attestor_sepolia_rpcs=self.attestor_sepolia_rpcs[one],
+            checker_rise_rpcs=self.checker_rise_rpcs if checks else (),
+            checker_sepolia_rpcs=self.checker_sepolia_rpcs if checks else (),
         )
 
 

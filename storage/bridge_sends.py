@@ -55,11 +55,21 @@ class BridgeSends:
             )
             return None if nonce is None else int(nonce)
 
-    async def fill(self, chain_id: int, sender: bytes, nonce: int) -> None:
-        """Nobody reserved this nonce and later ones wait behind it: one that does nothing."""
+    async def reached(self, chain_id: int, sender: bytes) -> tuple[int, int]:
+        """(the next nonce that nobody reserved, the least that the chain can ask for: those below
+        were used by ours in final blocks)."""
+        async with postgres.session(self._pool) as connection:
+            row = await connection.fetchrow(SQL["reached_nonces"], chain_id, sender)
+        assert row is not None, "Expected a row of aggregates"
+        return row["next"], row["used"]
+
+    async def fill(self, chain_id: int, sender: bytes, nonce: int) -> bool:
+        """Nobody reserved this nonce, or it was said to be used elsewhere and is not, and later
+        ones wait behind it: one that does nothing. False: it is one of ours."""
         async with postgres.transaction(self._pool) as connection:
             await connection.execute(_LOCK, f"{chain_id}:{sender.hex()}")
-            await connection.execute(SQL["fill"], chain_id, sender, nonce)
+            done = await connection.fetchval(SQL["fill"], chain_id, sender, nonce)
+        return done is not None
 
     async def open(
         self, chain_id: int, sender: bytes, *, final_number: int, nonce: int

@@ -24,6 +24,7 @@ from engine.limits import MAX_REORG_DEPTH
 
 NOT_FINAL, UNKNOWN, MISMATCH, FATE = "not_final", "unknown", "mismatch", "fate"
 NOT_A_SIGNER, EXPIRED = "not_a_signer", "expired"
+TROUBLE, DISAGREEMENT = "trouble", "disagreement"
 DEEP = MAX_REORG_DEPTH
 """Blocks below the final one: no node that lags or lies sees what is so old taken back."""
 

@@ -31,7 +31,7 @@ class Attested:
 @dataclass(frozen=True, slots=True)
 class Declined:
     """Not signed. `code` is stable: `halted`, `not_final`, `unknown`, `mismatch`, `fate`,
-    `not_a_signer`, `expired`, `full`, `trouble`."""
+    `not_a_signer`, `expired`, `full`, `trouble`, `disagreement`."""
 
     code: str
     reason: str

@@ -36,10 +36,9 @@ class FinalityGate:
                 f"Expected the finalized tag of chain {self.chain_id} to move on, was still at"
                 f" {self.number}"
             )
-        still_s = now - self.moved_at
-        if still_s > self.patience_s:
+        if now - self.moved_at > self.patience_s:
             return (
                 f"Expected the finalized tag of chain {self.chain_id} to move within"
-                f" {self.patience_s:.0f} s, was still at {self.number} for {still_s:.0f} s"
+                f" {self.patience_s:.0f} s, was still at {self.number}"
             )
         return ""

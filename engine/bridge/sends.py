@@ -2,8 +2,8 @@
 
 A nonce belongs to one request for ever. Each time it is offered to the network the hash is
 kept, for any of them may be the one that is mined, also one that was replaced. The cases:
-  1. one of ours was mined: settled once its block is final, until then looked at again, for
-     a reorganisation may free the nonce;
+  1. one of ours was mined and the nonce is used up: settled once its block is final, until then
+     looked at again, for a reorganisation may free the nonce;
   2. the nonce is used up in a final block and none of ours was mined: somebody else with the
      same key used it, and nothing of ours will ever happen under it;
   3. used up, but not finally: wait for one of these;
@@ -116,7 +116,9 @@ Next = Settle | Wait | Make
 def judge(send: Send, sight: Sight, *, fees: Fees, cap_wei: int, patience_s: float) -> Next:
     """The case that fits. `fees` is what the node asks for now, `cap_wei` the most a gas."""
     if sight.mined is not None:
-        return _ended(sight.mined, sight.final_number)
+        # A receipt under a nonce that is free: one of both is older, or a lie.
+        used = sight.nonce > send.nonce
+        return _ended(sight.mined, sight.final_number) if used else Wait()
     if sight.final_nonce > send.nonce:
         return Settle(Outcome.ELSEWHERE, None, None)
     if sight.nonce > send.nonce:

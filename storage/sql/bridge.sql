@@ -204,10 +204,28 @@ AND EXISTS (
 )
 RETURNING nonce
 
+-- name: reached_nonces
+SELECT
+    coalesce((
+        SELECT max(nonce) FROM bridge_sends WHERE chain_id = $1 AND sender = $2
+    ), -1) + 1 AS next,
+    coalesce((
+        SELECT nonce FROM bridge_sends
+        WHERE chain_id = $1 AND sender = $2 AND outcome IN ('succeeded', 'reverted')
+        ORDER BY nonce DESC
+        LIMIT 1
+    ), -1) + 1 AS used
+
 -- name: fill
-INSERT INTO bridge_sends (chain_id, sender, nonce, kind, to_address, data, gas)
+-- One that was used elsewhere and is free again is nobody's: its request has another by now.
+INSERT INTO bridge_sends AS before (chain_id, sender, nonce, kind, to_address, data, gas)
 VALUES ($1, $2, $3, 'fill', $2, '', 21000)
-ON CONFLICT (chain_id, sender, nonce) DO NOTHING
+ON CONFLICT (chain_id, sender, nonce) DO UPDATE
+SET
+    source_chain = NULL, version = NULL, request_id = NULL, kind = 'fill', to_address = $2,
+    data = '', gas = 21000, outcome = NULL, updated_at = now()
+WHERE before.outcome = 'elsewhere'
+RETURNING nonce
 
 -- name: open_sends
 SELECT

@@ -8,7 +8,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from eth_hash.auto import keccak
 
 from actors.sending import Sending
 from chain.account import TransactionAccount
+from chain.nonces import AccountNonces
 from chain.source import ChainSource
 from chain.vault_logs import TOPICS
 from engine.bridge.requests import Key
@@ -219,7 +220,7 @@ async def run(
     for number in range(times):
         for name, trouble in troubles.items():
             end = chains[rng.choice((RISE, SEPOLIA))]
-            case = await _case(chains, end, pool, rng, store=store)
+            case = await case_of(chains, end, pool, rng, store=store)
             expected = await trouble(case)
             row = await case.settled()
             told.cases += 1
@@ -230,9 +231,16 @@ async def run(
     return told
 
 
-async def _case(
-    chains: Chains, end: End, pool: Any, rng: random.Random, *, store: Callable[..., Any]
+async def case_of(
+    chains: Chains,
+    end: End,
+    pool: Any,
+    rng: random.Random,
+    *,
+    store: Callable[..., Any] = BridgeSends,
+    counting: Sequence[Any] = (),
 ) -> Case:
+    """An account of its own with ETH and a request. `counting` are the nodes that say its nonce."""
     account = TransactionAccount(secrets.token_bytes(32), chain_id=end.chain_id)
     await end.rpc.call("anvil_setBalance", ["0x" + account.address.hex(), hex(100 * ETHER)])
     await end.mine(FINAL_BLOCKS)
@@ -249,6 +257,7 @@ async def _case(
         chain_id=end.chain_id,
         account=account,
         node=node,
+        nonces=AccountNonces(counting or [end.node]),
         finality=ChainSource(end.rpc, end.settings, topics=TOPICS, tag_only=True),
         store=store(pool),
         log=structlog.get_logger("nonces"),

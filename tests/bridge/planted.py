@@ -17,7 +17,8 @@ from actors.sending import Sending
 from chain import vault
 from chain.account import DigestKey
 from chain.evidence import ChainEvidence
-from engine.bridge import attesting
+from chain.nonces import AccountNonces
+from engine.bridge import agreement, attesting
 from engine.bridge.control import REFUND, RELEASE, Attest, Attested
 from engine.bridge.messages import Message
 from engine.bridge.sends import Fees, Send
@@ -26,6 +27,7 @@ from storage.bridge_sends import BridgeSends
 from tests.bridge import checks, nonces
 from tests.bridge.chains import ETHER, FINAL_BLOCKS, RISE, End
 from tests.bridge.world import Makers, World
+from tests.support.lying_rpc import LyingRpc, Recorded
 
 # ------------------------------------------------------------------------ bugs
 
@@ -95,6 +97,12 @@ def refund_on_absence(message: Message, signer: bytes, seen: attesting.Evidence)
     return None if seen.fate.value != 2 else attesting.Declined(attesting.FATE, "released")
 
 
+def first_word(answers: Any, quorum: int, *, chain_id: int) -> Any:
+    """The quorum is ignored: who answers first is believed."""
+    del quorum, chain_id
+    return agreement.Believed(answers[0], 1)
+
+
 # ------------------------------------------------------------------- scenarios
 
 
@@ -157,6 +165,39 @@ async def refunds_absence(world: World, makers: Makers) -> bool:
     attestor = world.attestor(2, {})
     answer = await attestor.attest(Attest(REFUND, message, min(block, await other.finalised())))
     return isinstance(answer, Attested)
+
+
+async def signs_for_a_liar(world: World) -> bool:
+    """Whether an attestor signs a deposit that one of its two endpoints alone tells of: the chain
+    took it back, and this endpoint goes on as if it had not."""
+    source, other = world.chains[RISE], world.chains.other(RISE)
+    message, block = await deposited(source, other, secrets.token_bytes(32))
+    await asyncio.gather(source.mine(FINAL_BLOCKS + 1), other.mine(FINAL_BLOCKS + 1))
+    asked, memory = Attest(RELEASE, message, block), Recorded()
+    async with LyingRpc(source.settings.rpc_url) as liar:
+        liar.lie = memory
+        world.endpoints = {RISE: [liar.rpc_url]}
+        # Somebody else hears it while it is true.
+        assert isinstance(await world.attestor(0, {}).attest(asked), Attested)
+        memory.recording = False
+        depth = await source.head() - block + 1
+        await source.reorganise(random.Random(1), depth, drop_all=True)
+        await source.mine(depth)
+        world.endpoints = {RISE: [liar.rpc_url, source.settings.rpc_url]}
+        attestor = world.attestor(1, {})
+        answer = await attestor.attest(asked)
+        assert world.attestor(1, {})._memory.halted() is None, "one endpoint alone halts nobody"
+    return isinstance(answer, Attested)
+
+
+async def signs_for_a_liar_by_bug(world: World) -> bool:
+    """The same with the bug."""
+    before = agreement.believed
+    agreement.believed = first_word
+    try:
+        return await signs_for_a_liar(world)
+    finally:
+        agreement.believed = before
 
 
 async def forgets_hashes(world: World, store: Callable[..., Any]) -> bool:
@@ -231,6 +272,7 @@ def _sending(world: World, end: End, account: Any, store: Callable[..., Any]) ->
         chain_id=end.chain_id,
         account=account,
         node=end.node,
+        nonces=AccountNonces([end.node]),
         finality=ChainSource(end.rpc, end.settings, topics=TOPICS, tag_only=True),
         store=store(world.pool),
         log=structlog.get_logger("planted"),
@@ -262,6 +304,7 @@ BUGS: dict[str, tuple[Scenario, Scenario]] = {
         lambda world: signs_after_halt(world, Makers(memory=Unhalted)),
         lambda world: signs_after_halt(world, RIGHT),
     ),
+    "quorum ignored": (signs_for_a_liar_by_bug, signs_for_a_liar),
     "refund on absence": (
         refunds_absence_by_bug,
         lambda world: refunds_absence(world, RIGHT),

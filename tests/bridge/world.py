@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from actors.attestor import Attestor
-from actors.bridge_checker import BridgeChecker, CheckedEnd
+from actors.bridge_checker import BridgeChecker, CheckedEnd, Witness
 from actors.following import Following
 from actors.listener import ChainListener
 from actors.relayer import End as RelayerEnd
@@ -28,6 +28,7 @@ from chain import vault
 from chain.account import DigestKey, TransactionAccount
 from chain.evidence import ChainEvidence
 from chain.guarded import GuardedRpc
+from chain.nonces import AccountNonces
 from chain.payer import Payer
 from chain.rpc import JsonRpc
 from chain.sender import Node
@@ -93,11 +94,20 @@ class World:
     clients: list[JsonRpc] = field(default_factory=list)
     listeners: dict[int, ChainListener[Any]] = field(default_factory=dict)
     attestors: dict[str, Attestor] = field(default_factory=dict)
+    endpoints: dict[int, list[str]] = field(default_factory=dict)
+    """URLs of a chain for attestors and checker, where they are not the chain's own one."""
 
     def client(self, end: End) -> JsonRpc:
         """A connection of its own, closed with the world."""
         made = JsonRpc(end.settings.rpc_url, timeout_s=5.0)
         self.clients.append(made)
+        return made
+
+    def clients_of(self, end: End) -> list[JsonRpc]:
+        """One to each endpoint that this world's attestors and checker have of a chain."""
+        urls = self.endpoints.get(end.chain_id, [end.settings.rpc_url])
+        made = [JsonRpc(url, timeout_s=5.0) for url in urls]
+        self.clients += made
         return made
 
     # ------------------------------------------------------------------ listeners
@@ -151,13 +161,15 @@ class World:
         memory.opened()
         kept = _Kept(memory, self)
         evidence = {
-            end.chain_id: self.makers.evidence(
-                ChainSource(rpc, end.settings, topics=TOPICS, tag_only=True),
-                VaultDecoder(end.chain_id, end.vault),
-                VaultView(Node(rpc, end.settings), address=end.vault),
-            )
+            end.chain_id: [
+                self.makers.evidence(
+                    ChainSource(rpc, end.settings, topics=TOPICS, tag_only=True),
+                    VaultDecoder(end.chain_id, end.vault),
+                    VaultView(Node(rpc, end.settings), address=end.vault),
+                )
+                for rpc in self.clients_of(end)
+            ]
             for end in self.chains.ends.values()
-            for rpc in (self.client(end),)
         }
         built = self.makers.attestor(
             key=key,
@@ -231,6 +243,7 @@ class World:
                 chain_id=end.chain_id,
                 account=Cut(account, killer),
                 node=node,
+                nonces=AccountNonces([node]),
                 finality=source,
                 store=Cut(self.makers.sends(self.pool), killer),
                 log=self.log,
@@ -300,6 +313,14 @@ class World:
         rpc = self.client(end)
         node = Node(rpc, end.settings)
         decoder = VaultDecoder(end.chain_id, end.vault)
+        witnesses = [
+            Witness(
+                vault=VaultView(Node(one, end.settings), address=end.vault),
+                deposits=VaultHistory(one, decoder, vault=end.vault, first_block=end.first_block),
+                head_of=partial(_head_of, ChainSource(one, end.settings)),
+            )
+            for one in self.clients_of(end)
+        ]
         return CheckedEnd(
             chain_id=end.chain_id,
             vault=VaultView(node, address=end.vault),
@@ -311,6 +332,7 @@ class World:
             fresh=lambda: listener.fresh,
             position=FeedPosition(-1, bytes(32)),
             other=self.chains.other(end.chain_id).chain_id,
+            witnesses=witnesses if len(witnesses) > 1 else (),
         )
 
 
@@ -359,6 +381,10 @@ async def _followed(end: End, log: Any) -> AsyncIterator[ChainListener[Any]]:
 async def _hash_of(source: ChainSource, number: int) -> bytes:
     (header,) = await source.headers(number, number)
     return header.hash
+
+
+async def _head_of(source: ChainSource) -> int:
+    return (await source.head()).number
 
 
 async def _until_dead(task: "asyncio.Task[None]", killer: Killer) -> None:

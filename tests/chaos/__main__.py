@@ -67,7 +67,7 @@ class Plan:
     @classmethod
     def of(cls, duration_s: float, *, short: bool) -> "Plan":
         if short:
-            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 0.0, 3, 2.0, 30, 2, 1, 0, 0, 8, 8, 1, 2)
+            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 0.0, 3, 2.0, 30, 2, 1, 0, 0, 8, 8, 1, 3)
         longer = max(duration_s / 900, 1.0)
         return cls(
             cuts=int(sockets.CUTS_MIN * longer),

@@ -108,3 +108,37 @@ async def test_runbooks_words_for_a_lost_key_give_its_requests_to_another_accoun
     async with postgres.session(pool) as connection:
         await connection.execute(words.replace(address, SENDER.hex()))
     assert await sends.reserve(other) == 0
+
+
+async def test_fill_takes_what_nobody_has_or_was_used_elsewhere_and_nothing_else(
+    pool: Any,
+) -> None:
+    keys = [(t.SEPOLIA, 1, bytes([number]) * 32) for number in range(1, 4)]
+    for key in keys:
+        await BridgeRequests(pool).open(
+            key, target_chain=t.RISE, user=t.DEPOSITOR, recipient=t.RECIPIENT, amount_wei=1
+        )
+    sends = BridgeSends(pool)
+    assert await sends.reached(t.RISE, SENDER) == (0, 0)
+    for nonce, key in enumerate(keys):
+        assert await sends.reserve(meant(key)) == nonce
+    assert await sends.reached(t.RISE, SENDER) == (3, 0)
+    done = replace(meant(keys[0]), nonce=0)
+    await sends.offer(done, b"\x01" * 32, Fees(2, 1))
+    assert await sends.settle(done, Settle(Outcome.SUCCEEDED, b"\x01" * 32, 5))
+    assert await sends.settle(
+        replace(meant(keys[1]), nonce=1), Settle(Outcome.ELSEWHERE, None, None)
+    )
+    assert await sends.reached(t.RISE, SENDER) == (3, 1)
+    # Its request has another nonce by now.
+    assert await sends.reserve(meant(keys[1])) == 3
+    filled = [await sends.fill(t.RISE, SENDER, nonce) for nonce in range(5)]
+    assert filled == [False, True, False, False, True]
+    opened = await sends.open(t.RISE, SENDER, final_number=9, nonce=0)
+    kinds = {one.nonce: (one.kind, one.request) for one in opened}
+    assert kinds == {
+        1: ("fill", None),
+        2: ("release", keys[2]),
+        3: ("release", keys[1]),
+        4: ("fill", None),
+    }

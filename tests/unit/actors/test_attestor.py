@@ -5,6 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from actors.attestor import WATCH_MAX, Attestor
+from engine.bridge.control import RELEASE, Attest, Declined
+from engine.control import StatusWanted
 from tests.support import transfers as t
 from tests.support.fakes import FakeSink
 
@@ -43,7 +45,7 @@ class Evidence:
         return [t.header(t.RISE, one, fork=one if one == self.gone else 0).hash for one in numbers]
 
 
-def watching(evidence: Evidence) -> tuple[Attestor, Memory]:
+def watching(*evidence: Evidence) -> tuple[Attestor, Memory]:
     entries = [
         SimpleNamespace(
             kind="release",
@@ -56,8 +58,8 @@ def watching(evidence: Evidence) -> tuple[Attestor, Memory]:
         for number in range(1, BLOCKS + 1)
     ]
     memory, nothing = Memory(entries), SimpleNamespace()
-    chain: Any = evidence
-    key: Any = nothing
+    chain: Any = list(evidence)
+    key: Any = SimpleNamespace(address=bytes(20))
     digests: Any = nothing
     built = Attestor(
         key=key,
@@ -93,3 +95,32 @@ async def test_old_block_that_is_gone_halts_in_its_turn() -> None:
     for _ in range(BLOCKS // (WATCH_MAX // 2)):
         await attestor.watch()
     assert memory.reason is not None and "Block 7 " in memory.reason
+
+
+async def test_block_that_one_of_two_endpoints_denies_is_doubted_said_once_and_no_halt() -> None:
+    liar = Evidence(gone=BLOCKS)
+    attestor, memory = watching(liar, Evidence())
+    for _ in range(3):
+        await attestor.watch()
+    asked = Attest(RELEASE, t.MESSAGE, 1)
+    for _ in range(3):
+        answer = await attestor.attest(asked)
+        assert isinstance(answer, Declined) and answer.code == "disagreement"
+    status = attestor.handlers[StatusWanted](StatusWanted())
+    assert "endpoint 0 alone" in status["disagreement"] and status["disagreed"] == 3
+    liar.gone = -1
+    await attestor.watch()
+    assert attestor.handlers[StatusWanted](StatusWanted())["disagreement"] is None
+    sink: Any = attestor._log
+    assert [event for _, event, _ in sink.lines] == [
+        "attestor_endpoints_disagree",
+        "attestor_endpoints_agree",
+    ]
+    assert memory.reason is None
+
+
+async def test_block_that_two_of_three_endpoints_deny_halts() -> None:
+    gone = Evidence(gone=BLOCKS)
+    attestor, memory = watching(gone, Evidence(), gone)
+    await attestor.watch()
+    assert memory.reason is not None and f"Block {BLOCKS} " in memory.reason

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from actors.bridge_checker import BLIND_S, BridgeChecker, CheckedEnd
+from actors.bridge_checker import BLIND_S, STUCK_S, BridgeChecker, CheckedEnd, Witness
 from engine.bridge.control import Pause
 from engine.bridge.messages import Fate
+from engine.control import StatusWanted
 from engine.errors import TransientError
 from engine.limits import BRIDGE_RECENT_MAX
 from engine.messages import FeedBatch, FeedPosition, Finalised, Reorg
@@ -268,3 +269,104 @@ async def test_block_that_is_taken_back_is_no_longer_among_the_bounded() -> None
     back = (Reorg(t.RISE, 4, ancestor.hash), Finalised(t.RISE, 9))
     await checker.take(FeedBatch(t.RISE, ends[t.RISE].position, back, 9))
     assert ends[t.RISE].final == FeedPosition(4, ancestor.hash)
+
+
+# ------------------------------------------------------------------- several endpoints
+
+
+class Mute(Ledger):
+    """It never answers, and does not say so either."""
+
+    async def deposit(self, message_id: bytes, at: int | str = "latest") -> Any:
+        await asyncio.Event().wait()
+
+
+def witnessed(*ledgers: Ledger) -> tuple[Paid, list[int]]:
+    """One payment; its source is read at so many endpoints, whose heads are the list's."""
+    paid, heads = Paid(ledgers[0], count=1), [3] * len(ledgers)
+    end = paid.ends[t.SEPOLIA]
+    end.position = FeedPosition(3, t.header(t.SEPOLIA, 3).hash)
+
+    def head_of(at: int) -> Any:
+        async def told() -> int:
+            return heads[at]
+
+        return told
+
+    end.witnesses = [
+        Witness(vault=ledger, deposits=end.deposits, head_of=head_of(at))
+        for at, ledger in enumerate(ledgers)
+    ]
+    return paid, heads
+
+
+async def test_endpoint_that_does_not_know_a_deposit_is_enough_and_nobody_is_waited_for() -> None:
+    for ledgers in (
+        (Ledger(3), Ledger(3, knows=False)),
+        (Mute(3), Ledger(3, knows=False)),
+        (Ledger(3, silent=9), Ledger(3), Ledger(3, knows=False)),
+    ):
+        paid, _ = witnessed(*ledgers)
+        await paid.fed()
+        async with asyncio.timeout(1):
+            await paid.checker.step()
+        alarm = paid.checker.alarm
+        assert alarm is not None and f"endpoint {len(ledgers) - 1}" in alarm
+
+
+async def test_endpoint_without_an_answer_is_no_alarm_and_is_said_once() -> None:
+    paid, _ = witnessed(Ledger(3, silent=9), Ledger(3))
+    await paid.fed()
+    await paid.checker.step()
+    assert paid.checker.alarm is None and paid.saved == [t.RISE]
+    paid, _ = witnessed(Ledger(3, silent=9), Ledger(3, silent=1))
+    await paid.fed()
+    with pytest.raises(TransientError):
+        await paid.checker.step()
+    await paid.checker.step()
+    assert paid.checker.alarm is None and paid.saved == [t.RISE]
+    sink: Any = paid.checker._log
+    assert [event for _, event, _ in sink.lines].count("bridge_endpoint_silent") == 2
+
+
+async def test_endpoint_that_is_behind_is_asked_again_until_it_knows_or_stands_still() -> None:
+    for later in ("knows", "stuck"):
+        ledger = Ledger(3, knows=False)
+        paid, heads = witnessed(ledger, Ledger(3))
+        heads[0] = 2
+        await paid.fed()
+        for paid.now in (0.0, STUCK_S):
+            with pytest.raises(TransientError):
+                await paid.checker.step()
+        if later == "knows":
+            ledger.knows = True
+        else:
+            paid.now = STUCK_S + 1
+        await paid.checker.step()
+        assert paid.checker.alarm is None and paid.saved == [t.RISE], later
+
+
+async def test_endpoint_that_stays_behind_and_goes_on_to_deny_is_an_alarm() -> None:
+    # One that is ahead of the chain may be the one that lies, for the others to look behind.
+    paid, heads = witnessed(Ledger(3, knows=False), Ledger(3))
+    paid.ends[t.SEPOLIA].position = FeedPosition(1_000_000, bytes(32))
+    await paid.fed()
+    for second in range(int(BLIND_S)):
+        paid.now, heads[0] = float(second), 3 + second
+        with pytest.raises(TransientError):
+            await paid.checker.step()
+    paid.now = BLIND_S
+    heads[0] += 1
+    await paid.checker.step()
+    assert paid.checker.alarm is not None
+
+
+async def test_books_that_do_not_add_up_at_each_block_are_not_said_at_each() -> None:
+    checker, ends = checker_of(rise=Vault(head=3, stolen=1))
+    await fed(checker, t.RISE, 3)
+    for _ in range(20):
+        await checker.step()
+        ends[t.RISE].books_at = ends[t.RISE].buried
+    sink: Any = checker._log
+    assert checker.handlers[StatusWanted](StatusWanted())["violations"] == 20
+    assert [event for _, event, _ in sink.lines].count("bridge_violated") == 1

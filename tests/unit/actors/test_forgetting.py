@@ -44,19 +44,22 @@ class Memory:
 class Chain:
     """A node: `final_number`, fates of messages, those refunded, and blocks that are gone."""
 
-    chain_id: int
+    chain: int
     final_number: int = 10**6
     fates: dict[bytes, Fate] = field(default_factory=dict)
     given_back: set[bytes] = field(default_factory=set)
     gone: set[int] = field(default_factory=set)
     asked: int = 0
 
+    async def chain_id(self) -> int:
+        return self.chain
+
     async def final(self) -> Any:
         return SimpleNamespace(number=self.final_number)
 
     async def hashes(self, numbers: list[int]) -> list[bytes]:
         return [
-            t.header(self.chain_id, one, fork=1 if one in self.gone else 0).hash for one in numbers
+            t.header(self.chain, one, fork=1 if one in self.gone else 0).hash for one in numbers
         ]
 
     async def fate(self, message_id: bytes, *, final: bool) -> Fate:
@@ -69,15 +72,19 @@ class Chain:
 
 
 class World:
-    """A journal, two nodes, and who forgets."""
+    """A journal, a node of each chain, and who forgets; `others` are more nodes of Sepolia."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: Chain) -> None:
         self.memory = Memory()
         self.rise, self.sepolia = Chain(t.RISE), Chain(t.SEPOLIA)
         self.told: list[str] = []
-        evidence: Any = {t.RISE: self.rise, t.SEPOLIA: self.sepolia}
+        evidence: Any = {t.RISE: [self.rise], t.SEPOLIA: [self.sepolia, *others]}
         self.forgetting = Forgetting(
-            evidence=evidence, memory=self.memory, gone=self.told.append, after_s=WATCH_S
+            evidence=evidence,
+            halting={t.RISE: 1, t.SEPOLIA: min(2, 1 + len(others))},
+            memory=self.memory,
+            gone=self.told.append,
+            after_s=WATCH_S,
         )
         self.count = 0
 
@@ -189,6 +196,32 @@ async def test_block_that_is_gone_is_told_and_its_entry_stays(world: World) -> N
     assert ("release", (3).to_bytes(32, "big")) not in forgotten
 
 
+async def test_one_node_of_two_is_not_enough_to_forget_or_to_tell(world: World) -> None:
+    other = Chain(t.SEPOLIA, final_number=7)
+    world = World(other)
+    for _ in range(OVER + KEPT):
+        world.rise.fates[world.attest().id] = Fate.RELEASED
+    assert await world.turns(10) == set()
+    other.final_number = 10**6
+    other.gone.add(7)
+    assert await world.turns(10) == set() and world.told == []
+    world.sepolia.gone.add(7)
+    assert await world.turns(1) == set() and world.told
+    for one in (world.sepolia, other):
+        one.gone.clear()
+    assert len(await world.turns(10)) == OVER
+
+
+async def test_refund_is_over_when_every_node_says_so(world: World) -> None:
+    other = Chain(t.SEPOLIA)
+    world = World(other)
+    for _ in range(OVER + KEPT):
+        world.sepolia.given_back.add(world.attest(REFUND).id)
+    assert await world.turns(10) == set()
+    other.given_back |= world.sepolia.given_back
+    assert len(await world.turns(10)) == OVER
+
+
 async def test_halted_one_forgets_nothing_also_where_it_was_halted_meanwhile(world: World) -> None:
     for _ in range(OVER + KEPT):
         world.rise.fates[world.attest().id] = Fate.RELEASED
@@ -211,7 +244,7 @@ class Asked(Chain):
     """Every message was deposited in block 7 and has no end."""
 
     async def event(self, kind: Any, message_id: bytes, *, block_number: int) -> Found:
-        return Found(t.message(self.nonce), 7, t.header(self.chain_id, 7).hash, 10**6)
+        return Found(t.message(self.nonce), 7, t.header(self.chain, 7).hash, 10**6)
 
     async def deposit(self, message_id: bytes) -> Any:
         return SimpleNamespace(depositor=t.DEPOSITOR, amount=t.ETHER, refunded=False)
@@ -232,7 +265,7 @@ class Asked(Chain):
 
 
 def attestor_of(chains: dict[int, Any], memory: Memory) -> Attestor:
-    evidence: Any = chains
+    evidence: Any = {chain_id: [one] for chain_id, one in chains.items()}
     key: Any = SimpleNamespace(address=b"\x0a" * 20, sign=lambda digest: b"signed")
     digests: Any = SimpleNamespace(release_digest=lambda message, signers: b"digest")
     return Attestor(

@@ -17,7 +17,7 @@ def test_gate_with_a_tag_that_never_moved_is_closed():
 def test_gate_opens_when_the_tag_moves_and_closes_when_it_stands():
     found = GATE.noted(5, 1.0).noted(6, 2.0)
     assert found.closed_because(102.0) == ""
-    assert "for 101 s" in found.closed_because(103.0)
+    assert "within 100 s" in found.closed_because(103.0)
     assert found.noted(7, 103.0).closed_because(103.0) == ""
 
 
