@@ -44,7 +44,9 @@ WATCH_MAX = 64
 little: the newest each time, which fall with any below them, and the others part by part."""
 
 DIFFERING_MAX = 256
-"""Messages remembered that the endpoints told differently."""
+DIFFERING_S = 600.0
+"""Messages that the endpoints told differently, so many and for so long: one that is given up is
+asked for no more."""
 
 AT_ONCE_MAX = 16
 """Messages that are looked up side by side; more wait."""
@@ -86,7 +88,7 @@ class Attestor:
             for chain_id, ends in evidence.items()
         }
         self._doubts: dict[tuple[int, int], str] = {}
-        self._differing: dict[bytes, str] = {}
+        self._differing: dict[bytes, tuple[str, float]] = {}
         self._disagreed = 0
         self._watch_every_s = watch_every_s
         self._wall_clock = wall_clock
@@ -267,11 +269,19 @@ class Attestor:
         self._disagreed += 1
         if answer.reason in self._doubts.values():
             return
-        if len(self._differing) < DIFFERING_MAX:
-            self._differing[message_id] = answer.reason
+        if len(self._differing) < DIFFERING_MAX or message_id in self._differing:
+            self._differing[message_id] = answer.reason, self._wall_clock()
         self._saying.wrong(
             "attestor_endpoints_disagree", message_id, as_error=True, reason=answer.reason
         )
+
+    def _disagreement(self) -> str | None:
+        since = self._wall_clock() - DIFFERING_S
+        for message_id, (_, at) in list(self._differing.items()):
+            if at < since:
+                del self._differing[message_id]
+        differing = (reason for reason, _ in self._differing.values())
+        return next(iter([*self._doubts.values(), *differing]), None)
 
     def _write_down(
         self, kind: str, message_id: bytes, there: Believed, *, place: tuple[int, bytes]
@@ -328,7 +338,7 @@ class Attestor:
             "endpoints": {str(chain): len(ends) for chain, ends in self._evidence.items()},
             "quorum": {str(chain): quorum for chain, quorum in self._quorums.items()},
             "disagreed": self._disagreed,
-            "disagreement": next(iter([*self._doubts.values(), *self._differing.values()]), None),
+            "disagreement": self._disagreement(),
             "watched_blocks": self._watched,
             "remembered": len(self._journal),
         }

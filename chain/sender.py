@@ -188,6 +188,10 @@ class Node:
         found = await self._asked("eth_getTransactionCount", ["0x" + address.hex(), hex(block)])
         return int(found, 16)
 
+    async def head(self) -> int:
+        """The newest block's number."""
+        return int(await self._asked("eth_blockNumber", []), 16)
+
     async def known(self, tx_hash: bytes) -> bool:
         """Whether the node has this transaction, waiting or mined."""
         return await self._asked("eth_getTransactionByHash", ["0x" + tx_hash.hex()]) is not None

@@ -124,7 +124,9 @@ async def attestor(context: Context) -> Role:
     chains = {name: followed(getattr(settings, name)) for name in SLOTS.values()}
     evidence = {
         # It is shown its own lists only, so that they are the first.
-        chain.chain_id: _evidence(settings, chain, bridge_endpoints.of_attestor(settings, name, 0))
+        chain.chain_id: _evidence(
+            settings, chain, bridge_endpoints.of_attestor(settings, name, 0), log=log
+        )
         for name, chain in chains.items()
     }
     built = Attestor(
@@ -257,15 +259,19 @@ def _nonces(settings: Settings, chain: ChainSettings) -> AccountNonces:
     return AccountNonces([Node(one, chain) for one in endpoints])
 
 
-def _evidence(settings: Settings, chain: ChainSettings, urls: Sequence[str]) -> list[ChainEvidence]:
+def _evidence(
+    settings: Settings, chain: ChainSettings, urls: Sequence[str], *, log: Any
+) -> list[ChainEvidence]:
     one = _vault(chain)
     return [
         ChainEvidence(
-            ChainSource(rpc, chain, topics=TOPICS, tag_only=True),
+            ChainSource(
+                rpc, chain, topics=TOPICS, tag_only=True, warn=log.bind(endpoint=at).warning
+            ),
             VaultDecoder(chain.chain_id, one.address, one.version),
             VaultView(Node(rpc, chain), address=one.address),
         )
-        for rpc in _endpoints(settings, chain, urls)
+        for at, rpc in enumerate(_endpoints(settings, chain, urls))
     ]
 
 
