@@ -127,6 +127,7 @@ async def _terms(view: VaultView, chain: ChainSettings) -> Json:
         "pool": units(terms.pool),
         "limit": units(terms.limit),
         "windowLeft": units(terms.left),
+        "minimum": units(terms.minimum),
         "feeBps": terms.fee_bps,
     }
 
@@ -173,7 +174,8 @@ def _vault_line(one: Json) -> str:
         return _untold(one)
     return (
         f"chain {one['chainId']}: {'PAUSED' if one['paused'] else 'open'}, {one['pool']} ETH there,"
-        f" {one['windowLeft']} of {one['limit']} may leave now, fee {one['feeBps']} bps"
+        f" {one['windowLeft']} of {one['limit']} may leave now, deposits from {one['minimum']},"
+        f" fee {one['feeBps']} bps"
     )
 
 

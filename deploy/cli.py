@@ -190,6 +190,7 @@ def deploy(
     threshold: Annotated[int, typer.Option(help="How many of them must sign.")] = 2,
     guardians: Annotated[str, typer.Option(help="Who may pause it at once.")] = "",
     limit: Annotated[str, typer.Option(help="ETH that may leave in any 24 hours.")] = "10",
+    minimum: Annotated[str, typer.Option(help="ETH that a deposit is at least.")] = "0.001",
     fee_bps: Annotated[int, typer.Option(min=0, max=100)] = 10,
     delay: Annotated[
         int, typer.Option(min=DELAY_S_MIN, max=30 * 86_400, help="Seconds that changes wait.")
@@ -207,6 +208,7 @@ def deploy(
         threshold=threshold,
         guardians=guardians,
         limit=limit,
+        minimum=minimum,
         fee_bps=fee_bps,
         delay_s=delay,
         owner=owner,

@@ -7,6 +7,7 @@ request asked for twice is one transfer even where the first answer was lost.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping
@@ -14,9 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.transactions import unsigned as transaction_of
-from engine.bridge.transfers import Cursor, Mined, Offer, Terms, Transfer, offer, seconds_left, told
+from engine.bridge.transfers import (
+    Cursor,
+    Mined,
+    Offer,
+    Terms,
+    Transfer,
+    least_of,
+    offer,
+    seconds_left,
+    told,
+)
 from engine.control import Directory
-from engine.errors import CallerError, TransientError
+from engine.errors import CallerError, RiseCurveError, TransientError
 from engine.text import address, hex_of, units
 from gateway import people, unsigned
 from gateway.bridge_ports import BridgeEnd, BridgePorts
@@ -27,6 +38,7 @@ VERSION = 1
 
 TERMS_KEPT_S = 1.0
 TERMS_TIMEOUT_S = 3.0
+CONFIG_TIMEOUT_S = 1.0
 DEPOSIT_GAS = 200_000
 """Measured: 138,000 the first time that a wallet deposits."""
 
@@ -51,6 +63,7 @@ class Bridge:
         self._ports = ports
         self._checkers: tuple[str, ...] = ()
         self._runs = False
+        self._least = ports.minimum_wei
         self.deposit = Way(ports.sepolia, ports.rise)
         self.withdrawal = Way(ports.rise, ports.sepolia)
         self._terms = {
@@ -68,11 +81,13 @@ class Bridge:
         """`storage.bridge_reads` and `storage.bridge_requests` together, as a port."""
         return self._ports.requests
 
-    def config(self) -> Json:
-        """The vaults, and what is moved at least."""
+    async def config(self) -> Json:
+        """The vaults, and what is moved at least, as they said last where one is away now."""
+        with contextlib.suppress(RiseCurveError):
+            await self._both(self.deposit, CONFIG_TIMEOUT_S)
         ends = {"rise": self._ports.rise, "sepolia": self._ports.sepolia}
         vaults = {name: address(end.vault) for name, end in ends.items()}
-        return {"minimum": units(self._ports.minimum_wei)} | vaults
+        return {"minimum": units(self._least)} | vaults
 
     async def begin(
         self, way: Way, *, user: bytes, recipient: bytes, amount: int, key: str | None
@@ -82,7 +97,7 @@ class Bridge:
         """
         if not self._runs:
             raise TransientError("bridge_unavailable", "Expected a running relayer")
-        source, target = await asyncio.gather(self._asked(way.source), self._asked(way.target))
+        source, target = await self._both(way, TERMS_TIMEOUT_S)
         least = self._ports.minimum_wei
         found = offer(amount, recipient, source=source, target=target, least=least)
         id = _id(user, source.chain_id, key)
@@ -129,11 +144,18 @@ class Bridge:
 
     # -------------------------------------------------------------------- private
 
-    async def _asked(self, end: BridgeEnd) -> Terms:
+    async def _both(self, way: Way, timeout_s: float) -> tuple[Terms, Terms]:
+        source, target = await asyncio.gather(
+            self._asked(way.source, timeout_s), self._asked(way.target, timeout_s)
+        )
+        self._least = least_of(self._ports.minimum_wei, source, target)
+        return source, target
+
+    async def _asked(self, end: BridgeEnd, timeout_s: float) -> Terms:
         try:
-            return await asyncio.wait_for(self._terms[end.chain.chain_id].get(), TERMS_TIMEOUT_S)
+            return await asyncio.wait_for(self._terms[end.chain.chain_id].get(), timeout_s)
         except TimeoutError as error:
-            text = f"Expected chain {end.chain.chain_id} to answer in {TERMS_TIMEOUT_S:g} s"
+            text = f"Expected chain {end.chain.chain_id} to answer in {timeout_s:g} s"
             raise TransientError("stale_chain", text) from error
 
     async def _transaction(

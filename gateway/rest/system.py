@@ -82,14 +82,14 @@ async def metrics(request: web.Request) -> web.Response:
 async def config(request: web.Request) -> web.Response:
     """Chains, contracts, links, limits, languages."""
     context = context_of(request)
-    settings = context.settings
+    settings, bridge = context.settings, context.bridge
     return json_response(
         success(
             {
                 "publicUrl": settings.public_url,
                 "rise": _chain(context.chain),
                 "sepolia": None if context.sepolia is None else _chain(context.sepolia),
-                "bridge": None if context.bridge is None else context.bridge.config(),
+                "bridge": None if bridge is None else await bridge.config(),
                 "limits": {
                     "bodyBytes": BODY_BYTES_MAX,
                     "imageBytes": IMAGE_BYTES_MAX,

@@ -26,6 +26,7 @@ class View:
             left=t.ETHER,
             pool=t.ETHER,
             fee_bps=10,
+            minimum=t.ETHER // 100,
         )
 
 
@@ -44,4 +45,5 @@ async def test_chain_that_is_away_is_a_trouble_beside_what_is_known_of_the_rest(
         "relayer does not answer",
     ]
     lines = [bridge_commands._vault_line(one) for one in vaults]
+    assert "deposits from 0.01," in lines[0]
     assert "PAUSED" in lines[0] and lines[1] == troubles[1]
