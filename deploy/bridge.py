@@ -135,7 +135,13 @@ async def bridge_checker(context: Context) -> Role:
         end = _checked(settings, chain, (node, source, listeners[chain.chain_id]), other=other)
         end.position = await _saved(folder, chain.chain_id, source)
         ends[chain.chain_id] = end
-    built = BridgeChecker(ends=ends, pause=vault.pause(), save=partial(_save, folder), log=log)
+    built = BridgeChecker(
+        ends=ends,
+        pause=vault.pause(),
+        cancel=vault.cancel_queued,
+        save=partial(_save, folder),
+        log=log,
+    )
     for chain_id, listener in listeners.items():
         await listener.start(ends[chain_id].position)
         listener.subscribe("checker", built.take, None, position=ends[chain_id].position)

@@ -230,6 +230,20 @@ def bridge_pause(*, ray_address: RayAddress = "", json: Json = False) -> None:
     _end(bridge_commands.pause(), json=json)
 
 
+@bridge.command("cancel")
+def bridge_cancel(
+    message_id: Annotated[str, typer.Argument(help="The transfer's `messageId`.")],
+    *,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Print the call for another guardian; send nothing.")
+    ] = False,
+    ray_address: RayAddress = "",
+    json: Json = False,
+) -> None:
+    """End a queued transfer with the guardian's key, so that it is refunded at its source."""
+    _end(bridge_commands.cancel(message_id, unsigned=unsigned), json=json)
+
+
 @bridge.command("signers")
 def bridge_signers(*, ray_address: RayAddress = "", json: Json = False) -> None:
     """Who may sign at each vault, and which of our attestors that is."""
