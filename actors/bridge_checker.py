@@ -14,6 +14,7 @@ is asked again, as in 3.
 Each block the books are compared too (`engine.bridge.conservation`): of each vault with what
 it holds, and of both with each other, at the block below the head: a node may answer a call at
 its newest one with the state of the next. A violation pauses as well. Only the owner unpauses.
+It has the guardian's key, so it is asked too when an operator ends a queued message.
 """
 
 import asyncio
@@ -27,11 +28,11 @@ from actors.bridge_ports import CheckedVault, Deposits, Guardian
 from actors.ports import Log
 from actors.saying import Saying
 from engine.bridge.conservation import Books, fault_between, fault_of
-from engine.bridge.control import Pause
+from engine.bridge.control import CancelQueued, Pause
 from engine.bridge.events import Refunded, Released
-from engine.bridge.messages import Fate
+from engine.bridge.messages import Fate, Message
 from engine.control import Directory, Drain, StatusWanted
-from engine.errors import RiseCurveError, TransientError
+from engine.errors import CallerError, RiseCurveError, TransientError
 from engine.limits import BRIDGE_CHECKS_MAX, BRIDGE_RECENT_MAX
 from engine.messages import Block, FeedBatch, FeedPosition, Finalised, Reorg
 
@@ -45,6 +46,9 @@ RETRY_S = 0.5
 PAUSE_RETRY_S = 1.0
 PAUSE_GAS = 100_000
 """Measured: 31,000."""
+
+CANCEL_GAS = 200_000
+"""Several times what one fate and its event take."""
 
 Payment = Released | Refunded
 
@@ -99,12 +103,14 @@ class BridgeChecker:
         *,
         ends: Mapping[int, CheckedEnd],
         pause: bytes,
+        cancel: Callable[[Message], bytes],
         save: Callable[[int, FeedPosition], None],
         log: Log,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ends = ends
         self._pause = pause
+        self._cancel = cancel
         self._save = save
         self._log = log
         self._saying = Saying(log, clock=clock)
@@ -118,6 +124,7 @@ class BridgeChecker:
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: lambda _: None,
             Pause: self._pause_now,
+            CancelQueued: self._cancel_queued,
             StatusWanted: self._status,
             Drain: lambda _: None,
         }
@@ -348,6 +355,26 @@ class BridgeChecker:
         self._log.error("bridge_pause_asked")
         done = await asyncio.gather(*(self._paused(end) for end in self._ends.values()))
         return dict(zip(self._ends, done, strict=True))
+
+    async def _cancel_queued(self, asked: CancelQueued) -> int:
+        message = await self._message(asked.id)
+        target = self._ends[message.target_chain]
+        fate = await target.vault.fate(asked.id)
+        if fate is Fate.QUEUED:
+            self._log.error("bridge_cancel_asked", message=asked.id.hex())
+            data = self._cancel(message)
+            await target.guardian.send(to=target.vault.address, data=data, gas=CANCEL_GAS)
+            fate = await target.vault.fate(asked.id)
+        if fate is not Fate.CANCELLED:
+            raise CallerError("invalid_request", f"Expected a queued message, was {fate.name}")
+        return target.chain_id
+
+    async def _message(self, message_id: bytes) -> Message:
+        for end in self._ends.values():
+            found = await end.deposits.message(message_id)
+            if found is not None and found.target_chain in self._ends:
+                return found
+        raise CallerError("not_found", "Expected a message that was deposited at one of the vaults")
 
     async def _paused(self, end: CheckedEnd) -> bool:
         try:

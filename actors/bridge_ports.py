@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from engine.bridge.attesting import Found
 from engine.bridge.events import Cancelled, Deposited
+from engine.bridge.line import Eldest
 from engine.bridge.messages import Fate, Message
 from engine.bridge.requests import Decision, Facts, Request
 from engine.bridge.requests import Key as RequestKey
@@ -120,6 +121,8 @@ class Books(Protocol):
     def unclaimed(self) -> int: ...
     @property
     def fees(self) -> int: ...
+    @property
+    def pool(self) -> int: ...
 
 
 class CurrentSigners(SignerSet, Protocol):
@@ -145,6 +148,7 @@ class Vault(CheckedVault, Protocol):
     """All of it."""
 
     async def signers(self, at: int | str = "latest") -> CurrentSigners: ...
+    async def window(self, at: int | str = "latest") -> tuple[int, int]: ...
     async def window_left(self, at: int | str = "latest") -> int: ...
 
 
@@ -163,6 +167,7 @@ class BridgeRequests(Protocol):
     """`storage.bridge_requests.BridgeRequests`."""
 
     async def due(self, limit: int, *, least_wei: int = 0) -> list[tuple[Request, Facts]]: ...
+    async def eldest(self) -> list[Eldest]: ...
     async def advance(
         self, request: Request, decision: Decision, *, attempts: int, pause_s: float
     ) -> None: ...

@@ -9,11 +9,13 @@ due, in order:
   3. a transaction: asked first is the vault whether it may be, then the attestors, then the node
      for its price; the intent is reserved, and `actors.sending` does the rest;
   4. what cannot be done now is tried again, after pauses that grow.
+Where a vault's window is full, `engine.bridge.line` says who may take the room that comes.
 Nothing is sent before both chains' finalized tags were seen to move, and nothing at all once a
 chain contradicts what was final.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,8 +33,10 @@ from actors.following import Following
 from actors.ports import Calls, Log
 from actors.saying import Saying
 from actors.sending import Sending
+from engine.bridge import line
 from engine.bridge.control import REFUND, RELEASE, Attest, Attested, Declined, Retry
 from engine.bridge.finality import FinalityGate
+from engine.bridge.line import Eldest
 from engine.bridge.messages import Fate, Message
 from engine.bridge.requests import PROCESSING, SENDS, Action, Decision, Facts, Request, Step, decide
 from engine.control import Directory, Drain, Feed, StatusWanted
@@ -48,6 +52,7 @@ GAS_MARGIN = 150_000
 
 GAS_MAX = 2_000_000
 COUNTS_EVERY_S = 5.0
+ELDEST_EVERY_S = 1.0
 REFUSALS_MAX = 64
 """Reasons that are counted each by itself."""
 
@@ -106,6 +111,8 @@ class Relayer:
         self._done = dict.fromkeys(Action, 0)
         self._refused: dict[str, int] = {}
         self._turned_at = clock()
+        self._eldest: dict[int, Eldest] = {}
+        self._eldest_at = float("-inf")
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: self._route,
             Feed: self._feed,
@@ -191,6 +198,8 @@ class Relayer:
         if self._halted is not None:
             return 0
         due = await self._requests.due(DUE_MAX, least_wei=self._settings.minimum_wei)
+        if any(decide(facts).action in SENDS for _, facts in due):
+            await self._look_for_eldest()
         room = asyncio.Semaphore(AT_ONCE)
 
         async def one(request: Request, facts: Facts) -> None:
@@ -199,6 +208,17 @@ class Relayer:
 
         await asyncio.gather(*(one(*pair) for pair in due))
         return len(due)
+
+    async def _look_for_eldest(self) -> None:
+        if self._clock() - self._eldest_at < ELDEST_EVERY_S:
+            return
+        self._eldest = {one.chain_id: one for one in await self._requests.eldest()}
+        self._eldest_at = self._clock()
+        for one in filter(line.keeps_room, self._eldest.values()):
+            # Others wait for it: it is looked at as soon as there is room, not after its pause.
+            with contextlib.suppress(RiseCurveError):
+                if await self._ends[one.chain_id].vault.window_left() >= one.amount:
+                    await self._requests.retry(one.key)
 
     async def _one(self, request: Request, facts: Facts) -> None:
         decision = decide(facts)
@@ -266,8 +286,9 @@ class Relayer:
         fate = await target.vault.fate(message.id)
         if fate in (Fate.RELEASED, Fate.CANCELLED):
             raise Put(decision.step, "its fate is decided, the event is awaited")
-        if fate is Fate.QUEUED and await target.vault.window_left() < message.amount:
-            raise Put(Step.QUEUED, "WindowFull")
+        if fate is Fate.QUEUED:
+            await self._must_fit(target, message.amount, Step.QUEUED)
+        self._must_be_its_turn(request, facts, target, step=Step.QUEUED)
         assert facts.deposit is not None
         signers = await target.vault.signers()
         signatures = await self._signed(
@@ -292,6 +313,8 @@ class Relayer:
         if (await source.vault.deposit(message.id)).refunded:
             raise Put(decision.step, "it is refunded, the event is awaited")
         assert facts.cancelled is not None
+        await self._must_fit(source, message.amount, decision.step)
+        self._must_be_its_turn(request, facts, source, step=decision.step)
         signers = await source.vault.signers()
         signatures = await self._signed(
             Attest(REFUND, message, facts.cancelled.block_number),
@@ -300,6 +323,16 @@ class Relayer:
         )
         data = self._codec.refund(message.id, signatures)
         await self._send(request, source, decision.action, data=data, amount=message.amount)
+
+    async def _must_fit(self, end: End, amount: int, step: Step) -> None:
+        (left, limit), totals = await asyncio.gather(end.vault.window(), end.vault.totals())
+        refusal = line.refusal(amount, left=left, limit=limit, pool=totals.pool)
+        if refusal:
+            raise Put(step, refusal)
+
+    def _must_be_its_turn(self, request: Request, facts: Facts, end: End, *, step: Step) -> None:
+        if line.must_wait(request.key, facts, self._eldest.get(end.chain_id)):
+            raise Put(step, line.HELD)
 
     async def _signed(self, asked: Attest, digest: bytes, signers: CurrentSigners) -> list[bytes]:
         asking = [asyncio.create_task(self._attestation(name, asked)) for name in self._attestors]
@@ -393,11 +426,16 @@ class Relayer:
                     "finalised": end.gate.number,
                     "finality": end.gate.closed_because(now) or "moves",
                     "payer": "0x" + end.sending.address.hex(),
+                    "room_kept_for": self._room_kept_for(chain_id),
                     **end.sending.status(),
                 }
                 for chain_id, end in self._ends.items()
             },
         }
+
+    def _room_kept_for(self, chain_id: int) -> str | None:
+        eldest = self._eldest.get(chain_id)
+        return eldest.key[2].hex() if eldest is not None and line.keeps_room(eldest) else None
 
     async def _drain(self, _: Drain) -> None:
         await asyncio.gather(*(end.following.stop() for end in self._ends.values()))

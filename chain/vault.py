@@ -19,6 +19,7 @@ ACTIONS: dict[str, str] = {
     "deposit": "deposit(address,uint256,bytes32)",
     "release": f"release({_MESSAGE},bytes[])",
     "cancel": f"cancel({_MESSAGE})",
+    "cancelQueued": f"cancelQueued({_MESSAGE})",
     "refund": "refund(bytes32,bytes[])",
     "pause": "pause()",
     "claim": "claim(address)",
@@ -31,6 +32,7 @@ VIEWS: dict[str, str] = {
     "totals": "totals()",
     "paused": "paused()",
     "peer": "peer()",
+    "minimum": "minimum()",
     "feeBps": "feeBps()",
     "releaseDigest": f"releaseDigest({_MESSAGE})",
     "refundDigest": "refundDigest(bytes32)",
@@ -73,6 +75,11 @@ def refund(message_id: bytes, signatures: Sequence[bytes]) -> bytes:
 def cancel(message: Message) -> bytes:
     """Calldata."""
     return SELECTOR_OF["cancel"] + message.words
+
+
+def cancel_queued(message: Message) -> bytes:
+    """Calldata, a guardian's."""
+    return SELECTOR_OF["cancelQueued"] + message.words
 
 
 def pause() -> bytes:

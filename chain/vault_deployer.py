@@ -20,9 +20,12 @@ from engine import text
 from engine.errors import CallerError
 
 VAULT_VERSION = 1
-TRANSFER_TTL_S = 24 * 3_600
+MINIMUM_WEI = 10**15
+TRANSFER_TTL_S = 48 * 3_600
+"""Longer than the relayer holds anything back (`engine.bridge.line`), with time to spare."""
+
 VAULT_TYPES = [
-    "(address,address[],uint256,address[],address[],uint256,uint256,uint256,uint256)",
+    "(address,address[],uint256,address[],address[],uint256,uint256,uint256,uint256,uint256)",
 ]
 
 _CALL_GAS = 200_000
@@ -31,8 +34,9 @@ _CALL_GAS = 200_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaultConfig:
-    """A vault's first parameters. `limit_wei` is what may leave in any 24 hours, `delay_s` what
-    the owner's changes wait; a deposit may be released for `transfer_ttl_s` (24 h or more)."""
+    """A vault's first parameters. `limit_wei` is what may leave in any 24 hours, `minimum_wei` the
+    least deposit, `delay_s` what the owner's changes wait; a deposit may be released for
+    `transfer_ttl_s` (24 h or more)."""
 
     owner: bytes
     signers: tuple[bytes, ...]
@@ -42,12 +46,14 @@ class VaultConfig:
     limit_wei: int
     fee_bps: int
     delay_s: int
+    minimum_wei: int = MINIMUM_WEI
     transfer_ttl_s: int = TRANSFER_TTL_S
 
     def encoded(self) -> bytes:
         """The constructor's argument; signers ascending."""
         people = (self.guardians, self.liquidity_providers)
-        numbers = (self.limit_wei, self.fee_bps, self.delay_s, self.transfer_ttl_s)
+        amounts = (self.limit_wei, self.minimum_wei)
+        numbers = (*amounts, self.fee_bps, self.delay_s, self.transfer_ttl_s)
         signers = sorted(self.signers)
         return encode(VAULT_TYPES, [(self.owner, signers, self.threshold, *people, *numbers)])
 

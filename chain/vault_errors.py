@@ -7,6 +7,7 @@ ERRORS: tuple[tuple[str, str, str], ...] = (
     ("WrongChain(uint256)", "wrong_chain", "The message is of other chains"),
     ("InvalidAmount(uint256)", "invalid_amount", "Not a valid amount"),
     ("AboveLimit(uint256,uint256)", "amount_too_large", "More than the vault lets out in a day"),
+    ("BelowMinimum(uint256,uint256)", "invalid_amount", "Less than the vault takes"),
     ("WrongMessage(bytes32)", "invalid_request", "Not a message of these vaults"),
     ("WrongFate(bytes32,uint8)", "invalid_request", "The message has another fate"),
     ("UnknownDeposit(bytes32)", "not_found", "No such deposit"),

@@ -39,6 +39,7 @@ _ADMINISTERED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("uint256 epoch", "uint256 threshold", "address[] signers", "bytes32 signerSet"),
     ),
     "LimitChanged": ((), ("uint256 limit",)),
+    "MinimumChanged": ((), ("uint256 minimum",)),
     "FeeChanged": ((), ("uint256 feeBps",)),
     "GuardianChanged": (("address account",), ("bool allowed",)),
     "LiquidityProviderChanged": (("address account",), ("bool allowed",)),

@@ -44,6 +44,11 @@ class Totals:
     fees: int
     fees_claimed: int
 
+    @property
+    def pool(self) -> int:
+        """What releases, refunds and providers may be paid from."""
+        return max(self.liquidity + self.deposited - self.released - self.refunded, 0)
+
 
 class VaultView:
     """One vault through one node. Trouble is TransientError("stale_chain")."""
@@ -83,8 +88,13 @@ class VaultView:
 
     async def window_left(self, at: At = "latest") -> int:
         """Wei that may still leave now."""
-        left, _ = await self._asked("window", 2, at=at)
+        left, _ = await self.window(at)
         return left
+
+    async def window(self, at: At = "latest") -> tuple[int, int]:
+        """Wei that may still leave now, and the limit."""
+        left, limit = await self._asked("window", 2, at=at)
+        return left, limit
 
     async def totals(self, at: At = "latest") -> Totals:
         """See `Totals`."""
@@ -97,21 +107,22 @@ class VaultView:
 
     async def terms(self, chain_id: int) -> Terms:
         """What the doors must know of it before somebody deposits here or is paid from here."""
-        paused, (left, limit), totals, (fee_bps,) = await asyncio.gather(
+        paused, (left, limit), totals, (fee_bps,), (minimum,) = await asyncio.gather(
             self.paused(),
-            self._asked("window", 2, at="latest"),
+            self.window(),
             self.totals(),
             self._asked("feeBps", 1, at="latest"),
+            self._asked("minimum", 1, at="latest"),
         )
-        out = totals.released + totals.refunded
         return Terms(
             chain_id=chain_id,
             vault=self.address,
             paused=paused,
             limit=limit,
             left=left,
-            pool=max(totals.liquidity + totals.deposited - out, 0),
+            pool=totals.pool,
             fee_bps=fee_bps,
+            minimum=minimum,
         )
 
     async def digest(self, name: str, of: Message | bytes, at: At = "latest") -> bytes:

@@ -161,7 +161,13 @@ async def bridge_checker(context: Context) -> Role:
         end.witnesses = _witnesses(settings, chain, urls)
         end.position = await _saved(folder, chain.chain_id, source)
         ends[chain.chain_id] = end
-    built = BridgeChecker(ends=ends, pause=vault.pause(), save=partial(_save, folder), log=log)
+    built = BridgeChecker(
+        ends=ends,
+        pause=vault.pause(),
+        cancel=vault.cancel_queued,
+        save=partial(_save, folder),
+        log=log,
+    )
     for chain_id, listener in listeners.items():
         await listener.start(ends[chain_id].position)
         listener.subscribe("checker", built.take, None, position=ends[chain_id].position)

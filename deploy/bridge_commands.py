@@ -3,22 +3,30 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
+from chain import vault
 from chain.failover import FAILURES_MAX, Endpoint, FailoverRpc
+from chain.rpc import JsonRpc
 from chain.sender import Node
+from chain.vault_history import VaultHistory
+from chain.vault_logs import VaultDecoder
 from chain.vault_view import VaultView
 from deploy import bridge_endpoints, bridge_slots
 from deploy.commands import Outcome, attached
 from deploy.process import StartError
 from deploy.session import Session
-from engine.bridge.control import Pause
+from engine.bridge.control import CancelQueued, Pause
+from engine.bridge.messages import Fate, Message
 from engine.bridge.transfers import Terms
-from engine.errors import RiseCurveError, TransientError
+from engine.errors import CallerError, RiseCurveError, TransientError
 from engine.settings import ChainSettings
 from engine.text import address, hex_of, units
+from gateway.addresses import parse_hash
 
 PAUSE_TIMEOUT_S = 30.0
+CANCEL_TIMEOUT_S = 60.0
 ROLES = ("relayer", "bridge_checker", "attestor", "vault_listener")
 
 Json = dict[str, Any]
@@ -61,6 +69,27 @@ def pause() -> Outcome:
     return attached(work)
 
 
+def cancel(message_id: str, *, unsigned: bool) -> Outcome:
+    """A queued message, by the checker; or the call for another guardian to sign."""
+    id = parse_hash(message_id)
+    return attached(lambda run: cancelled(run, id, unsigned=unsigned))
+
+
+async def cancelled(run: Session, id: bytes, *, unsigned: bool) -> Outcome:
+    """The same of a system that is known. Raises CallerError: not_found, invalid_request."""
+    _must_be(run)
+    if unsigned:
+        return await _unsigned(run, id)
+    checkers = (await run.system.directory()).named("bridge_checker")
+    if not checkers:
+        raise StartError("No bridge checker runs; with --unsigned another guardian can do it.")
+    chain_id: int = await run.system.cluster.ask(
+        checkers[0].name, CancelQueued(id), timeout_s=CANCEL_TIMEOUT_S
+    )
+    text = f"{hex_of(id)} is cancelled on {chain_id}; it is refunded once that is final."
+    return Outcome(data={"id": hex_of(id), "chainId": chain_id, "cancelled": True}, text=text)
+
+
 def signers() -> Outcome:
     """The signer set of each vault, beside the attestors that run here."""
 
@@ -97,6 +126,43 @@ def _must_be(run: Session) -> None:
     absent = bridge_slots.absence(run.settings)
     if absent:
         raise StartError(f"There is no bridge here: {absent}.")
+
+
+async def _unsigned(run: Session, id: bytes) -> Outcome:
+    found = [one for one in await _each(run, partial(_deposited, id)) if one["message"]]
+    if not found:
+        text = "Expected a message that was deposited at one of the vaults"
+        raise CallerError("not_found", text)
+    message: Message = found[0]["message"]
+    fates = await _each(run, partial(_fate, id))
+    (fate,) = (one["fate"] for one in fates if one["chainId"] == message.target_chain)
+    if fate is not Fate.QUEUED:
+        raise CallerError("invalid_request", f"Expected a queued message, was {fate.name}")
+    data = {
+        "chainId": message.target_chain,
+        "to": address(message.target_vault),
+        "value": "0x0",
+        "data": hex_of(vault.cancel_queued(message)),
+    }
+    return Outcome(data=data, text="\n".join(f"{name}: {value}" for name, value in data.items()))
+
+
+async def _deposited(id: bytes, view: VaultView, chain: ChainSettings) -> Json:
+    del view
+    one = chain.vault
+    assert one is not None, "Expected a vault"
+    rpc = JsonRpc(chain.rpc_url, timeout_s=chain.rpc_timeout_s)
+    decoder = VaultDecoder(chain.chain_id, one.address, one.version)
+    history = VaultHistory(rpc, decoder, vault=one.address, first_block=one.first_block)
+    try:
+        return {"message": await history.message(id)}
+    finally:
+        await rpc.close()
+
+
+async def _fate(id: bytes, view: VaultView, chain: ChainSettings) -> Json:
+    del chain
+    return {"fate": await view.fate(id)}
 
 
 async def _each(
@@ -143,6 +209,7 @@ async def _terms(view: VaultView, chain: ChainSettings) -> Json:
         "pool": units(terms.pool),
         "limit": units(terms.limit),
         "windowLeft": units(terms.left),
+        "minimum": units(terms.minimum),
         "feeBps": terms.fee_bps,
     }
 
@@ -189,7 +256,8 @@ def _vault_line(one: Json) -> str:
         return _untold(one)
     return (
         f"chain {one['chainId']}: {'PAUSED' if one['paused'] else 'open'}, {one['pool']} ETH there,"
-        f" {one['windowLeft']} of {one['limit']} may leave now, fee {one['feeBps']} bps"
+        f" {one['windowLeft']} of {one['limit']} may leave now, deposits from {one['minimum']},"
+        f" fee {one['feeBps']} bps"
     )
 
 

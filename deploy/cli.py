@@ -190,6 +190,7 @@ def deploy(
     threshold: Annotated[int, typer.Option(help="How many of them must sign.")] = 2,
     guardians: Annotated[str, typer.Option(help="Who may pause it at once.")] = "",
     limit: Annotated[str, typer.Option(help="ETH that may leave in any 24 hours.")] = "10",
+    minimum: Annotated[str, typer.Option(help="ETH that a deposit is at least.")] = "0.001",
     fee_bps: Annotated[int, typer.Option(min=0, max=100)] = 10,
     delay: Annotated[
         int, typer.Option(min=DELAY_S_MIN, max=30 * 86_400, help="Seconds that changes wait.")
@@ -207,6 +208,7 @@ def deploy(
         threshold=threshold,
         guardians=guardians,
         limit=limit,
+        minimum=minimum,
         fee_bps=fee_bps,
         delay_s=delay,
         owner=owner,
@@ -226,6 +228,20 @@ def bridge_status(*, ray_address: RayAddress = "", json: Json = False) -> None:
 def bridge_pause(*, ray_address: RayAddress = "", json: Json = False) -> None:
     """Pause both vaults with the guardian's key; exit 1 unless both are. The owner unpauses."""
     _end(bridge_commands.pause(), json=json)
+
+
+@bridge.command("cancel")
+def bridge_cancel(
+    message_id: Annotated[str, typer.Argument(help="The transfer's `messageId`.")],
+    *,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Print the call for another guardian; send nothing.")
+    ] = False,
+    ray_address: RayAddress = "",
+    json: Json = False,
+) -> None:
+    """End a queued transfer with the guardian's key, so that it is refunded at its source."""
+    _end(bridge_commands.cancel(message_id, unsigned=unsigned), json=json)
 
 
 @bridge.command("signers")

@@ -22,6 +22,7 @@ GUARDIAN_KEY = "0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a3492
 THRESHOLD = 2
 LIQUIDITY_WEI = 1_000 * 10**18
 LIMIT_WEI = 500 * 10**18
+MINIMUM_WEI = 10**15
 FEE_BPS = 10
 DELAY_S = 60
 """The least that a vault takes: who tries a change on the devnet does not wait a day."""
@@ -37,6 +38,7 @@ def config(owner_key: str) -> VaultConfig:
         guardians=(_address(GUARDIAN_KEY),),
         liquidity_providers=(owner,),
         limit_wei=LIMIT_WEI,
+        minimum_wei=MINIMUM_WEI,
         fee_bps=FEE_BPS,
         delay_s=DELAY_S,
     )

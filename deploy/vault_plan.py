@@ -32,6 +32,7 @@ class VaultPlan:
     threshold: int
     guardians: str
     limit: str
+    minimum: str
     fee_bps: int
     delay_s: int
     owner: str = ""
@@ -53,7 +54,10 @@ class VaultPlan:
             )
         if not guardians:
             faults.append("--guardians: expected at least one, who can pause at once")
-        limit_wei = _amount(self.limit, faults)
+        limit_wei = _amount("--limit", self.limit, faults)
+        minimum_wei = _amount("--minimum", self.minimum, faults)
+        if limit_wei and minimum_wei > limit_wei:
+            faults.append(f"--minimum: expected at most the limit, was {self.minimum}")
         if production:
             people = (*signers, *guardians, *owners, *providers)
             faults += [
@@ -70,6 +74,7 @@ class VaultPlan:
             guardians=guardians,
             liquidity_providers=providers or owners,
             limit_wei=limit_wei,
+            minimum_wei=minimum_wei,
             fee_bps=self.fee_bps,
             delay_s=self.delay_s,
         )
@@ -115,9 +120,9 @@ def _addresses(name: str, value: str, faults: list[str]) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def _amount(value: str, faults: list[str]) -> int:
+def _amount(name: str, value: str, faults: list[str]) -> int:
     try:
         return parse_amount(value)
     except CallerError as error:
-        faults.append(f"--limit: {error.message}")
+        faults.append(f"{name}: {error.message}")
         return 0

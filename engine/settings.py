@@ -183,8 +183,8 @@ class BridgeSettings:
     """What waits is looked at this often even where nothing was heard of it."""
     idle_s: float = 0.2
     minimum_wei: int = 10**15
-    """The doors take no less: a release costs gas that the fee is to be worth. What is deposited
-    below it all the same is paid too, after what is not."""
+    """The doors take no less, nor less than the vaults do: a release costs gas that the fee is to
+    be worth. What is deposited below it all the same is paid too, after what is not."""
     breaker_failures_max: int = 5
     breaker_window_s: float = 30.0
     breaker_cool_down_s_max: float = 30.0

@@ -9,6 +9,7 @@ transfers go through (`engine.bridge.health`); reading goes on.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,17 @@ from typing import Any
 from chain.transactions import unsigned as transaction_of
 from engine.bridge import health
 from engine.bridge.health import Beat
-from engine.bridge.transfers import Cursor, Mined, Offer, Terms, Transfer, offer, seconds_left, told
+from engine.bridge.transfers import (
+    Cursor,
+    Mined,
+    Offer,
+    Terms,
+    Transfer,
+    least_of,
+    offer,
+    seconds_left,
+    told,
+)
 from engine.control import Directory
 from engine.errors import CallerError, RiseCurveError, TransientError
 from engine.text import address, hex_of, units
@@ -32,6 +43,7 @@ VERSION = 1
 TERMS_KEPT_S = 1.0
 BEATS_KEPT_S = 1.0
 TERMS_TIMEOUT_S = 3.0
+CONFIG_TIMEOUT_S = 1.0
 DEPOSIT_GAS = 200_000
 """Measured: 138,000 the first time that a wallet deposits."""
 
@@ -56,6 +68,7 @@ class Bridge:
         self._ports = ports
         self._checkers: tuple[str, ...] = ()
         self._runs = False
+        self._least = ports.minimum_wei
         self.deposit = Way(ports.sepolia, ports.rise)
         self.withdrawal = Way(ports.rise, ports.sepolia)
         self._terms = {
@@ -75,10 +88,14 @@ class Bridge:
         return self._ports.requests
 
     async def config(self) -> Json:
-        """The vaults, what is moved at least, and whether a transfer goes through now."""
+        """The vaults, what is moved at least, as they said last where one is away now, and
+        whether a transfer goes through now.
+        """
+        with contextlib.suppress(RiseCurveError):
+            await self._both(self.deposit, CONFIG_TIMEOUT_S)
         ends = {"rise": self._ports.rise, "sepolia": self._ports.sepolia}
         vaults = {name: address(end.vault) for name, end in ends.items()}
-        least = {"minimum": units(self._ports.minimum_wei)}
+        least = {"minimum": units(self._least)}
         return {"available": await self._available()} | least | vaults
 
     async def begin(
@@ -89,8 +106,8 @@ class Bridge:
         """
         if not self._runs:
             raise TransientError("bridge_unavailable", "Expected a running relayer")
-        source, target, beats = await asyncio.gather(
-            self._asked(way.source), self._asked(way.target), self._beats.get()
+        (source, target), beats = await asyncio.gather(
+            self._both(way, TERMS_TIMEOUT_S), self._beats.get()
         )
         least = self._ports.minimum_wei
         found = offer(amount, recipient, source=source, target=target, least=least)
@@ -145,11 +162,18 @@ class Bridge:
 
     # -------------------------------------------------------------------- private
 
-    async def _asked(self, end: BridgeEnd) -> Terms:
+    async def _both(self, way: Way, timeout_s: float) -> tuple[Terms, Terms]:
+        source, target = await asyncio.gather(
+            self._asked(way.source, timeout_s), self._asked(way.target, timeout_s)
+        )
+        self._least = least_of(self._ports.minimum_wei, source, target)
+        return source, target
+
+    async def _asked(self, end: BridgeEnd, timeout_s: float) -> Terms:
         try:
-            return await asyncio.wait_for(self._terms[end.chain.chain_id].get(), TERMS_TIMEOUT_S)
+            return await asyncio.wait_for(self._terms[end.chain.chain_id].get(), timeout_s)
         except TimeoutError as error:
-            text = f"Expected chain {end.chain.chain_id} to answer in {TERMS_TIMEOUT_S:g} s"
+            text = f"Expected chain {end.chain.chain_id} to answer in {timeout_s:g} s"
             raise TransientError("stale_chain", text) from error
 
     async def _available(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from engine import codec
+from engine.bridge.line import NOT_FOR_ROOM, Eldest
 from engine.bridge.messages import Message
 from engine.bridge.requests import Action, Decision, Facts, Key, Request, Seen
 from engine.errors import CallerError
@@ -103,6 +104,15 @@ class BridgeRequests:
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             return await _with_facts(connection, rows)
+
+    async def eldest(self) -> list[Eldest]:
+        """Of each vault at which something waits for room, what has waited longest."""
+        async with postgres.session(self._pool) as connection:
+            rows = await connection.fetch(SQL["eldest"], NOT_FOR_ROOM)
+        return [
+            Eldest(row["chain_id"], _key(row, "id"), int(row["amount"]), row["since"], row["now"])
+            for row in rows
+        ]
 
     async def advance(
         self, request: Request, decision: Decision, *, attempts: int, pause_s: float

@@ -23,6 +23,7 @@ interface IBridgeVault {
     error InvalidRecipient(address recipient);
     error InvalidAmount(uint256 amount);
     error AboveLimit(uint256 amount, uint256 limit);
+    error BelowMinimum(uint256 amount, uint256 minimum);
     error WrongMessage(bytes32 id);
     error WrongFate(bytes32 id, Fate fate);
     error UnknownDeposit(bytes32 id);
@@ -117,6 +118,7 @@ interface IBridgeVault {
         uint256 eventSeq, uint256 epoch, uint256 threshold, address[] signers, bytes32 signerSet
     );
     event LimitChanged(uint256 eventSeq, uint256 limit);
+    event MinimumChanged(uint256 eventSeq, uint256 minimum);
     event FeeChanged(uint256 eventSeq, uint256 feeBps);
     event GuardianChanged(address indexed account, uint256 eventSeq, bool allowed);
     event LiquidityProviderChanged(address indexed account, uint256 eventSeq, bool allowed);
@@ -129,7 +131,8 @@ interface IBridgeVault {
     // ------------------------------------------------------------- transfers
 
     /// @notice Lock `msg.value` for `recipient` at the peer. `ref` is the caller's own number for
-    /// it (the API's request id), or zero. Refused above the limit of one window.
+    /// it (the API's request id), or zero. Refused above the limit of one window and below the
+    /// minimum: who releases it pays gas, whatever it is worth.
     function deposit(address recipient, uint256 targetChain, bytes32 ref)
         external
         payable
@@ -181,22 +184,28 @@ interface IBridgeVault {
     function setPeer(uint256 chainId, address vault) external;
 
     /// @notice Owner: announce a call of this vault by itself (`unpause`, `setSigners`,
-    /// `setLimit`, `setFee`, `setGuardian`, `setLiquidityProvider`), which the owner may `execute`
-    /// after the delay and before it has lapsed, once. `unpause` is announced while paused only.
+    /// `setLimit`, `setMinimum`, `setFee`, `setGuardian`, `setLiquidityProvider`), which the owner
+    /// may `execute` after the delay and before it has lapsed, once. `unpause` is announced while
+    /// paused only.
     function schedule(bytes calldata data) external returns (bytes32 action);
 
     function unschedule(bytes32 action) external;
 
     function execute(bytes calldata data) external;
 
-    /// @notice By `execute` only, as the five after it.
+    /// @notice By `execute` only, as the six after it.
     function unpause() external;
 
     /// @notice `list` ascending. Signatures of the set before are worth nothing from here on.
     function setSigners(address[] calldata list, uint256 threshold) external;
 
-    /// @notice A deposit above a lowered limit cannot be refunded until it is raised again.
+    /// @notice A deposit above a lowered limit cannot be refunded until it is raised again. Not
+    /// below the minimum.
     function setLimit(uint256 limit) external;
+
+    /// @notice The least of deposits from now on: not zero, at most the limit. What was deposited
+    /// before is released and refunded as ever.
+    function setMinimum(uint256 least) external;
 
     function setFee(uint256 bps) external;
 
@@ -239,6 +248,9 @@ interface IBridgeVault {
 
     /// @notice How much may still leave within the present window, and its limit.
     function window() external view returns (uint256 left, uint256 limit);
+
+    /// @notice The least that `deposit` takes.
+    function minimum() external view returns (uint256);
 
     function totals() external view returns (Totals memory);
 

@@ -45,6 +45,15 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelQueued:
+    """Bridge checker: end this queued message with the guardian's key; the relayer refunds it then.
+    Answer: the chain on which it is cancelled. Repeatable. CallerError: `not_found` where no vault
+    knows it, `invalid_request` where it is not queued."""
+
+    id: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Bridge checker: pause both vaults now, with the guardian's key. Answer: by chain id, whether
     it is paused. Repeatable; only the owner unpauses."""

@@ -23,7 +23,8 @@ _FIT = re.compile(r"[\w ,.]{0,120}|[0-9]+ of [0-9]+ signatures: [\w ]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a vault says now. `left` may still leave within its window, `pool` is what it has."""
+    """What a vault says now. `left` may still leave within its window, `pool` is what it has,
+    `minimum` the least that it takes."""
 
     chain_id: int
     vault: bytes
@@ -32,6 +33,7 @@ class Terms:
     left: int
     pool: int
     fee_bps: int
+    minimum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,15 @@ class Offer:
     queued: bool
 
 
+def least_of(configured: int, *ends: Terms) -> int:
+    """What is moved at least, either way: our own least, or a vault's where that is more."""
+    return max(configured, *(end.minimum for end in ends))
+
+
 def offer(amount: int, recipient: bytes, *, source: Terms, target: Terms, least: int) -> Offer:
-    """In the order of the checks. Raises TransientError("bridge_paused"); CallerError:
-    invalid_address, below_minimum, above_limit, not_enough_liquidity.
+    """In the order of the checks; `least` is what we want at least ourselves. Raises
+    TransientError("bridge_paused"); CallerError: invalid_address, below_minimum, above_limit,
+    not_enough_liquidity.
     """
     for end in (source, target):
         if end.paused:
@@ -54,6 +62,7 @@ def offer(amount: int, recipient: bytes, *, source: Terms, target: Terms, least:
     if recipient in (bytes(20), source.vault, target.vault):
         text = f"targetAddress: Expected a wallet, was {address(recipient)}"
         raise CallerError("invalid_address", text)
+    least = least_of(least, source, target)
     if amount < least:
         text = f"amount: Expected at least {units(least)} ETH, was {units(amount)}"
         raise CallerError("below_minimum", text, {"minimum": units(least)})

@@ -145,6 +145,34 @@ WHERE outcome IS NULL AND request_id = ANY ($1::bytea[])
 -- name: cursors
 SELECT chain_id, block_number, block_time, finalised_number FROM cursors WHERE name = 'bridge'
 
+-- name: eldest
+-- Of each vault that pays, what waits longest for room: at the target since it was queued, at the
+-- source since it was cancelled. Not what waits for $1, is under way, was paid, or was cancelled
+-- and does not go back yet. What was tried in vain, for whatever reason else, keeps its place.
+SELECT DISTINCT ON (paying.chain_id)
+    paying.chain_id, source_chain, waiting.version, id, amount, began.block_time AS since,
+    cursors.block_time AS now
+FROM bridge_requests AS waiting
+CROSS JOIN LATERAL (
+    SELECT
+        CASE step WHEN 'refunding' THEN source_chain ELSE target_chain END AS chain_id,
+        CASE step WHEN 'refunding' THEN 'Cancelled' ELSE 'Queued' END AS since_kind,
+        CASE step WHEN 'refunding' THEN 'Refunded' ELSE 'Cancelled' END AS over_kind
+) AS paying
+JOIN bridge_events AS began ON began.message_id = waiting.message_id AND began.kind = since_kind
+JOIN cursors ON cursors.chain_id = paying.chain_id AND cursors.name = 'bridge'
+WHERE ended_at IS NULL AND reason <> ALL ($1::text[])
+    AND NOT EXISTS (
+        SELECT FROM bridge_events AS later
+        WHERE later.message_id = waiting.message_id AND later.kind IN ('Released', over_kind)
+    )
+    AND NOT EXISTS (
+        SELECT FROM bridge_sends AS sent
+        WHERE sent.outcome IS NULL AND sent.source_chain = waiting.source_chain
+            AND sent.version = waiting.version AND sent.request_id = waiting.id
+    )
+ORDER BY paying.chain_id, began.block_time, id
+
 -- name: advance
 -- What came in meanwhile wins: then it is looked at again at once.
 UPDATE bridge_requests

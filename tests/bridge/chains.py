@@ -15,6 +15,7 @@ from chain import abi, vault
 from chain.account import DigestKey, TransactionAccount
 from chain.rpc import JsonRpc, RpcError
 from chain.sender import Node
+from chain.vault_deployer import VAULT_TYPES
 from chain.vault_view import VaultView
 from deploy.embedded import Embedded
 from engine.errors import CallerError, TransientError
@@ -34,7 +35,6 @@ THRESHOLD = 2
 DAY_S = 86_400
 SIGNER_KEYS = tuple(Anvil.keys()[1:4])
 OWNER_KEY, GUARDIAN_KEY, RELAYER_KEY = (Anvil.keys()[index] for index in (0, 4, 5))
-_CONFIG = "(address,address[],uint256,address[],address[],uint256,uint256,uint256,uint256)"
 
 
 @dataclass
@@ -167,7 +167,12 @@ class Chains:
 
 @asynccontextmanager
 async def opened(
-    embedded: Embedded, *, limit_wei: int = 10_000 * ETHER, fee_bps: int = 30, block_s: float = 0.2
+    embedded: Embedded,
+    *,
+    limit_wei: int = 10_000 * ETHER,
+    minimum_wei: int = 1,
+    fee_bps: int = 30,
+    block_s: float = 0.2,
 ) -> AsyncIterator[Chains]:
     """Fresh vaults that know each other, with liquidity; `embedded` keeps the nodes."""
     ends: dict[int, End] = {}
@@ -178,7 +183,8 @@ async def opened(
                 chain_id, block_time=None, slots_in_an_epoch=EPOCH_SLOTS, keep_state=False
             )
         url = embedded.servers[name].url
-        ends[chain_id] = await _end(chain_id, url, block_s, limit_wei=limit_wei, fee_bps=fee_bps)
+        numbers = {"limit_wei": limit_wei, "minimum_wei": minimum_wei, "fee_bps": fee_bps}
+        ends[chain_id] = await _end(chain_id, url, block_s, **numbers)
     chains = Chains(ends)
     for end in ends.values():
         other = chains.other(end.chain_id)
@@ -194,7 +200,9 @@ async def opened(
             await end.rpc.close()
 
 
-async def _end(chain_id: int, url: str, block_s: float, *, limit_wei: int, fee_bps: int) -> End:
+async def _end(
+    chain_id: int, url: str, block_s: float, *, limit_wei: int, minimum_wei: int, fee_bps: int
+) -> End:
     rpc = JsonRpc(url, timeout_s=30.0)
     genesis = await rpc.call("eth_getBlockByNumber", ["0x0", False])
     await rpc.call("evm_setAutomine", [False])
@@ -225,11 +233,12 @@ async def _end(chain_id: int, url: str, block_s: float, *, limit_wei: int, fee_b
         [guardian],
         [owner],
         limit_wei,
+        minimum_wei,
         fee_bps,
         60,
         DAY_S,
     )
-    code = bytes.fromhex(abi.load("BridgeVault")["bytecode"][2:]) + encode([_CONFIG], [config])
+    code = bytes.fromhex(abi.load("BridgeVault")["bytecode"][2:]) + encode(VAULT_TYPES, [config])
     receipt = await end.done(OWNER_KEY, to=None, data=code)
     end.vault = bytes.fromhex(receipt["contractAddress"][2:])
     end.first_block = int(receipt["blockNumber"], 16)

@@ -295,7 +295,11 @@ class World:
                 listeners[end.chain_id] = await stack.enter_async_context(_followed(end, self.log))
                 ends[end.chain_id] = self._checked(end, listeners[end.chain_id])
             built = BridgeChecker(
-                ends=ends, pause=vault.pause(), save=lambda *_: None, log=self.log
+                ends=ends,
+                pause=vault.pause(),
+                cancel=vault.cancel_queued,
+                save=lambda *_: None,
+                log=self.log,
             )
             for chain_id, listener in listeners.items():
                 listener.subscribe("checker", built.take, None, position=ends[chain_id].position)

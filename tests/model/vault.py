@@ -21,7 +21,10 @@ FIELDS = (
     *("depositor", "recipient", "amount", "fee", "deadline"),
 )
 ZERO = bytes(20)
-SETTERS = ("setSigners", "setLimit", "setFee", "setGuardian", "setLiquidityProvider", "unpause")
+SETTERS = (
+    *("setSigners", "setLimit", "setMinimum", "setFee", "setGuardian", "setLiquidityProvider"),
+    "unpause",
+)
 
 Message = dict[str, Any]
 Log = tuple[str, dict[str, Any]]
@@ -56,6 +59,7 @@ class Start:
     guardians: tuple[bytes, ...]
     providers: tuple[bytes, ...]
     limit: int
+    minimum: int
     fee_bps: int
     delay: int
     ttl: int
@@ -101,6 +105,7 @@ class Vault:
         self.owner, self.pending = start.owner, ZERO
         self.peer: tuple[int, bytes] = (0, ZERO)
         self.limit, self.fee_bps, self.paused = start.limit, start.fee_bps, False
+        self.minimum = start.minimum
         self.guardians, self.providers = set(start.guardians), set(start.providers)
         self.epoch, self.signers, self.threshold = 1, start.signers, start.threshold
         self.scheduled: dict[bytes, tuple[int, Call]] = {}
@@ -110,8 +115,8 @@ class Vault:
         self.unclaimed: dict[bytes, int] = {}
         self.added = self.removed = self.deposited = self.released = self.refunded = 0
         self.earned = self.fees_claimed = self.paid_out = self.claimed = 0
-        # The constructor's: owner, signers, limit, fee, and each role.
-        self.seq = 4 + len(start.guardians) + len(start.providers)
+        # The constructor's: owner, signers, limit, minimum, fee, and each role.
+        self.seq = 5 + len(start.guardians) + len(start.providers)
 
     # --------------------------------------------------------------------------- state
 
@@ -164,8 +169,8 @@ class Vault:
         if chain != self.peer[0]:
             raise Refused("WrongChain", chain)
         self._payable(recipient)
-        if not value:
-            raise Refused("InvalidAmount", 0)
+        if value < self.minimum:
+            raise Refused("BelowMinimum", value, self.minimum)
         if value > self.limit:
             raise Refused("AboveLimit", value, self.limit)
         values = (self.chain, chain, self.address, self.peer[1], len(self.deposits) + 1, sender)
@@ -333,6 +338,7 @@ class Vault:
             "unpause": self._unpause,
             "setSigners": self._set_signers,
             "setLimit": self._set_limit,
+            "setMinimum": self._set_minimum,
             "setFee": self._set_fee,
             "setGuardian": self._set_guardian,
             "setLiquidityProvider": self._set_provider,
@@ -369,10 +375,16 @@ class Vault:
         self._log("SignersChanged", **told, signerSet=self.signer_set)
 
     def _set_limit(self, limit: int) -> None:
-        if not 0 < limit <= AMOUNT_MAX:
+        if not self.minimum <= limit <= AMOUNT_MAX:
             raise Refused("InvalidParameter")
         self.limit = limit
         self._log("LimitChanged", limit=limit)
+
+    def _set_minimum(self, least: int) -> None:
+        if not 0 < least <= self.limit:
+            raise Refused("InvalidParameter")
+        self.minimum = least
+        self._log("MinimumChanged", minimum=least)
 
     def _set_fee(self, bps: int) -> None:
         if bps > 100:

@@ -24,6 +24,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "33 signers": ({"signers": MANY}, "InvalidSigners"),
     "no limit": ({"limit": 0}, "InvalidParameter"),
     "a limit too large": ({"limit": 2**88}, "InvalidParameter"),
+    "no minimum": ({"minimum": 0}, "InvalidParameter"),
+    "a minimum above the limit": ({"limit": 7, "minimum": 8}, "InvalidParameter"),
     "a fee above 1 %": ({"fee_bps": 101}, "InvalidParameter"),
     "no delay": ({"delay": 0}, "InvalidParameter"),
     "a delay under a minute": ({"delay": 59}, "InvalidParameter"),
@@ -37,7 +39,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 RIGHT: dict[str, dict[str, Any]] = {
     "as tests have it": {},
     "all bounds": {"limit": 2**88 - 1, "fee_bps": 100, "delay": 30 * DAY, "ttl": 30 * DAY},
-    "all other bounds": {"limit": 1, "fee_bps": 0, "delay": 60, "ttl": DAY},
+    "a minimum of the limit": {"limit": 2**88 - 1, "minimum": 2**88 - 1},
+    "all other bounds": {"limit": 1, "minimum": 1, "fee_bps": 0, "delay": 60, "ttl": DAY},
     "all of 32": {"signers": MANY[:32], "threshold": 32},
     "one signer": {"signers": SIGNERS[:1], "threshold": 1},
     "nobody but the owner": {"guardians": (), "providers": ()},

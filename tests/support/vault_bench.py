@@ -17,7 +17,7 @@ from tests.support.vault_signing import attestors
 
 CONFIG_FIELDS = (
     *("owner", "signers", "threshold", "guardians", "providers"),
-    *("limit", "fee_bps", "delay", "ttl"),
+    *("limit", "minimum", "fee_bps", "delay", "ttl"),
 )
 STEP = "(uint256,address,uint256,bytes32,bytes)[]"
 STEPPED = keccak(
@@ -34,6 +34,7 @@ RELEASE = keccak(
 ACTORS = 8
 OWNER, GUARDIAN, PROVIDER, FIRST_USER = range(4)
 LIMIT = 100 * ETHER
+MINIMUM = ETHER // 100
 PEER_CHAIN = 11155111
 PEER_VAULT = keccak(b"the vault of the other chain")[12:]
 
@@ -147,7 +148,8 @@ def config(**changes: Any) -> dict[str, Any]:
     """A vault's beginning: six known attestors of whom three are signers, two of them enough."""
     signers = tuple(key.address for key in attestors()[:3])
     values: dict[str, Any] = {"signers": signers, "threshold": 2, "limit": LIMIT, "fee_bps": 25}
-    return values | {"delay": 2 * model.HOUR, "ttl": 24 * model.HOUR} | changes
+    values |= {"minimum": MINIMUM, "delay": 2 * model.HOUR, "ttl": 24 * model.HOUR}
+    return values | changes
 
 
 def arguments(start: model.Start) -> bytes:

@@ -58,6 +58,7 @@ class Machine:
         self.outbound: deque[Message] = deque(maxlen=KEPT)
         self.scheduled: deque[tuple[bytes, Call | None]] = deque(maxlen=8)
         self.old_sets: list[bytes] = []
+        self.least = bench.start.minimum
         self.left: list[tuple[int, int]] = []
         self.ended = Counter[bytes]()
         self._steps: list[Step] = []
@@ -106,6 +107,10 @@ class Machine:
     def _obeys_laws(self, outcome: Outcome, events: Sequence[Event]) -> None:
         # Of the contract's own words alone: the model may be wrong in the same way.
         for event in events:
+            if event.name == "MinimumChanged":
+                self.least = event.args["minimum"]
+            if event.name == "Deposited" and event.args["message"]["amount"] < self.least:
+                raise Differs(f"{event.args['message']} was deposited below {self.least}")
             if event.name in ("Released", "Refunded"):
                 self.ended[event.args["id"]] += 1
                 if self.ended[event.args["id"]] > 1:
@@ -203,6 +208,8 @@ class Machine:
 
     def _deposit(self) -> None:
         actor, value = self._actor(), self._amount()
+        if self.rng.random() < 0.1:
+            value = self.model.minimum - self.rng.choice([0, 1])
         chain = PEER_CHAIN if self.rng.random() < 0.95 else self.rng.choice([0, self.model.chain])
         values = (self._account(), chain, self.rng.randbytes(32))
         made: list[Message] = []
@@ -392,6 +399,7 @@ class Machine:
             "unpause": (),
             "setSigners": self._signer_list(),
             "setLimit": (self.bench.start.limit * rng.choice([0, 5, 10, 10, 10, 20]) // 10,),
+            "setMinimum": (self._least(),),
             "setFee": (rng.choice([0, 1, 30, 100, 101]),),
             "setGuardian": (self.bench.actors[GUARDIAN], True) if rng.random() < 0.5 else role,
             "setLiquidityProvider": (
@@ -405,6 +413,11 @@ class Machine:
         if name == "unpause" and rng.random() < 0.1:
             return data + b"\0", None
         return data, (name, values[name])
+
+    def _least(self) -> int:
+        # Mostly one below which many amounts fall, sometimes one that deposits of before are below.
+        begun, limit = self.bench.start.minimum, self.model.limit
+        return int(self.rng.choice([0, 1, begun, begun, 10 * begun, limit // 4, limit, limit + 1]))
 
     def _signer_list(self) -> tuple[tuple[bytes, ...], int]:
         count = self.rng.randrange(1, 6)

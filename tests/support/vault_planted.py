@@ -79,6 +79,7 @@ BUGS = {
     "OldSignersAccepted": Bug(
         "if (self.epochOf[signer] != epoch)", "if (epoch > 0 && self.epochOf[signer] == 0)"
     ),
+    "NoMinimum": Bug("if (msg.value < least) revert", "if (least == 0) revert"),
     # And one of none: what is caught in it is a fault of the harness.
     "Sound": Bug("", ""),
 }

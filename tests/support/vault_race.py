@@ -17,6 +17,7 @@ from tests.support.vault_bench import (
     FIRST_USER,
     GUARDIAN,
     LIMIT,
+    MINIMUM,
     OWNER,
     PROVIDER,
     Bench,
@@ -102,7 +103,7 @@ class _Trial:
         chain_id = int(self.target.chain.rpc("eth_chainId"), 16)
         to = self.target.actors[FIRST_USER + 1]
         data = vault.data("deposit", to, chain_id, bytes(32))
-        amounts = [self.rng.randrange(1, LIMIT // 2) for _ in range(MESSAGES)]
+        amounts = [self.rng.randrange(MINIMUM, LIMIT // 2) for _ in range(MESSAGES)]
         steps = [Step(FIRST_USER + i, data, amount) for i, amount in enumerate(amounts)]
         for outcome in self._send(self.source, steps, 0):
             (event,) = self.source.events(outcome)

@@ -61,7 +61,8 @@ contract BridgeVault is VaultRoles, EIP712 {
         Peer memory to = _knownPeer();
         if (targetChain != to.chainId) revert WrongChain(targetChain);
         _checkRecipient(recipient, to);
-        if (msg.value == 0) revert InvalidAmount(msg.value);
+        uint256 least = minimum;
+        if (msg.value < least) revert BelowMinimum(msg.value, least);
         if (msg.value > _head.limit) revert AboveLimit(msg.value, _head.limit);
         Message memory message = Message({
             sourceChain: block.chainid,

@@ -17,7 +17,8 @@ abstract contract VaultRoles is Timelocked {
     uint256 internal constant TTL_MIN = 24 hours;
     uint256 internal constant TTL_MAX = 30 days;
 
-    /// @dev `limit` (wei) is what may leave in any 24 hours, `delay` and `transferTtl` are seconds.
+    /// @dev `limit` (wei) is what may leave in any 24 hours, `minimum` (wei) the least deposit;
+    /// `delay` and `transferTtl` are seconds.
     struct Config {
         address owner;
         address[] signers;
@@ -25,6 +26,7 @@ abstract contract VaultRoles is Timelocked {
         address[] guardians;
         address[] liquidityProviders;
         uint256 limit;
+        uint256 minimum;
         uint256 feeBps;
         uint256 delay;
         uint256 transferTtl;
@@ -33,6 +35,8 @@ abstract contract VaultRoles is Timelocked {
     /// @notice Seconds from a deposit to its deadline.
     uint256 public immutable transferTtl;
 
+    /// @inheritdoc IBridgeVault
+    uint256 public minimum;
     Attestation.Signers internal _signers;
     /// @inheritdoc IBridgeVault
     mapping(address account => bool) public isGuardian;
@@ -49,6 +53,7 @@ abstract contract VaultRoles is Timelocked {
         transferTtl = config.transferTtl;
         _setSigners(config.signers, config.threshold);
         _setLimit(config.limit);
+        _setMinimum(config.minimum);
         _setFee(config.feeBps);
         for (uint256 i = 0; i < config.guardians.length; ++i) {
             _setGuardian(config.guardians[i], true);
@@ -129,6 +134,11 @@ abstract contract VaultRoles is Timelocked {
     }
 
     /// @inheritdoc IBridgeVault
+    function setMinimum(uint256 least) external onlySelf {
+        _setMinimum(least);
+    }
+
+    /// @inheritdoc IBridgeVault
     function setFee(uint256 bps) external onlySelf {
         _setFee(bps);
     }
@@ -162,6 +172,7 @@ abstract contract VaultRoles is Timelocked {
         } else if (
             selector != IBridgeVault.setSigners.selector
                 && selector != IBridgeVault.setLimit.selector
+                && selector != IBridgeVault.setMinimum.selector
                 && selector != IBridgeVault.setFee.selector
                 && selector != IBridgeVault.setGuardian.selector
                 && selector != IBridgeVault.setLiquidityProvider.selector
@@ -174,9 +185,15 @@ abstract contract VaultRoles is Timelocked {
     }
 
     function _setLimit(uint256 limit) private {
-        if (limit == 0 || limit > type(uint88).max) revert InvalidParameter();
+        if (limit == 0 || limit < minimum || limit > type(uint88).max) revert InvalidParameter();
         _head.limit = uint88(limit);
         emit LimitChanged(_nextEventSeq(), limit);
+    }
+
+    function _setMinimum(uint256 least) private {
+        if (least == 0 || least > _head.limit) revert InvalidParameter();
+        minimum = least;
+        emit MinimumChanged(_nextEventSeq(), least);
     }
 
     function _setFee(uint256 bps) private {

@@ -12,6 +12,7 @@ from tests.support.vault_beginnings import RIGHT, WRONG, refusal, start
 from tests.support.vault_bench import (
     GUARDIAN,
     LIMIT,
+    MINIMUM,
     OWNER,
     PEER_CHAIN,
     PEER_VAULT,
@@ -44,6 +45,7 @@ def test_vault_says_what_it_was_made_with(one: Play) -> None:
     assert [bytes.fromhex(each[2:]) for each in signers] == list(begun.signers)
     assert (threshold, epoch, signer_set) == (2, 1, one.bench.model().signer_set)
     assert vault.call("window") == (LIMIT, LIMIT)
+    assert vault.call("minimum") == MINIMUM
     assert vault.call("peer") == (PEER_CHAIN, PEER_VAULT)
     assert (vault.call("delay"), vault.call("transferTtl")) == (begun.delay, begun.ttl)
     assert (vault.call("owner"), vault.call("feeBps")) == (begun.owner, begun.fee_bps)
@@ -54,7 +56,9 @@ def test_vault_says_what_it_was_made_with(one: Play) -> None:
         {"address": "0x" + vault.address.hex(), "fromBlock": hex(vault.call("firstBlock"))},
     )
     names = [event.name for event in vault.events({"logs": logs})]
-    assert names[:4] == ["OwnerChanged", "SignersChanged", "LimitChanged", "FeeChanged"]
+    assert names[:5] == [
+        *("OwnerChanged", "SignersChanged", "LimitChanged", "MinimumChanged", "FeeChanged"),
+    ]
     sequence = [event.args["eventSeq"] for event in vault.events({"logs": logs})]
     assert sequence == list(range(1, vault.call("eventSeq") + 1))
 
@@ -119,7 +123,8 @@ def test_deposit_locks_the_amount_and_says_the_whole_message(play: Play) -> None
         ({"chain": 1}, ETHER, "WrongChain"),
         ({"to": bytes(20)}, ETHER, "InvalidRecipient"),
         ({"to": PEER_VAULT}, ETHER, "InvalidRecipient"),
-        ({}, 0, "InvalidAmount"),
+        ({}, 0, "BelowMinimum"),
+        ({}, MINIMUM - 1, "BelowMinimum"),
         ({}, LIMIT + 1, "AboveLimit"),
     ],
 )
@@ -129,6 +134,36 @@ def test_deposit_that_cannot_be_is_refused(
     values = {"to": play.actors[OTHER], "chain": PEER_CHAIN} | changes
     with refused(error):
         play.do(USER, "deposit", values["to"], values["chain"], bytes(32), value=value)
+
+
+def test_deposit_from_before_a_higher_minimum_is_paid_and_given_back(play: Play) -> None:
+    assert play.deposit(MINIMUM)["amount"] == MINIMUM
+    before, small = play.deposit(MINIMUM), play.inbound(MINIMUM)
+    (event,) = play.execute("setMinimum", ETHER)
+    assert (event.name, event.args["minimum"]) == ("MinimumChanged", ETHER)
+    with refused("BelowMinimum", ETHER - 1, ETHER):
+        play.deposit(ETHER - 1)
+    play.deposit(ETHER)
+    (event,) = play.release(small)
+    assert (event.name, event.args["paid"]) == ("Released", True)
+    (event,) = play.refund(before)
+    assert (event.name, event.args["amount"]) == ("Refunded", MINIMUM)
+
+
+def test_minimum_is_never_zero_nor_above_the_limit(play: Play) -> None:
+    for function, value in [
+        *(("setMinimum", value) for value in (0, LIMIT + 1)),
+        *(("setLimit", value) for value in (0, MINIMUM - 1)),
+    ]:
+        with refused("InvalidParameter"):
+            play.execute(function, value)
+    play.execute("setMinimum", LIMIT)
+    assert play.deposit(LIMIT)["amount"] == LIMIT
+    with refused("InvalidParameter"):
+        play.execute("setLimit", LIMIT - 1)
+    play.execute("setMinimum", 1)
+    play.execute("setLimit", 1)
+    assert play.deposit(1)["amount"] == 1
 
 
 def test_digests_are_those_of_the_standard(play: Play) -> None:

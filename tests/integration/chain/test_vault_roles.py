@@ -106,6 +106,7 @@ def test_scheduled_call_waits_lapses_and_is_executed_once(play: Play) -> None:
         ("unpause", ()),
         ("setSigners", ((b"\1" * 20,), 1)),
         ("setLimit", (1,)),
+        ("setMinimum", (1,)),
         ("setFee", (1,)),
         ("setGuardian", (b"\1" * 20, True)),
         ("setLiquidityProvider", (b"\1" * 20, True)),
@@ -168,5 +169,6 @@ def test_every_function_was_thought_about(one: Play) -> None:
         *("deposit", "release", "cancel", "cancelQueued", "refund", "claim"),
         *("addLiquidity", "removeLiquidity", "claimFees", "pause", "setPeer"),
         *("schedule", "unschedule", "execute", "proposeOwner", "acceptOwner"),
-        *("unpause", "setSigners", "setLimit", "setFee", "setGuardian", "setLiquidityProvider"),
+        *("unpause", "setSigners", "setLimit", "setMinimum", "setFee", "setGuardian"),
+        "setLiquidityProvider",
     }

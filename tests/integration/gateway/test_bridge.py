@@ -10,13 +10,15 @@ import pytest
 import socketio
 from eth_account import Account
 
+from chain import abi
 from deploy import datadir
 from deploy.embedded import Embedded
 from engine.text import address
 from gateway import replies as r
 from gateway.bridging import DEPOSIT_GAS
-from tests.bridge.chains import ETHER, RISE, SEPOLIA
+from tests.bridge.chains import ETHER, OWNER_KEY, RISE, SEPOLIA, End
 from tests.support.bridge_door import Bridged, bridged
+from tests.support.evm import Chain, Contract
 from tests.support.gateway import Door, headers_of
 from tests.support.lobby import ADMIN
 
@@ -148,6 +150,38 @@ async def test_config_names_the_vaults_and_the_least_that_is_moved(idle: Bridged
     assert data.bridge.available
     vaults = [address(idle.world.chains[chain].vault) for chain in (RISE, SEPOLIA)]
     assert [data.bridge.rise, data.bridge.sepolia] == vaults
+
+
+async def test_minimum_of_a_vault_is_the_doors_own_as_soon_as_the_owner_raised_it(
+    idle: Bridged,
+) -> None:
+    status, _ = await idle.post("/bridge/withdraw", amount="0.5")
+    assert status == 200
+    end = idle.chains[RISE]
+    await set_minimum(end, ETHER)
+    await asyncio.sleep(1.1)  # what the doors know of a vault is a second old at most
+    _, answer = await idle.door.get("/api/config")
+    assert answer["data"]["bridge"]["minimum"] == "1"
+    for way in ("deposit", "withdraw"):
+        status, answer = await idle.post(f"/bridge/{way}", amount="0.999999999999999999")
+        assert (status, answer["error"]["code"]) == (400, "below_minimum")
+        assert answer["error"]["details"] == {"minimum": "1"}
+    _, begun = await idle.post("/bridge/withdraw", amount="1")
+    receipt = await idle.send(begun["data"]["transaction"])
+    assert receipt["status"] == "0x1"
+    # The vault refuses what somebody takes off it.
+    less = begun["data"]["transaction"] | {"value": hex(ETHER - 1)}
+    assert (await idle.send(less))["status"] == "0x0"
+
+
+async def set_minimum(end: End, least_wei: int) -> None:
+    """As the owner does: announced, and executed after the delay."""
+    vault = Contract(Chain(end.settings.rpc_url), abi.load("BridgeVault"), end.vault)
+    data = vault.data("setMinimum", least_wei)
+    await end.done(OWNER_KEY, to=end.vault, data=vault.data("schedule", data))
+    await end.pass_time(61)
+    await end.done(OWNER_KEY, to=end.vault, data=vault.data("execute", data))
+    vault.chain.close()
 
 
 async def test_request_without_relayer_or_login_is_refused(idle: Bridged) -> None:

@@ -2,15 +2,19 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from actors.relayer import REFUSALS_MAX, Put, Relayer
+from actors.relayer import ELDEST_EVERY_S, REFUSALS_MAX, Put, Relayer
 from chain import vault
 from engine.bridge.control import RELEASE, Attest, Attested, Declined
-from engine.bridge.requests import Action
+from engine.bridge.line import HELD_S, TURN_S, Eldest
+from engine.bridge.messages import Fate, Message
+from engine.bridge.requests import Action, Decision, Facts, Seen
 from engine.control import Directory, Instance, StatusWanted
 from engine.errors import TransientError
 from engine.settings import BridgeSettings
@@ -147,3 +151,129 @@ async def test_turn_grows_old_while_the_store_is_away_and_is_young_after_one_tha
         while relayer.turn_age_s > 0:
             await asyncio.sleep(0.001)
     task.cancel()
+
+
+BEGUN = 9_999 * TURN_S
+FINAL = Seen(5, b"\x01" * 32, True)
+
+
+@dataclass
+class FullVault:
+    """Its window has `left`; what it was asked to pay has this fate."""
+
+    left: int = 0
+    limit: int = 9 * t.ETHER
+    pool: int = 9 * t.ETHER
+    fate_now: Fate = Fate.NONE
+    address: bytes = t.VAULTS[t.RISE]
+
+    async def fate(self, message_id: bytes) -> Fate:
+        return self.fate_now
+
+    async def window(self) -> tuple[int, int]:
+        return self.left, self.limit
+
+    async def window_left(self) -> int:
+        return self.left
+
+    async def totals(self) -> Any:
+        return SimpleNamespace(pool=self.pool)
+
+    async def deposit(self, message_id: bytes) -> Any:
+        return SimpleNamespace(refunded=False)
+
+    async def signers(self) -> Any:
+        raise TransientError("stale_chain", "on its way to the attestors")
+
+
+class Line:
+    """A relayer whose requests are the large one, eldest by `since`, and a small one."""
+
+    def __init__(self, vault: FullVault, *, since: int, now: int) -> None:
+        self.large, self.small = replace(t.MESSAGE, amount=8 * t.ETHER), t.message(2)
+        self.now, self.due_now = now, [self.small]
+        self.reasons: dict[bytes, str] = {}
+        self.woken: list[bytes] = []
+        self.eldest = Eldest(t.RISE, self.key(self.large), self.large.amount, since, now)
+        self.facts: dict[str, Any] = {}
+        self.relayer = relayer_of(Calls({}))
+        requests: Any = SimpleNamespace(
+            due=self.due, eldest=self.longest, advance=self.advance, retry=self.retry
+        )
+        self.relayer._requests = requests
+        end: Any = SimpleNamespace(
+            vault=vault, chain_id=t.RISE, gate=SimpleNamespace(closed_because=lambda now: "")
+        )
+        self.relayer._ends = {t.RISE: end, t.SEPOLIA: end}
+        self.relayer._must_be_open = lambda step: None  # type: ignore[method-assign]
+        self.relayer._clock = count(0, ELDEST_EVERY_S).__next__  # a look at each step
+
+    def key(self, message: Message) -> tuple[int, int, bytes]:
+        return (t.SEPOLIA, 1, message.id)
+
+    async def due(self, limit: int, *, least_wei: int) -> list[Any]:
+        return [
+            (
+                SimpleNamespace(key=self.key(one), attempts=0),
+                Facts(message=one, deposit=FINAL, target_time=self.now, **self.facts),
+            )
+            for one in self.due_now
+        ]
+
+    async def longest(self) -> list[Eldest]:
+        return [self.eldest]
+
+    async def advance(self, request: Any, decision: Decision, **_: Any) -> None:
+        self.reasons[request.key[2]] = f"{decision.step}: {decision.reason}"
+
+    async def retry(self, key: Any) -> None:
+        self.woken.append(key[2])
+
+    async def reason_of(self, message: Message, **facts: Any) -> str:
+        self.due_now, self.facts = [replace(message, deadline=self.now + 2 * TURN_S)], facts
+        self.reasons.clear()
+        await self.relayer.step()
+        (reason,) = self.reasons.values()
+        return reason
+
+
+async def test_small_payment_waits_before_anybody_signs_it_while_an_older_one_needs_room() -> None:
+    vault_ = FullVault(left=t.ETHER)
+    line = Line(vault_, since=BEGUN - 1, now=BEGUN)
+    assert await line.reason_of(line.small) == "queued: an older one waits for room"
+    # Queued itself, and where it goes back.
+    vault_.fate_now = Fate.QUEUED
+    held = "an older one waits for room"
+    assert await line.reason_of(line.small, queued=FINAL) == f"queued: {held}"
+    vault_.fate_now = Fate.NONE
+    assert await line.reason_of(line.small, cancelled=FINAL) == f"refunding: {held}"
+    status = line.relayer._room_kept_for(t.RISE)
+    assert status == line.large.id.hex() and line.woken == []
+
+
+async def test_what_waits_is_not_full_for_room_but_for_what_the_vault_would_say() -> None:
+    vault_ = FullVault(fate_now=Fate.QUEUED)
+    line = Line(vault_, since=BEGUN - 1, now=BEGUN)
+    for step, facts in (("queued", {"queued": FINAL}), ("refunding", {"cancelled": FINAL})):
+        vault_.left, vault_.limit, vault_.pool = 0, 9 * t.ETHER, 9 * t.ETHER
+        assert await line.reason_of(line.small, **facts) == f"{step}: WindowFull"
+        vault_.pool = 0
+        assert await line.reason_of(line.small, **facts) == f"{step}: NotEnoughLiquidity"
+        vault_.limit = t.ETHER - 1
+        assert await line.reason_of(line.small, **facts) == f"{step}: AboveLimit"
+
+
+async def test_eldest_is_woken_once_there_is_room_for_it() -> None:
+    vault_ = FullVault(left=8 * t.ETHER - 1)
+    line = Line(vault_, since=BEGUN - 1, now=BEGUN)
+    await line.reason_of(line.small)
+    assert line.woken == []
+    vault_.left += 1
+    await line.reason_of(line.small)
+    assert line.woken == [line.large.id]
+
+
+async def test_late_in_a_turn_all_go_as_they_come() -> None:
+    line = Line(FullVault(left=t.ETHER), since=BEGUN - 1, now=BEGUN + HELD_S)
+    assert "on its way to the attestors" in await line.reason_of(line.small)
+    assert line.relayer._room_kept_for(t.RISE) is None

@@ -3,7 +3,10 @@
 from types import SimpleNamespace
 from typing import Any
 
-from deploy import bridge_commands
+import pytest
+
+from deploy import bridge_commands, cli
+from deploy.commands import Outcome
 from engine.bridge.transfers import Terms
 from engine.errors import TransientError
 from tests.support import transfers as t
@@ -26,6 +29,7 @@ class View:
             left=t.ETHER,
             pool=t.ETHER,
             fee_bps=10,
+            minimum=t.ETHER // 100,
         )
 
 
@@ -44,4 +48,21 @@ async def test_chain_that_is_away_is_a_trouble_beside_what_is_known_of_the_rest(
         "relayer does not answer",
     ]
     lines = [bridge_commands._vault_line(one) for one in vaults]
+    assert "deposits from 0.01," in lines[0]
     assert "PAUSED" in lines[0] and lines[1] == troubles[1]
+
+
+def test_cancel_on_the_command_line_names_a_message_and_who_sends_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def cancel(message_id: str, *, unsigned: bool) -> Outcome:
+        asked.append((message_id, unsigned))
+        return Outcome(data={"cancelled": not unsigned}, text="done")
+
+    monkeypatch.setattr(bridge_commands, "cancel", cancel)
+    for words in (["0x12"], ["0x34", "--unsigned"]):
+        cli.app(["bridge", "cancel", *words, "--json"], standalone_mode=False)
+    assert asked == [("0x12", False), ("0x34", True)]
+    assert capsys.readouterr().out == '{"cancelled":true}\n{"cancelled":false}\n'

@@ -20,13 +20,14 @@ ONE, TWO, THREE = ("0x" + digit * 40 for digit in "123")
 
 def plan(**changes: Any) -> VaultPlan:
     values: dict[str, Any] = {"signers": f"{ONE},{TWO}", "threshold": 2, "guardians": THREE}
-    return VaultPlan(**values | {"limit": "1.5", "fee_bps": 10, "delay_s": 7_200} | changes)
+    values |= {"limit": "1.5", "minimum": "0.02", "fee_bps": 10, "delay_s": 7_200}
+    return VaultPlan(**values | changes)
 
 
 def test_plan_without_roles_gives_them_to_the_sender() -> None:
     config = plan().config(KEY, production=True)
     assert (config.owner, config.liquidity_providers) == (SENDER, (SENDER,))
-    assert config.limit_wei == 15 * 10**17
+    assert (config.limit_wei, config.minimum_wei) == (15 * 10**17, 2 * 10**16)
     assert config.guardians == (b"\x33" * 20,)
 
 
@@ -48,6 +49,8 @@ def test_plan_given_roles_are_kept() -> None:
         ({"guardians": ""}, "--guardians"),
         ({"limit": "0"}, "--limit"),
         ({"limit": "much"}, "--limit"),
+        ({"minimum": "0"}, "--minimum"),
+        ({"minimum": "1.6"}, "--minimum: expected at most the limit"),
         ({"owner": "me"}, "--owner"),
     ],
 )

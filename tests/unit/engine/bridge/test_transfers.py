@@ -30,6 +30,7 @@ SOURCE = Terms(
     left=500 * ETH,
     pool=1_000 * ETH,
     fee_bps=10,
+    minimum=1,
 )
 TARGET = replace(SOURCE, chain_id=2, vault=b"\x02" * 20, limit=100 * ETH, left=50 * ETH, fee_bps=99)
 LEAST = ETH // 1_000
@@ -91,6 +92,16 @@ def test_offer_refuses_what_either_vault_would_at_the_very_edge() -> None:
     offer(10 * ETH, WALLET, source=SOURCE, target=short, least=LEAST)
     # It is the target that pays: what the source has does not count.
     offer(10 * ETH, WALLET, source=replace(SOURCE, pool=0), target=TARGET, least=LEAST)
+
+
+@pytest.mark.parametrize("end", ["source", "target"])
+def test_offer_takes_no_less_than_either_vault_nor_than_we_want(end: str) -> None:
+    ends = {"source": SOURCE, "target": TARGET}
+    ends[end] = replace(ends[end], minimum=ETH)
+    assert refused(ETH - 1, **ends).args[-1] == {"minimum": "1"}
+    offer(ETH, WALLET, **ends, least=LEAST)
+    ends[end] = replace(ends[end], minimum=LEAST - 1)
+    assert refused(LEAST - 1, **ends).code == "below_minimum"
 
 
 @given(

@@ -1,0 +1,104 @@
+"""`risecurve bridge cancel` over two real chains: a queued transfer ends, and is refunded."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deploy import bridge_commands, datadir
+from deploy.embedded import Embedded
+from deploy.process import StartError
+from engine.bridge.messages import Fate
+from engine.control import Directory, Instance
+from engine.errors import CallerError
+from engine.settings import BridgeSettings, VaultDeployment
+from tests.bridge.chains import ETHER, GUARDIAN_KEY, OWNER_KEY, RISE, SEPOLIA, End
+from tests.support.bridge_door import Bridged, bridged
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Embedded]:
+    with datadir.temporary() as folder, Embedded(folder, durable=False) as embedded:
+        yield embedded
+
+
+@pytest.fixture
+async def busy(
+    nodes: Embedded, postgres_url: str, mongodb_url: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Bridged]:
+    """Everybody works."""
+    urls = {"postgres": postgres_url, "mongodb": mongodb_url, "redis": redis_url}
+    async with bridged(nodes, urls, tmp_path) as one:
+        yield one
+
+
+def running(busy: Bridged, *, checker: bool = True) -> Any:
+    """What the command line sees of it."""
+
+    def chain(end: End) -> Any:
+        place = VaultDeployment(address=end.vault, first_block=end.first_block, version=1)
+        return replace(end.settings, vault=place)
+
+    async def directory() -> Directory:
+        there = (Instance("checker", "bridge_checker", "bridge_checker"),)
+        return Directory(1, there if checker else (), ())
+
+    rise, sepolia = (chain(busy.chains[one]) for one in (RISE, SEPOLIA))
+    settings = SimpleNamespace(rise=rise, sepolia=sepolia, bridge=BridgeSettings())
+    system = SimpleNamespace(directory=directory, cluster=busy.world.town)
+    return SimpleNamespace(settings=settings, system=system)
+
+
+async def moved(busy: Bridged, amount: str, *steps: str) -> dict[str, Any]:
+    status, begun = await busy.post("/bridge/deposit", amount=amount)
+    assert status == 200, begun
+    await busy.send(begun["data"]["transaction"])
+    return await busy.until(begun["data"]["id"], *steps)
+
+
+async def test_queued_transfer_is_cancelled_by_either_guardian_and_refunded(busy: Bridged) -> None:
+    run, target = running(busy), busy.chains[RISE]
+    paid = await moved(busy, "100", "released")
+    first, second = [await moved(busy, amount, "queued") for amount in ("7", "8")]
+    ids = [bytes.fromhex(one["messageId"][2:]) for one in (paid, first, second)]
+    with pytest.raises(CallerError, match="was RELEASED"):
+        await bridge_commands.cancelled(run, ids[0], unsigned=True)
+    with pytest.raises(CallerError, match="was RELEASED"):
+        await bridge_commands.cancelled(run, ids[0], unsigned=False)
+    # By the checker, which has the guardian's key, any number of times.
+    for _ in range(2):
+        done = await bridge_commands.cancelled(run, ids[1], unsigned=False)
+        assert done.ok and done.data == {
+            "id": first["messageId"],
+            "chainId": RISE,
+            "cancelled": True,
+        }
+    assert await target.view.fate(ids[1]) is Fate.CANCELLED
+    # By another guardian, who signs what is printed; the owner is none.
+    printed = await bridge_commands.cancelled(run, ids[2], unsigned=True)
+    assert printed.data is not None and printed.data["chainId"] == RISE
+    assert await target.view.fate(ids[2]) is Fate.QUEUED, "printing sends nothing"
+    call = {"to": target.vault, "data": bytes.fromhex(printed.data["data"][2:])}
+    assert printed.data["to"].lower() == "0x" + target.vault.hex()
+    with pytest.raises(AssertionError):
+        await target.done(OWNER_KEY, **call)
+    await target.done(GUARDIAN_KEY, **call)
+    for one in (first, second):
+        ended = await busy.until(one["id"], "refunded")
+        assert (ended["status"], ended["amount"]) == ("FAILED", one["amount"])
+    balances = [await end.view.totals() for end in busy.chains.ends.values()]
+    assert sorted(one.refunded for one in balances) == [0, 15 * ETHER]
+
+
+async def test_cancel_of_what_nobody_deposited_or_with_nobody_there_says_so(busy: Bridged) -> None:
+    for unsigned in (True, False):
+        with pytest.raises(CallerError) as caught:
+            await bridge_commands.cancelled(running(busy), bytes(32), unsigned=unsigned)
+        assert caught.value.code == "not_found"
+    with pytest.raises(StartError, match="--unsigned"):
+        await bridge_commands.cancelled(running(busy, checker=False), bytes(32), unsigned=False)
+    with pytest.raises(CallerError, match="Expected a hash"):
+        bridge_commands.cancel("0x12", unsigned=False)
