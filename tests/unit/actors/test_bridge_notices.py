@@ -55,6 +55,7 @@ class Stored:
         return 0
 
     async def forget_events(self, *, kept_s: float, limit: int) -> int:
+        self.forgotten.append(kept_s)
         taken = min(limit, self.old_events)
         self.old_events -= taken
         return taken
