@@ -208,3 +208,24 @@ DOCUMENTS_KEPT_MAX = 8_192
 
 CACHE_VALUE_BYTES_MAX = 512 * 1024
 """One kept value: twice a chart of CANDLES_MAX candles."""
+
+REPLICA_BEAT_S = 0.04
+"""Between two beats of a shard: one at least every 50 ms, and a busy loop comes late."""
+
+REPLICA_LEASE_S = 0.2
+"""A replica whose newest beat is older does not answer: four beats were missed."""
+
+REPLICA_MARKETS_MAX = 8_192
+"""Markets of which a door keeps a replica, 2 KB each; the least recently asked for go first."""
+
+REPLICA_FLOORS_MAX = 8_192
+"""Markets of which a door remembers the block of a receipt; what is forgotten holds for all."""
+
+REPLICA_ASKED_MAX = 256
+"""Markets in one question for their whole state: half a megabyte."""
+
+REPLICA_QUEUE_MAX = 2_000
+"""Messages to replicas that wait for Redis; one more is dropped, which they see as a gap."""
+
+REPLICA_ASKS_MAX = 16
+"""Such questions under way at once; each has a timeout."""
