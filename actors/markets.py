@@ -83,6 +83,11 @@ class Markets:
         """The newest one seen."""
         return self._directory
 
+    def owner(self, bucket: int) -> str:
+        """The instance that owns a bucket, as far as is known; "" for none."""
+        owner = self._owners.get(bucket)
+        return owner.owner if owner else ""
+
     async def quote(self, request: QuoteRequest) -> QuoteReply | Refusal:
         """One quote within the deadline, whatever happens to shards meanwhile."""
         future: asyncio.Future[QuoteReply | Refusal] = asyncio.get_running_loop().create_future()

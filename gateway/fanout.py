@@ -44,7 +44,10 @@ class Last:
 
 
 class Fanout:
-    """`encode(event, payload)` makes the one packet that all readers of a message share."""
+    """`encode(event, payload)` makes the one packet that all readers of a message share.
+
+    `saw(token, version)` is told what a tick of a token names, before any reader.
+    """
 
     def __init__(
         self,
@@ -54,12 +57,14 @@ class Fanout:
         metrics: Metrics,
         log: Log,
         topics_max: int = TOPICS_REMEMBERED_MAX,
+        saw: Callable[[bytes, tuple[int, int]], None] | None = None,
     ) -> None:
         self._ticks = ticks
         self._encode = encode
         self._metrics = metrics
         self._log = log
         self._topics_max = topics_max
+        self._saw = saw
         self._readers: dict[str, dict[Reader, None]] = {}
         self._last: OrderedDict[str, Last] = OrderedDict()
         self._incarnations: dict[int, int] = {}
@@ -104,10 +109,14 @@ class Fanout:
             topic, event = tick["topic"], tick["event"]
             bucket, incarnation = int(tick["bucket"]), int(tick["incarnation"])
             last = Last(str(tick["generation"]), int(tick["seq"]), incarnation)
+            version = _version_of(tick["data"]) if self._saw else None
         except (ValueError, KeyError, TypeError) as error:
             self._log.warning("tick_unreadable", error=repr(error))
             return
         self._metrics.ticks.inc()
+        token = token_of_topic(topic) if version else None
+        if self._saw and version and token:
+            self._saw(token, version)
         if not self._accept(bucket, incarnation) or not self._remember(topic, last):
             self._metrics.ticks_refused.inc()
             return
@@ -158,3 +167,11 @@ class Fanout:
         if len(self._last) > self._topics_max:
             self._last.popitem(last=False)
         return True
+
+
+def _version_of(data: dict[str, Any]) -> tuple[int, int] | None:
+    as_of = data.get("asOf")
+    if not as_of:
+        return None
+    incarnation, changes = as_of["version"]
+    return int(incarnation), int(changes)

@@ -11,6 +11,7 @@ from engine.rows import CandleRow, TokenRecord, TransactionRecord, WalletRecord
 
 if TYPE_CHECKING:
     from gateway.bridge_ports import BridgePorts
+    from gateway.replica_ports import Replicas
 
 
 class Log(Protocol):
@@ -486,3 +487,4 @@ class Ports:
     node: Node
     verify_message: VerifyMessage
     bridge: "BridgePorts | None" = None
+    replicas: "Replicas | None" = None

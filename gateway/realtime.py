@@ -87,7 +87,14 @@ class Client:
 class Realtime:
     """The server's side. `start` begins listening to ticks, `stop` ends every connection."""
 
-    def __init__(self, context: Context, ticks: Ticks, origins: frozenset[str]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        ticks: Ticks,
+        origins: frozenset[str],
+        *,
+        saw: Callable[[bytes, tuple[int, int]], None] | None = None,
+    ) -> None:
         self._context = context
         self._origins = origins
         self._clients: dict[str, Client] = {}
@@ -107,7 +114,7 @@ class Realtime:
         guard(self._server, self._intake)
         self._connects = Connects(context.settings, time.monotonic)
         self.fanout = Fanout(
-            ticks=ticks, encode=encode_event, metrics=context.metrics, log=context.log
+            ticks=ticks, encode=encode_event, metrics=context.metrics, log=context.log, saw=saw
         )
         self._topics = Topics(
             markets=context.markets,

@@ -15,11 +15,21 @@ from gateway.blocking import Blocking
 from gateway.keys import KeyReader
 from gateway.login import Login
 from gateway.metrics import Metrics
-from gateway.ports import ApiKeys, Log, Markets, Nonces, People, RateLimits, Sessions, Ticks
+from gateway.ports import (
+    ApiKeys,
+    Log,
+    Markets,
+    Nonces,
+    People,
+    RateLimits,
+    Sessions,
+    Ticks,
+)
+from gateway.replica_ports import Replicas
 
 
 class Asked(Markets, Protocol):
-    """Markets that answer by a callback."""
+    """Markets that answer by a callback, at once or later."""
 
     def begin(
         self, request: QuoteRequest, done: Callable[[QuoteReply | Refusal], None]
@@ -41,6 +51,7 @@ class StreamParts:
     metrics: Metrics
     log: Log
     origins: frozenset[str]
+    replicas: Replicas | None = None
 
 
 def stream_parts(
@@ -55,6 +66,7 @@ def stream_parts(
     sessions: Sessions,
     api_keys: ApiKeys,
     log: Log,
+    replicas: Replicas | None = None,
     clock: Callable[[], float] = time.time,
 ) -> StreamParts:
     """`clock` is wall time in seconds."""
@@ -82,6 +94,7 @@ def stream_parts(
         metrics=Metrics(),
         log=log,
         origins=origins_of(settings),
+        replicas=replicas,
     )
 
 

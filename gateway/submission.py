@@ -20,9 +20,10 @@ from engine.errors import CallerError, RiseCurveError, TransientError
 from engine.rows import TransactionRecord
 from engine.settings import ChainSettings
 from engine.text import address, hex_of, price, units
-from gateway.fills import created_token, fill_data, fill_of
+from gateway.fills import created_token, fill_data, fill_of, named_tokens
 from gateway.launches import Launches
 from gateway.ports import Node, Reads, Receipt
+from gateway.replica_ports import Replicas
 
 MINED_WAIT_S = 3.0
 """How long a submit waits for its receipt: three blocks."""
@@ -66,12 +67,19 @@ class Submission:
     """Raises CallerError, and TransientError when node or store are away."""
 
     def __init__(
-        self, *, node: Node, reads: Reads, chain: ChainSettings, launches: Launches
+        self,
+        *,
+        node: Node,
+        reads: Reads,
+        chain: ChainSettings,
+        launches: Launches,
+        replicas: Replicas | None = None,
     ) -> None:
         self._node = node
         self._reads = reads
         self._chain = chain
         self._launches = launches
+        self._replicas = replicas
         self._launchpads = frozenset(launchpad.address for launchpad in chain.launchpads)
 
     async def submit(self, raw: bytes) -> dict[str, Any]:
@@ -175,6 +183,10 @@ class Submission:
         self, receipt: Receipt, *, user: bytes | None, intent: Intent
     ) -> dict[str, Any]:
         failed = receipt.status != 1
+        if self._replicas is not None and not failed:
+            # Who reads this asks for a quote next, which must have it.
+            for named in named_tokens(receipt.logs, self._launchpads):
+                self._replicas.mined(named, receipt.block_number)
         fill = None if failed else fill_of(receipt.logs, self._launchpads)
         created = None if failed else created_token(receipt.logs, self._launchpads)
         type_ = intent.type

@@ -134,3 +134,26 @@ def test_new_owner_that_has_said_nothing_is_a_gap_to_the_readers_of_its_tokens()
     made.owned([(bucket_of(quiet), 2)])
     made.owned([(bucket_of(quiet), 1)])  # late
     assert len(encoded) == 1 and not readers[other].packets and not shared.packets
+
+
+def test_version_that_a_tick_of_a_token_names_is_told_before_its_readers_hear_it() -> None:
+    told: list[Any] = []
+    made, encoded = fanout(saw=lambda *seen: told.append((*seen, len(encoded))))
+    token, topic = b"t" * 20, topic_of_token(b"t" * 20)
+    made.join(topic, Kept())
+    as_of = {"asOf": {"version": [3, 7]}}
+    made.hear(tick(1, topic=topic, incarnation=3, data=as_of))
+    assert told == [(token, (3, 7), 0)] and len(encoded) == 1
+    # Repeated or refused, it was named all the same; other topics name no token.
+    made.hear(tick(1, topic=topic, incarnation=3, data=as_of))
+    made.hear(tick(1, topic="tokens", data={"items": []}))
+    made.hear(tick(1, topic="trades", data=as_of))
+    assert told[1:] == [(token, (3, 7), 1)]
+
+
+def test_tick_with_a_broken_version_is_unreadable() -> None:
+    told: list[Any] = []
+    made, _ = fanout(saw=lambda *seen: told.append(seen))
+    made.hear(tick(1, topic=topic_of_token(b"t" * 20), data={"asOf": {"version": [1]}}))
+    made.hear(tick(1, topic=topic_of_token(b"t" * 20), data={"asOf": {}}))
+    assert told == []
