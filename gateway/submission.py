@@ -10,7 +10,7 @@ The cases, in the order of the code:
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,8 @@ class Submission:
         """
         records = await self._reads.transaction(tx_hash)
         if any(record.status != PENDING for record in records):
+            for one in records:
+                self._mined({one.token} if one.token else (), one.block_number)
             return _recorded(records)
         receipt = await self._node.receipt(tx_hash)
         if receipt is not None:
@@ -183,10 +185,8 @@ class Submission:
         self, receipt: Receipt, *, user: bytes | None, intent: Intent
     ) -> dict[str, Any]:
         failed = receipt.status != 1
-        if self._replicas is not None and not failed:
-            # Who reads this asks for a quote next, which must have it.
-            for named in named_tokens(receipt.logs, self._launchpads):
-                self._replicas.mined(named, receipt.block_number)
+        if not failed:
+            self._mined(named_tokens(receipt.logs, self._launchpads), receipt.block_number)
         fill = None if failed else fill_of(receipt.logs, self._launchpads)
         created = None if failed else created_token(receipt.logs, self._launchpads)
         type_ = intent.type
@@ -205,6 +205,12 @@ class Submission:
             reason=await self._reason(receipt) if failed else None,
             fill=fill_data(fill) if fill else None,
         )
+
+    def _mined(self, tokens: Iterable[bytes], block_number: int | None) -> None:
+        # Who reads of it asks for a quote next, which must have it.
+        if self._replicas is not None and block_number is not None:
+            for token in tokens:
+                self._replicas.mined(token, block_number)
 
     async def _reason(self, receipt: Receipt) -> str | None:
         try:

@@ -10,7 +10,7 @@ import pytest
 from actors.markets import Markets
 from actors.replicas import ReplicatedMarkets
 from engine.buckets import bucket_of
-from engine.control import Directory, Halt, Instance, Quotes, Take
+from engine.control import Directory, Feed, Halt, Instance, Quotes, Take
 from engine.limits import REPLICA_LEASE_S
 from engine.messages import BucketOwner, FeedBatch, QuoteReply, QuoteRequest
 from engine.replica import FLOOR, STALE
@@ -31,13 +31,30 @@ async def redis(redis_url):
     await client.aclose()
 
 
+class Lossy(States):
+    """Loses a share of the messages about markets; beats come."""
+
+    lost = 0
+    every = 0
+
+    async def publish(self, messages):
+        kept = []
+        for one in messages:
+            if self.every and isinstance(one, BucketStates) and one.seq % self.every == 0:
+                self.lost += 1
+            else:
+                kept.append(one)
+        return await super().publish(kept)
+
+
 class System(World):
     """Shards, and a door with a replica; `said` is all that any shard would have answered."""
 
     def __init__(self, redis):
         self.namespace = f"test:{secrets.token_hex(6)}"
         self.redis = redis
-        super().__init__(states=self.port(), clock=time.monotonic)
+        self.out = Lossy(redis, namespace=self.namespace)
+        super().__init__(states=self.out, clock=time.monotonic)
         self.requests = [
             QuoteRequest(token, *side, ETH // 1_000, sealed=sealed)
             for token in (self.token, self.other)
@@ -49,14 +66,11 @@ class System(World):
         log = fake_roles.Log()
         self.door = ReplicatedMarkets(
             Markets(self.calls, log, timeout_s=1.0),
-            self.port(),
+            States(redis, namespace=self.namespace),
             self.calls,
             log=log,
             block_time_s=CHAIN.block_time_s,
         )
-
-    def port(self):
-        return States(self.redis, namespace=self.namespace)
 
     async def own(self, shard, name, incarnation, *, routed=True):
         await shard.handlers[Take](Take(ALL))
@@ -82,7 +96,7 @@ class System(World):
         if preview:
             for (consumer, group), position in self.listener.followers.items():
                 batch = FeedBatch(CHAIN_ID, position, (open_view(block),), position.number)
-                await self.calls.ask(consumer, _feed(group, batch), timeout_s=1)
+                await self.calls.ask(consumer, Feed(group, batch), timeout_s=1)
             self.note(*shards)
             await asyncio.sleep(0.005)
         self.listener.blocks.append(block)
@@ -109,12 +123,6 @@ class System(World):
 
     def judge(self, request, reply):
         assert (request, reply) in self.said
-
-
-def _feed(group, batch):
-    from engine.control import Feed
-
-    return Feed(group, batch)
 
 
 @contextlib.asynccontextmanager
@@ -164,6 +172,20 @@ async def _blocks(system, shards, until):
         await asyncio.sleep(0.02)
 
 
+async def test_lost_messages_are_seen_and_made_up_for(redis):
+    async with opened(redis) as system:
+        shard = system.shard("shard-0/1")
+        await system.own(shard, "shard-0/1", 1)
+        async with running(shard):
+            await system.warm()
+            system.out.every = 5
+            counts = await _load(system, (shard,), 1.5)
+            assert system.out.lost > 5
+            assert counts["served"] > 0
+            system.out.every = 0
+            await system.warm()
+
+
 async def test_shard_that_falls_silent_is_asked_after_the_lease(redis):
     async with opened(redis) as system:
         shard = system.shard("shard-0/1")
@@ -209,14 +231,14 @@ async def test_owner_of_a_lower_incarnation_is_not_heard(redis):
 
 async def _say_as(system, shard, incarnation):
     # Past the fence, as if it had been said before the new owner spoke.
-    port, bucket = system.port(), bucket_of(system.token)
+    bucket = bucket_of(system.token)
     served = next(iter(shard._served.values()))
     place = Place(10_000, b"z" * 32, -1, 10_000)
     state, made_ns = state_of(served.group, system.token), time.time_ns()
     states = BucketStates(bucket, incarnation, 500, place, 0, made_ns, (state,))
     beat = Beat(made_ns, (Standing(place, 0, (Mark(bucket, incarnation, 500),)),))
     for message in (states, beat):
-        await system.redis.publish(*port._packed(message))
+        await system.redis.publish(*system.out._packed(message))
 
 
 async def test_shard_that_was_overtaken_lets_go_of_what_its_beats_name(redis):
