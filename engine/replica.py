@@ -145,6 +145,7 @@ class Replica:
         return "" if self._reaches_floor(token, held, bucket) else FLOOR
 
     def _is_whole(self, held: _Held, bucket: _Bucket) -> bool:
+        # What it was given is not older than the first message that was heard after a gap.
         same = held.incarnation == bucket.incarnation
         return same and bucket.since <= held.seq <= bucket.seq
 
@@ -220,7 +221,7 @@ class Replica:
         """Messages come no more: the connection is gone."""
         for bucket, used in self._used.items():
             used.heard = False
-            self._void(bucket)
+            self._buckets.pop(bucket, None)
 
     def states(self, message: BucketStates, made_at: float) -> None:
         """Markets of a bucket changed."""
@@ -260,12 +261,9 @@ class Replica:
             return
         if not self._is_owner(entry.bucket, entry.incarnation):
             return
-        bucket = self._buckets.get(entry.bucket)
-        if bucket is not None and entry.seq < bucket.since:
-            return  # what changed in between was not heard
         held.entered = True
         self._waiting.pop(entry.state.token, None)
-        if held.state is None or _is_news(held, entry):
+        if _is_news(held, entry):
             _hold(held, entry.state, entry)
 
     def owned(self, bucket: int, incarnation: int) -> None:
@@ -297,7 +295,7 @@ class Replica:
         known = self._incarnations.get(bucket, 0)
         if incarnation > known:
             self._incarnations[bucket] = incarnation
-            self._void(bucket)
+            self._buckets.pop(bucket, None)
         return incarnation >= known
 
     def _follows(self, known: _Bucket, seq: int) -> bool:
@@ -311,17 +309,7 @@ class Replica:
         nowhere = Place(-1, b"", -1, -1)
         made = _Bucket(told.incarnation, since, seq, nowhere, 0, -inf, -inf)
         self._buckets[told.bucket] = made
-        for token in self._used[told.bucket].tokens:
-            held = self._held[token]
-            if held.incarnation != told.incarnation or held.seq < since:
-                held.state = None
         return made
-
-    def _void(self, bucket: int) -> None:
-        self._buckets.pop(bucket, None)
-        used = self._used.get(bucket)
-        for token in used.tokens if used else ():
-            self._held[token].state = None
 
 
 def _hold(held: _Held, state: MarketState, told: Told) -> None:

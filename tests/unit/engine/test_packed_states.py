@@ -1,5 +1,6 @@
 """What replicas are told comes out as it went in, also through JSON."""
 
+import pickle
 from random import Random
 
 import orjson
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curves.uniswap_v2 import Pool
+from engine.control import Entries
 from engine.market import Market
 from engine.messages import CurveNumbers, FeeNumbers
 from engine.packed_states import pack_beat, pack_states, unpack_beat, unpack_states
@@ -100,6 +102,14 @@ def test_messages_of_a_shard_come_out_as_they_went_in() -> None:
         world.deliver()
         world.ask()
     assert seen > 10
+
+
+def test_whole_markets_come_out_as_they_went_in_between_two_actors() -> None:
+    world = World(Random(3), faults=0.0)
+    world.trade()
+    found = Entries(tuple(world.owners[0].entry(token) for token in world.chain.tokens))
+    assert all(entry.state.sealed for entry in found.entries)
+    assert pickle.loads(pickle.dumps(found)) == found
 
 
 @pytest.mark.parametrize("packed", [[], {}, [1, 2], [1] * 7, None, "no"])
