@@ -7,10 +7,10 @@ listened to and the shard is asked once for the whole market.
 
 import asyncio
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from actors.markets import CALL_TIMEOUT_S, Done, Markets
@@ -21,13 +21,18 @@ from engine.errors import RiseCurveError
 from engine.limits import REPLICA_ASKED_MAX, REPLICA_ASKS_MAX
 from engine.messages import MarketView, QuoteReply, QuoteRequest, Refusal
 from engine.replica import ASK_FOR, WHYS, Replica
-from engine.states import Beat, BucketStates, Deaf, Heard, Listening
+from engine.states import Beat, BucketStates, Cut, Deaf, Heard, Listening
+
+RESTART_PAUSE_S = 1.0
+BUG = "bug"
 
 LOOK_S = 0.05
 """How often new markets are asked for."""
 
 AGES_MS = (1, 2, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200)
 """Edges of the histogram of ages; the lease ends at the last one."""
+
+_EDGE = 1e-6  # an age at an edge is not above it
 
 
 class Tally:
@@ -36,27 +41,35 @@ class Tally:
     edges_ms = AGES_MS
 
     def __init__(self) -> None:
-        self.served = 0
-        self.passed: Counter[str] = Counter(dict.fromkeys(WHYS, 0))
-        self.ages = [0] * (len(AGES_MS) + 1)
+        self.passed: Counter[str] = Counter(dict.fromkeys((*WHYS, BUG), 0))
         self.age_s_sum = 0.0
-        self.age_s_max = 0.0
+        self._by_ms = [0] * (AGES_MS[-1] + 1)
 
     def serve(self, age_s: float) -> None:
         """One answer of what was known to be so `age_s` ago."""
-        self.served += 1
-        self.ages[bisect_left(AGES_MS, age_s * 1e3)] += 1
+        self._by_ms[min(int(age_s * 1e3 - _EDGE), AGES_MS[-1])] += 1
         self.age_s_sum += age_s
-        self.age_s_max = max(self.age_s_max, age_s)
+
+    @property
+    def served(self) -> int:
+        """Answers in all."""
+        return sum(self._by_ms)
+
+    @property
+    def ages(self) -> list[int]:
+        """Answers up to each edge and above the one before it; those above the last at the end."""
+        starts = (0, *AGES_MS)
+        found = [sum(self._by_ms[low:high]) for low, high in pairwise(starts)]
+        return [*found, self._by_ms[-1]]
 
     def age_ms(self, share: float) -> int:
-        """An edge that at least this share of the ages is not above; 0 without any."""
-        left = share * self.served
-        for edge, count in zip((*AGES_MS, AGES_MS[-1]), self.ages, strict=True):
+        """This share of the answers, and one at least, was not older; 0 where there is none."""
+        left = max(share * self.served, 1)
+        for ms, count in enumerate(self._by_ms, 1):
             left -= count
             if left <= 0:
-                return edge if self.served else 0
-        return AGES_MS[-1]
+                return ms
+        return 0
 
 
 class ReplicatedMarkets:
@@ -148,7 +161,7 @@ class ReplicatedMarkets:
         self._replica.mined(token, block_number)
 
     def counters(self) -> dict[str, float]:
-        """Flat, for status and metrics. Ages are the edge of the histogram that is not passed."""
+        """Flat, for status and metrics. Ages are rounded up to a millisecond."""
         tally = self.tally
         return {
             "replica_served": tally.served,
@@ -157,18 +170,22 @@ class ReplicatedMarkets:
             "replica_buckets": len(self._listened),
             "replica_age_ms_p50": tally.age_ms(0.5),
             "replica_age_ms_p99": tally.age_ms(0.99),
-            "replica_age_ms_max": round(tally.age_s_max * 1e3, 1),
+            "replica_age_ms_max": tally.age_ms(1.0),
         }
 
     # ------------------------------------------------------------------------- private
 
     def _answer(self, request: QuoteRequest) -> QuoteReply | Refusal | str:
-        now = self._clock()
-        answer = self._replica.answer(request, now)
+        try:
+            answer = self._replica.answer(request, self._clock())
+        except Exception as error:
+            # A bug here is no reason to answer nobody: the shard may have none.
+            self._log.error("replica_bug", exc_info=error)
+            answer = BUG
         if isinstance(answer, str):
             self.tally.passed[answer] += 1
         else:
-            self.tally.serve(self._replica.age_s(request.token, now))
+            self.tally.serve(self._replica.age_s)
         return answer
 
     def _passed(self, token: bytes, why: str, reply: QuoteReply | Refusal, *, done: Done) -> None:
@@ -184,8 +201,14 @@ class ReplicatedMarkets:
             self._replica.owned(bucket_of(token), reply.incarnation)
 
     async def _run_hearing(self) -> None:
-        async for heard in self._states.listen(lambda: self._replica.used):
-            self._hear(heard)
+        while True:
+            try:
+                async for heard in self._states.listen(lambda: self._replica.used):
+                    self._hear(heard)
+            except Exception as error:
+                self._log.error("replica_bug", exc_info=error)
+            self._hear(Cut())
+            await asyncio.sleep(RESTART_PAUSE_S)
 
     def _hear(self, heard: Heard) -> None:
         if isinstance(heard, BucketStates):

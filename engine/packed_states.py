@@ -57,7 +57,7 @@ def unpack_beat(packed: Packed) -> Beat:
     return Beat(
         made_ns,
         tuple(
-            Standing(_place(place), silence_ms, tuple(Mark(*mark) for mark in marks))
+            Standing(_place(place), silence_ms, tuple(map(Mark._make, marks)))
             for place, silence_ms, marks in standings
         ),
     )

@@ -87,7 +87,9 @@ class _Used:
 
 
 class Replica:
-    """Pure but for its own memory, which is bounded; it has no clock."""
+    """Pure but for its own memory, which is bounded; it has no clock. `age_s` is how long before
+    the last answer it was known to be so.
+    """
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class Replica:
         self._lease_s = lease_s
         self._markets_max = markets_max
         self._floors_max = floors_max
+        self.age_s = 0.0
         self._tickets = 0
         self._held: OrderedDict[bytes, _Held] = OrderedDict()
         self._waiting: dict[bytes, None] = {}
@@ -128,12 +131,9 @@ class Replica:
         if market is None or state.halted:
             return NO_VALUE
         self._held.move_to_end(request.token)
+        self.age_s = now - bucket.made_at
         stands = as_of(state, bucket.place, bucket.incarnation, sealed=request.sealed)
         return quoting.answer(market, request, as_of=stands, bucket=held.bucket)
-
-    def age_s(self, token: bytes, now: float) -> float:
-        """How long ago that what was just answered about this market was known to be so."""
-        return now - self._buckets[self._held[token].bucket].made_at
 
     def _why_not(self, token: bytes, held: _Held, bucket: _Bucket, *, now: float) -> str:
         if not self._is_whole(held, bucket):

@@ -11,18 +11,18 @@ LEASE_S = "0.2"
 
 
 async def row(world: World) -> Row:
-    """What the API's replica answered and passed on; a failure if it answered nothing, or
-    anything that was older than its lease.
-    """
+    """What the API's replica answered and passed on."""
+    url = f"{world.system.api}/metrics"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return judge(await response.text())
+
+
+def judge(metrics: str) -> Row:
+    """A failure if the replica answered nothing, or anything that was older than its lease."""
     found = Row("the replica answers, within its lease", "replica")
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{world.system.api}/metrics") as got,
-    ):
-        text = await got.text()
     outcomes: dict[str, int] = {}
     ages: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
             if sample.name == f"{COUNTER}_total":
                 outcomes[sample.labels["outcome"]] = int(sample.value)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from actors import replicas
 from actors.markets import Markets
 from actors.replicas import ReplicatedMarkets
 from engine.buckets import bucket_of
@@ -171,3 +172,26 @@ async def test_lost_connection_lets_go_of_everything():
         assert isinstance(await world.door.quote(world.request), QuoteReply)
         assert world.door.tally.served == served
     assert bucket_of(world.token) not in world.door._listened
+
+
+async def test_bug_of_the_replica_costs_no_quote(monkeypatch):
+    monkeypatch.setattr(replicas, "RESTART_PAUSE_S", 0.01)
+    world = Door()
+    shard = await world.open()
+    async with running(world.door), running(shard):
+        first = await world.until_served()
+        with monkeypatch.context() as broken:
+            broken.setattr(world.door._replica, "answer", lambda *_: 1 // 0)
+            assert await world.door.quote(world.request) == first
+            assert world.door.tally.passed["bug"] == 1
+        with monkeypatch.context() as broken:
+            broken.setattr(world.door._replica, "beat", lambda *_: 1 // 0)
+            await asyncio.sleep(0.1)
+            assert await world.door.quote(world.request) == first
+        served = world.door.tally.served
+        world.wire.listened = frozenset()
+        async with asyncio.timeout(3):
+            while world.door.tally.served == served:
+                assert await world.door.quote(world.request) == first
+                await asyncio.sleep(0.02)
+    assert world.door._log.events().count("replica_bug") >= 2
