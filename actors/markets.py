@@ -78,6 +78,10 @@ class Markets:
         for name in [n for n, lane in self._lanes.items() if n not in names and not lane.calls]:
             del self._lanes[name]
 
+    def counters(self) -> dict[str, int]:
+        """Flat, for status and metrics."""
+        return {"refused_stale": self.refused_stale}
+
     @property
     def directory(self) -> Directory:
         """The newest one seen."""

@@ -114,11 +114,6 @@ class ReplicatedMarkets:
         """The newest one seen."""
         return self._markets.directory
 
-    @property
-    def refused_stale(self) -> int:
-        """Answers of lower incarnations."""
-        return self._markets.refused_stale
-
     async def quote(self, request: QuoteRequest) -> QuoteReply | Refusal:
         """One quote within the deadline."""
         answer = self._answer(request)
@@ -160,10 +155,10 @@ class ReplicatedMarkets:
         """A receipt names this block: what is answered from here has it sealed."""
         self._replica.mined(token, block_number)
 
-    def counters(self) -> dict[str, float]:
+    def counters(self) -> dict[str, int]:
         """Flat, for status and metrics. Ages are rounded up to a millisecond."""
         tally = self.tally
-        return {
+        return self._markets.counters() | {
             "replica_served": tally.served,
             **{f"replica_passed_{why}": count for why, count in tally.passed.items()},
             "replica_markets": self._replica.markets,

@@ -94,20 +94,7 @@ async def gateway(context: Context) -> Role:
     )
     await built.start()
 
-    async def route(directory: Directory) -> None:
-        markets.route(directory)
-        built.route(directory)
-
-    handlers: dict[type, Callable[[Any], Any]] = {
-        Directory: route,
-        StatusWanted: lambda _: {
-            "port": built.port,
-            "refused_stale": markets.refused_stale,
-            **_counters(replicas),
-            **cache.status(),
-        },
-        Drain: lambda _: built.stop(),
-    }
+    handlers = _handlers(markets, built, lambda: {"port": built.port, **cache.status()})
     return Role(handlers=handlers, run=replicas.run if replicas else _forever, log=log)
 
 
@@ -135,18 +122,24 @@ async def stream_gateway(context: Context) -> Role:
     )
     await built.start()
 
+    handlers = _handlers(markets, built, built.status)
+    return Role(handlers=handlers, run=replicas.run if replicas else _forever, log=log)
+
+
+def _handlers(
+    markets: Markets | ReplicatedMarkets,
+    door: ApiGateway | StreamGateway,
+    status: Callable[[], dict[str, Any]],
+) -> dict[type, Callable[[Any], Any]]:
     async def route(directory: Directory) -> None:
         markets.route(directory)
-        built.route(directory)
+        door.route(directory)
 
-    handlers: dict[type, Callable[[Any], Any]] = {
+    return {
         Directory: route,
-        StatusWanted: lambda _: (
-            built.status() | {"refused_stale": markets.refused_stale} | _counters(replicas)
-        ),
-        Drain: lambda _: built.stop(),
+        StatusWanted: lambda _: status() | markets.counters(),
+        Drain: lambda _: door.stop(),
     }
-    return Role(handlers=handlers, run=replicas.run if replicas else _forever, log=log)
 
 
 def _markets(
@@ -161,10 +154,6 @@ def _markets(
         markets, states, context.calls, log=log, block_time_s=block_time_s
     )
     return replicated, replicated
-
-
-def _counters(replicas: ReplicatedMarkets | None) -> dict[str, float]:
-    return replicas.counters() if replicas else {}
 
 
 async def _forever() -> None:
