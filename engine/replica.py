@@ -12,9 +12,9 @@ the shard is asked. It may answer about a market when all of these hold:
 What it is told of a bucket, in the order of the code of `states` and `beat`:
   a lower incarnation: refused;
   a higher one: what was known of the bucket is void;
-  the next number: its markets are taken over, the bucket stands where the message says;
-  an older one, or a number that was heard: late, it says nothing new;
-  any other: a gap. What stood before it is void, the bucket goes on from there.
+  a number that was heard, or an older one: late, it says nothing new;
+  one that is not the next: a gap. What stood before it is void, the bucket goes on from there;
+  the next: its markets are taken over, and the bucket stands where the message says.
 
 Times are seconds of one clock. `made_at` is when a message was made, or came where that is not
 known: never later than it came.
@@ -44,7 +44,7 @@ WHYS = (UNHELD, UNHEARD, BEHIND, STALE, CHAIN_STALE, FLOOR, NO_VALUE)
 """Why a quote goes to the shard. NO_VALUE: halted, or no launch: the shard says which."""
 
 ASK_FOR = frozenset({UNHELD, UNHEARD, BEHIND, STALE})
-"""What asking the shard for the market's whole state may end."""
+"""Reasons that end once the shard has given the market's whole state."""
 
 
 @dataclass(slots=True)
