@@ -1,13 +1,14 @@
 """The doors' markets with a replica before them: what goes where, and what is learnt of it."""
 
 import asyncio
+import time
 
 from actors import replicas
 from actors.markets import Markets
 from actors.replicas import ReplicatedMarkets
 from engine.buckets import bucket_of
 from engine.control import Directory, EntriesWanted, Instance, Quotes, Take, Views
-from engine.limits import BUCKETS
+from engine.limits import BUCKETS, REPLICA_LEASE_S
 from engine.messages import BucketOwner, QuoteReply, QuoteRequest
 from engine.states import Cut, Deaf, Listening
 from tests.support import fake_roles
@@ -195,3 +196,19 @@ async def test_bug_of_the_replica_costs_no_quote(monkeypatch):
                 assert await world.door.quote(world.request) == first
                 await asyncio.sleep(0.02)
     assert world.door._log.events().count("replica_bug") >= 2
+
+
+async def test_age_is_counted_from_when_a_beat_was_made_not_from_when_it_came():
+    world = Door()
+    shard = await world.open()
+    async with running(world.door), running(shard):
+        await world.until_served()
+        door, ahead_ns = world.door, int((REPLICA_LEASE_S + 0.05) * 1e9)
+        # As if each beat had been under way for so long; a clock that is behind hides nothing.
+        for shift_ns, fresh in ((ahead_ns, False), (0, True), (-ahead_ns, True), (ahead_ns, False)):
+            door._wall_ns = lambda shift_ns=shift_ns: time.time_ns() + shift_ns
+            await asyncio.sleep(REPLICA_LEASE_S + 0.1)
+            served, stale = door.tally.served, door.tally.passed["stale"]
+            assert isinstance(await door.quote(world.request), QuoteReply)
+            assert (door.tally.served > served) is fresh
+            assert (door.tally.passed["stale"] > stale) is not fresh
