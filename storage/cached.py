@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class _Asked:
-    """How often this process was asked for a key, of the newest ASKED_KEYS_MAX keys."""
+    # How often this process was asked for a key, of the newest ASKED_KEYS_MAX keys.
 
     def __init__(self, wanted: int) -> None:
         self._wanted = wanted
         self._times: OrderedDict[str, int] = OrderedDict()
 
     def often(self, key: str) -> bool:
-        """Counts; whether it was asked for so often that it is worth a look in Redis."""
+        # Counts; whether it was asked for so often that it is worth a look in Redis.
         times = min(self._times.pop(key, 0) + 1, self._wanted)
         self._times[key] = times
         while len(self._times) > ASKED_KEYS_MAX:
