@@ -2,14 +2,13 @@
 schedule; nothing waits for it.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from actors.ports import Log
+from actors.turns import Turns
 from engine.control import Directory, Drain, StatusWanted
-from engine.errors import RiseCurveError
 
 CREATORS_EVERY = 10
 """Turns between two in which all tokens are walked."""
@@ -44,11 +43,14 @@ class Analyst:
     ) -> None:
         self._figures = figures
         self._candles = candles
-        self._interval_s = interval_s
-        self._log = log
         self._clock = clock
-        self._stopped = asyncio.Event()
-        self._down = False
+        self._turns = Turns(
+            self._turn,
+            interval_s=interval_s,
+            waits="analytics_wait_for_the_store",
+            log=log,
+            clock=clock,
+        )
         self._status: dict[str, float] = {
             "block": -1,
             "turns": 0,
@@ -58,25 +60,12 @@ class Analyst:
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: lambda _: None,
             StatusWanted: lambda _: dict(self._status),
-            Drain: lambda _: self._stopped.set(),
+            Drain: lambda _: self._turns.stop(),
         }
 
     async def run(self) -> None:
         """A turn each interval until cancelled or drained; what fails is done by the next."""
-        while not self._stopped.is_set():
-            began = self._clock()
-            try:
-                await self._turn()
-                self._down = False
-            except RiseCurveError as error:
-                if not self._down:
-                    self._log.warning("analytics_wait_for_the_store", error=str(error))
-                self._down = True
-            left_s = max(self._interval_s - (self._clock() - began), 0.0)
-            try:
-                await asyncio.wait_for(self._stopped.wait(), left_s)
-            except TimeoutError:
-                continue
+        await self._turns.run()
 
     async def _turn(self) -> None:
         began = self._clock()

@@ -32,6 +32,10 @@ WATCH_S = 3_600
 """Attested blocks are looked at for so long: by then what is final there is final anywhere."""
 
 WATCH_EVERY_S = 5.0
+WATCH_MAX = 64
+"""Blocks of a chain that are looked at in one turn, so that many small deposits cost the node
+little: the newest each time, which fall with any below them, and the others part by part."""
+
 AT_ONCE_MAX = 16
 """Messages that are looked up side by side; more wait."""
 
@@ -66,6 +70,7 @@ class Attestor:
         self._attested = 0
         self._declined: dict[str, int] = {}
         self._watched = 0
+        self._turn = 0
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
         self._journal: dict[tuple[str, bytes], Entry] = {
             (one.kind, one.id): one for one in memory.entries
@@ -98,7 +103,7 @@ class Attestor:
         return answer
 
     async def watch(self) -> None:
-        """Look once at the blocks of what was attested lately; halt where one is gone."""
+        """Look once at blocks of what was attested lately (WATCH_MAX); halt where one is gone."""
         since = self._wall_clock() - WATCH_S
         blocks: dict[int, dict[int, bytes]] = {}
         for entry in self._memory.entries:
@@ -106,12 +111,13 @@ class Attestor:
                 blocks.setdefault(entry.chain_id, {})[entry.block_number] = entry.block_hash
         self._watched = sum(len(one) for one in blocks.values())
         for chain_id, hashes in blocks.items():
-            numbers = sorted(hashes)
+            numbers = _of_turn(sorted(hashes), self._turn)
             for number, found in zip(
                 numbers, await self._evidence[chain_id].hashes(numbers), strict=True
             ):
                 if found != hashes[number]:
                     self._halt(f"Block {number} of chain {chain_id} was attested and is gone")
+        self._turn += 1
 
     # -------------------------------------------------------------------- private
 
@@ -210,6 +216,13 @@ class Attestor:
             "declined": dict(self._declined),
             "watched_blocks": self._watched,
         }
+
+
+def _of_turn(numbers: list[int], turn: int) -> list[int]:
+    half = WATCH_MAX // 2
+    newest, others = numbers[-half:], numbers[:-half]
+    parts = -(-len(others) // half) or 1
+    return others[turn % parts :: parts] + newest
 
 
 def _evidence(

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.bridge_ports import Deposits, Guardian, Vault
+from actors.bridge_ports import CheckedVault, Deposits, Guardian
 from actors.ports import Log
 from engine.bridge.conservation import Books, fault_between, fault_of
 from engine.bridge.control import Pause
@@ -44,10 +44,11 @@ Payment = Released | Refunded
 @dataclass(slots=True)
 class CheckedEnd:
     """One chain, through the checker's own nodes. `fresh`: its listener stands on a new block;
-    `position` is where it stands in its feed, `buried` the block below."""
+    `position` is where it stands in its feed, `buried` the block below. `blind_since`: the first
+    of `pending` was asked for then, and has had no answer yet."""
 
     chain_id: int
-    vault: Vault
+    vault: CheckedVault
     deposits: Deposits
     guardian: Guardian
     hash_of: Callable[[int], Awaitable[bytes]]
@@ -57,6 +58,7 @@ class CheckedEnd:
     buried: FeedPosition | None = None
     books_at: FeedPosition | None = None
     pending: deque[tuple[Payment, float]] = field(default_factory=deque)
+    blind_since: float | None = None
     recent: deque[FeedPosition] = field(default_factory=deque)
     final: FeedPosition | None = None
 
@@ -174,14 +176,20 @@ class BridgeChecker:
             try:
                 fault = await self._fault_of(end, payment)
             except RiseCurveError:
-                if self._clock() - seen_at < BLIND_S:
+                # Since the first look: a long queue of them is no blindness.
+                if end.blind_since is None:
+                    end.blind_since = self._clock()
+                if self._clock() - end.blind_since < BLIND_S:
                     raise
                 fault = f"The other end of {payment.id.hex()} could not be read for {BLIND_S} s"
+            end.blind_since = None
             end.pending.popleft()
             self._figures["checked"] += 1
             if fault:
                 self._raise(fault, seen_at)
-        if not end.pending and end.final is not None:
+        # Not past an alarm before both vaults are paused: who starts again must find it again.
+        answered = self._alarm is None or self.paused_after_s is not None
+        if not end.pending and end.final is not None and answered:
             self._save(end.chain_id, end.final)
 
     async def _fault_of(self, end: CheckedEnd, payment: Payment) -> str:

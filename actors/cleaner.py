@@ -8,14 +8,13 @@ A document is asked for before its launch is signed, so most of what is stored a
 An image goes when it is older than its time and neither a document nor a profile names it.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from actors.ports import Log
+from actors.turns import Turns
 from engine.control import Directory, Drain, StatusWanted
-from engine.errors import RiseCurveError
 
 INTERVAL_S = 600.0
 BATCH = 500
@@ -65,32 +64,20 @@ class Cleaner:
         self._media = media
         self._document_kept_s = document_kept_s
         self._image_kept_s = image_kept_s
-        self._log = log
         self._clock = clock
-        self._interval_s = interval_s
-        self._stopped = asyncio.Event()
-        self._down = False
+        self._turns = Turns(
+            self.turn, interval_s=interval_s, waits="cleaner_waits_for_a_store", log=log
+        )
         self._status = {"documents_removed": 0, "images_removed": 0}
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: lambda _: None,
             StatusWanted: lambda _: dict(self._status),
-            Drain: lambda _: self._stopped.set(),
+            Drain: lambda _: self._turns.stop(),
         }
 
     async def run(self) -> None:
         """A turn each interval until cancelled or drained; what fails is done by the next."""
-        while not self._stopped.is_set():
-            try:
-                await self.turn()
-                self._down = False
-            except RiseCurveError as error:
-                if not self._down:
-                    self._log.warning("cleaner_waits_for_a_store", error=str(error))
-                self._down = True
-            try:
-                await asyncio.wait_for(self._stopped.wait(), self._interval_s)
-            except TimeoutError:
-                continue
+        await self._turns.run()
 
     async def turn(self) -> None:
         """Looks at everything that is old enough. Repeatable, also from several places at once."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import ray
 
-from actors import build, handles
+from actors import build, collecting, handles
 from actors.ports import Calls, Launcher, Log
 from engine.control import Failure, Ping, Pong, StatusWanted
 from engine.errors import ConsistencyError, RiseCurveError
@@ -70,6 +70,7 @@ class Host:
         self._settings = settings
         self._role: Role | None = None
         self._background: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._host = host
         self._build = build
@@ -100,6 +101,7 @@ class Host:
         context = Context(self._slot, self._role_name, self._name, self._settings, cluster, cluster)
         self._role = await factory(context)
         self._background = asyncio.create_task(self._run(self._role))
+        self._settling = asyncio.create_task(collecting.keep_settling())
 
     async def _start_again(self) -> None:
         try:

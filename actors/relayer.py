@@ -47,6 +47,8 @@ GAS_MARGIN = 150_000
 
 GAS_MAX = 2_000_000
 COUNTS_EVERY_S = 5.0
+REFUSALS_MAX = 64
+"""Reasons that are counted each by itself."""
 
 
 @dataclass(slots=True)
@@ -182,7 +184,7 @@ class Relayer:
         """Look at what is due, once; how many that were. Raises TransientError."""
         if self._halted is not None:
             return 0
-        due = await self._requests.due(DUE_MAX)
+        due = await self._requests.due(DUE_MAX, least_wei=self._settings.minimum_wei)
         room = asyncio.Semaphore(AT_ONCE)
 
         async def one(request: Request, facts: Facts) -> None:
@@ -210,7 +212,7 @@ class Relayer:
     async def _later(
         self, request: Request, decision: Decision, step: Step, *, reason: str
     ) -> None:
-        self._refused[reason[:60]] = self._refused.get(reason[:60], 0) + 1
+        self._count_refusal(reason[:60])
         pause_s = min(
             self._settings.retry_s_min * 2 ** min(request.attempts, 30), self._settings.retry_s_max
         )
@@ -264,14 +266,15 @@ class Relayer:
             signers,
         )
         data = self._codec.release(message, signatures)
-        await self._send(request, target, decision.action, data=data)
+        await self._send(request, target, decision.action, data=data, amount=message.amount)
 
     async def _cancel(self, request: Request, facts: Facts, decision: Decision) -> None:
         message = _message(facts)
         target = self._ends[message.target_chain]
         if await target.vault.fate(message.id) is not Fate.NONE:
             raise Put(decision.step, "it has a fate, the event is awaited")
-        await self._send(request, target, decision.action, data=self._codec.cancel(message))
+        data = self._codec.cancel(message)
+        await self._send(request, target, decision.action, data=data, amount=message.amount)
 
     async def _refund(self, request: Request, facts: Facts, decision: Decision) -> None:
         message = _message(facts)
@@ -286,23 +289,31 @@ class Relayer:
             signers,
         )
         data = self._codec.refund(message.id, signatures)
-        await self._send(request, source, decision.action, data=data)
+        await self._send(request, source, decision.action, data=data, amount=message.amount)
 
     async def _signed(self, asked: Attest, digest: bytes, signers: CurrentSigners) -> list[bytes]:
-        answers = await asyncio.gather(
-            *(self._attestation(name, asked) for name in self._attestors)
-        )
-        good: list[tuple[bytes, bytes]] = []
-        for answer in answers:
-            if isinstance(answer, Declined):
-                self._refused[answer.code] = self._refused.get(answer.code, 0) + 1
-                continue
-            signer = self._codec.signer_of(digest, answer.signature)
-            if signer is not None and signer in signers.addresses:
-                good.append((signer, answer.signature))
-        found = self._codec.sorted_signatures(good, signers.threshold)
+        asking = [asyncio.create_task(self._attestation(name, asked)) for name in self._attestors]
+        good: dict[bytes, bytes] = {}
+        why = ""
+        try:
+            # As they come: one that does not answer holds up nobody once enough have signed.
+            for next_one in asyncio.as_completed(asking):
+                answer = await next_one
+                if isinstance(answer, Declined):
+                    self._count_refusal(answer.code)
+                    why = why or answer.code
+                    continue
+                signer = self._codec.signer_of(digest, answer.signature)
+                if signer is not None and signer in signers.addresses:
+                    good[signer] = answer.signature
+                if len(good) >= signers.threshold:
+                    break
+        finally:
+            for task in asking:
+                task.cancel()
+        found = self._codec.sorted_signatures(list(good.items()), signers.threshold)
         if len(found) < signers.threshold:
-            why = next((one.code for one in answers if isinstance(one, Declined)), "no answer")
+            why = why or "no answer"
             text = f"{len(found)} of {signers.threshold} signatures: {why}"
             raise Put(Step.ATTESTING if asked.kind == RELEASE else Step.REFUNDING, text)
         return found
@@ -315,12 +326,19 @@ class Relayer:
         assert isinstance(answer, Attested | Declined)
         return answer
 
-    async def _send(self, request: Request, end: End, action: Action, *, data: bytes) -> None:
+    async def _send(
+        self, request: Request, end: End, action: Action, *, data: bytes, amount: int
+    ) -> None:
         gas = await end.node.gas_of(to=end.vault.address, data=data, sender=end.sending.address)
         limit = min(gas + gas // 4 + GAS_MARGIN, GAS_MAX)
         self._must_be_open(_UNDER_WAY[action])
         reserved = await end.sending.reserve(
-            request.key, action.value, to=end.vault.address, data=data, gas=limit
+            request.key,
+            action.value,
+            to=end.vault.address,
+            data=data,
+            gas=limit,
+            small=amount < self._settings.minimum_wei,
         )
         if not reserved:
             raise Put(_UNDER_WAY[action], "other transactions wait before it")
@@ -331,6 +349,12 @@ class Relayer:
         )
 
     # ---------------------------------------------------------------------- state
+
+    def _count_refusal(self, reason: str) -> None:
+        # What nodes say may name a block or a sum, and so be new each time.
+        if reason not in self._refused and len(self._refused) >= REFUSALS_MAX:
+            reason = "others"
+        self._refused[reason] = self._refused.get(reason, 0) + 1
 
     async def _retry(self, message: Retry) -> None:
         await self._requests.retry(message.request)

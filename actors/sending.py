@@ -61,7 +61,9 @@ class Sending:
         """Of the account."""
         return self._account.address
 
-    async def reserve(self, key: Key, kind: str, *, to: bytes, data: bytes, gas: int) -> bool:
+    async def reserve(
+        self, key: Key, kind: str, *, to: bytes, data: bytes, gas: int, small: bool = False
+    ) -> bool:
         """The intent, durable; it is sent soon after. False: not now."""
         send = Send(
             chain_id=self._chain_id,
@@ -73,7 +75,7 @@ class Sending:
             data=data,
             gas=gas,
         )
-        nonce = await self._store.reserve(send)
+        nonce = await self._store.reserve(send, small=small)
         self._kick.set()
         return nonce is not None
 

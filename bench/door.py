@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from actors import collecting
 from bench.history import CHAIN_ID
 from chain.signatures import verify_message
 from engine.messages import AsOf, MarketView, Refusal
@@ -79,11 +80,13 @@ async def serve(*, database_url: str, mongodb_url: str, redis_url: str, cached: 
         log=FakeSink(),
     )
     await gateway.start()
+    settling = asyncio.create_task(collecting.keep_settling())
     print(gateway.port, flush=True)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     await ended.wait()
     print(json.dumps({**cache.status(), "cpu_s": round(time.process_time(), 2)}), flush=True)
+    settling.cancel()
     await gateway.stop()
 
 

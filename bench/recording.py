@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from actors import collecting
 from actors.recorder import GROUP, Recorder
 from bench.history import CHAIN_ID
 from deploy.roles import RECORDER_NICE
@@ -84,6 +85,7 @@ async def record(url: str, trades_per_s: int) -> None:
     first, ended = position.number, asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     figures = asyncio.create_task(_figures(url, ended))
+    settling = asyncio.create_task(collecting.keep_settling())
     took, trades, began = [], 0, time.monotonic()
     while not ended.is_set():
         if took:  # the first block holds the launches
@@ -100,6 +102,7 @@ async def record(url: str, trades_per_s: int) -> None:
         pause_s = began + len(took) - time.monotonic()
         if pause_s > 0:
             await _wait(ended, pause_s)
+    settling.cancel()
     await figures
     spent_s = time.monotonic() - began
     line: dict[str, Any] = {"trades_per_s": round(trades / spent_s), "blocks": len(took)}

@@ -6,8 +6,21 @@
 //   node chain/compile.mjs --sources D --out O   compiles those of D as well, into O
 //                          --quick               by the older code generator, in a third of the
 //                                                time: for contracts that only tests deploy
+//
+// What a compiler made of the same bytes (its own, the sources', the settings', and those of every
+// file they import) is kept in node_modules/.cache and used again: solc takes most of a minute.
 
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +28,8 @@ import { fileURLToPath } from "node:url";
 const CHAIN = dirname(fileURLToPath(import.meta.url));
 const ROOT = dirname(CHAIN);
 const NODE_MODULES = join(ROOT, "node_modules");
+const CACHE = join(NODE_MODULES, ".cache/risecurve-solc");
+const CACHED_MAX = 64;
 const SIZE_MAX = 24_576;
 const SETTINGS = {
   evmVersion: "prague",
@@ -58,15 +73,59 @@ function findImport(path) {
   return { error: `Expected ${path} in the repository or in node_modules` };
 }
 
-function compile(folders) {
+function digest(...parts) {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(`${part.length}:`).update(part);
+  return hash.digest("hex");
+}
+
+function imported(path) {
+  return digest(JSON.stringify(findImport(path)));
+}
+
+function solcOf(input) {
+  const compiler = readFileSync(join(NODE_MODULES, "solc/soljson.js"));
+  const file = join(CACHE, `${digest(compiler, input)}.json`);
+  if (existsSync(file)) {
+    const { imports, output } = JSON.parse(readFileSync(file, "utf8"));
+    if (Object.entries(imports).every(([path, hash]) => imported(path) === hash)) return output;
+  }
   const solc = createRequire(join(ROOT, "package.json"))("solc");
+  const imports = {};
+  const seen = (path) => {
+    imports[path] = imported(path);
+    return findImport(path);
+  };
+  const output = JSON.parse(solc.compile(input, { import: seen }));
+  keep(file, JSON.stringify({ imports, output }));
+  return output;
+}
+
+function keep(file, text) {
+  mkdirSync(CACHE, { recursive: true });
+  writeFileSync(`${file}.${process.pid}`, text);
+  renameSync(`${file}.${process.pid}`, file);
+  const age = (name) => statSync(name, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const newest = readdirSync(CACHE)
+    .map((name) => join(CACHE, name))
+    .sort((one, other) => age(other) - age(one));
+  for (const old of newest.slice(CACHED_MAX)) rmSync(old, { force: true });
+}
+
+// Named from ROOT, as imports name them; what is not in it, by its place in the folder.
+function nameOf(folder, file) {
+  const name = relative(ROOT, file);
+  return name.startsWith("..") ? join("sources", relative(folder, file)) : name;
+}
+
+function compile(folder) {
   const sources = {};
-  for (const file of folders.flatMap(solidityFiles)) {
-    sources[relative(ROOT, file)] = { content: readFileSync(file, "utf8") };
+  for (const file of solidityFiles(folder)) {
+    sources[nameOf(folder, file)] = { content: readFileSync(file, "utf8") };
   }
   const settings = process.argv.includes("--quick") ? { ...SETTINGS, viaIR: false } : SETTINGS;
   const input = JSON.stringify({ language: "Solidity", sources, settings });
-  const output = JSON.parse(solc.compile(input, { import: findImport }));
+  const output = solcOf(input);
   // Warnings are errors, except about code of a package.
   const faults = (output.errors ?? []).filter(
     (fault) => fault.severity === "error" || !fault.sourceLocation?.file.startsWith("@"),
@@ -136,10 +195,10 @@ function option(name) {
 const contractsFolder = join(CHAIN, "contracts");
 const extra = option("--sources");
 if (extra !== undefined) {
-  const prefix = `${relative(ROOT, extra)}/`;
-  write(option("--out"), outputs(compile([extra]), (source) => source.startsWith(prefix)));
+  const prefix = `${nameOf(extra, extra)}/`;
+  write(option("--out"), outputs(compile(extra), (source) => source.startsWith(prefix)));
 } else {
-  const ours = outputs(compile([contractsFolder]), (_, name) => OURS.includes(name));
+  const ours = outputs(compile(contractsFolder), (_, name) => OURS.includes(name));
   const others = Object.entries(SHIPPED).map(([name, path]) => [name, render(shipped(name, path))]);
   const files = { ...ours, ...Object.fromEntries(others) };
   if (process.argv.includes("--check")) check(join(CHAIN, "abi"), files);

@@ -5,6 +5,7 @@ same on all chains. So addresses follow from the arguments: a run that broke off
 again and finds what is there, and a dry run names the addresses before anything is sent.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
@@ -34,6 +35,7 @@ DEFAULT_FEES = FeeNumbers(
 FAMILY_NAMES = {FAMILY_CONSTANT_PRODUCT: "constant_product", FAMILY_LINEAR: "linear"}
 
 _WAD = 10**18
+_LOOKS, _LOOK_S = 20, 0.1
 LAUNCHPAD_TYPES = [
     "address",
     "address",
@@ -124,12 +126,15 @@ async def deploy(
 
 
 async def _gas(rpc: JsonRpc, sender: str, step: create2.Planned) -> int | None:
-    # None: what a run that broke off had sent was mined since we looked.
+    # None: what a run that broke off had sent was mined since we looked. A node that estimates on
+    # its pending state (anvil does) refuses before it is.
     try:
         return await create2.estimate(rpc, sender, step)
     except CallerError:
-        if await create2.has_code(rpc, step.address):
-            return None
+        for _ in range(_LOOKS):
+            if await create2.has_code(rpc, step.address):
+                return None
+            await asyncio.sleep(_LOOK_S)
         raise
 
 

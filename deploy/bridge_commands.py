@@ -13,6 +13,7 @@ from deploy.process import StartError
 from deploy.session import Session
 from engine.bridge.control import Pause
 from engine.bridge.transfers import Terms
+from engine.errors import RiseCurveError
 from engine.settings import ChainSettings
 from engine.text import address, hex_of, units
 
@@ -116,7 +117,11 @@ async def _each(
 
 
 async def _terms(view: VaultView, chain: ChainSettings) -> Json:
-    terms: Terms = await view.terms(chain.chain_id)
+    try:
+        terms: Terms = await view.terms(chain.chain_id)
+    except RiseCurveError as error:
+        # Said of this end only: the other one and the roles are wanted most just then.
+        return {"trouble": error.code}
     return {
         "paused": terms.paused,
         "pool": units(terms.pool),
@@ -146,7 +151,9 @@ async def _roles(run: Session) -> dict[str, Json | None]:
 
 
 def _troubles(data: Json) -> list[str]:
-    found = [f"the vault on {one['chainId']} is paused" for one in data["vaults"] if one["paused"]]
+    vaults = data["vaults"]
+    found = [f"the vault on {one['chainId']} is paused" for one in vaults if one.get("paused")]
+    found += [_untold(one) for one in vaults if "trouble" in one]
     for slot, one in data["roles"].items():
         if one is None:
             found.append(f"{slot} does not answer")
@@ -157,7 +164,13 @@ def _troubles(data: Json) -> list[str]:
     return found
 
 
+def _untold(one: Json) -> str:
+    return f"the vault on {one['chainId']} could not be asked: {one['trouble']}"
+
+
 def _vault_line(one: Json) -> str:
+    if "trouble" in one:
+        return _untold(one)
     return (
         f"chain {one['chainId']}: {'PAUSED' if one['paused'] else 'open'}, {one['pool']} ETH there,"
         f" {one['windowLeft']} of {one['limit']} may leave now, fee {one['feeBps']} bps"

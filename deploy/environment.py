@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from engine.errors import CallerError
 from engine.limits import GATEWAYS_MAX, MAX_REORG_DEPTH, SHARDS_MAX
+from engine.settings import NEARBY
 from gateway.addresses import parse_address
 
 SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -173,6 +174,7 @@ class Environment(BaseModel):
     public_url: Annotated[str, AfterValidator(_origin)] = "http://localhost:3000"
     cors_origins: Origins = ()
     trusted_proxies: Networks = ()
+    metrics_allowed: Networks = NEARBY
     blocked_networks: Networks = ()
     blocked_countries: Countries = ()
     country_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,60}$")] = "CF-IPCountry"

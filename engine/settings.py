@@ -97,6 +97,13 @@ class ActorSettings:
     kill_stopped: bool = True
 
 
+NEARBY = (
+    *("127.0.0.0/8", "::1/128"),
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
+)
+"""This machine and private networks."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings:
     """The doors."""
@@ -107,6 +114,7 @@ class GatewaySettings:
     public_url: str = "http://localhost:3000"
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    metrics_allowed: tuple[str, ...] = NEARBY
     blocked_networks: tuple[str, ...] = ()
     blocked_countries: tuple[str, ...] = ()
     country_header: str = "CF-IPCountry"
@@ -169,7 +177,8 @@ class BridgeSettings:
     """What waits is looked at this often even where nothing was heard of it."""
     idle_s: float = 0.2
     minimum_wei: int = 10**15
-    """The doors take no less: a release costs gas that the fee is to be worth."""
+    """The doors take no less: a release costs gas that the fee is to be worth. What is deposited
+    below it all the same is paid too, after what is not."""
     breaker_failures_max: int = 5
     breaker_window_s: float = 30.0
     breaker_cool_down_s_max: float = 30.0

@@ -26,6 +26,7 @@ __all__ = [
     "InFlight",
     "Limiter",
     "LocalWindows",
+    "Networks",
     "refuse",
 ]
 
@@ -188,6 +189,27 @@ def refuse(allowance: Allowance) -> CallerError:
     )
 
 
+class Networks:
+    """Addresses of a configured list."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._networks: list[Network] = [
+            ipaddress.ip_network(network, strict=False) for network in networks
+        ]
+
+    def hold(self, address: Address) -> bool:
+        """Whether it is in any of them."""
+        return any(address in network for network in self._networks)
+
+    def hold_all(self, peer: str | None, forwarded: Sequence[str]) -> bool:
+        """Whether the peer and every hop that it or anybody named is in them: who is far away
+        gains nothing by what he says, and nothing by a proxy of ours that speaks for him.
+        """
+        hops = [hop.strip() for header in forwarded for hop in header.split(",")]
+        found = [_parse(one) for one in (peer or "", *hops)]
+        return all(one is not None and self.hold(one) for one in found)
+
+
 class ClientAddresses:
     """The client's IP, as far as trusted proxies tell it.
 
@@ -196,9 +218,7 @@ class ClientAddresses:
     """
 
     def __init__(self, trusted_proxies: Sequence[str]) -> None:
-        self._trusted: list[Network] = [
-            ipaddress.ip_network(proxy, strict=False) for proxy in trusted_proxies
-        ]
+        self._trusted = Networks(trusted_proxies)
 
     def of(self, peer: str | None, forwarded: Sequence[str]) -> str:
         """The key of a client: its IPv4 address, or its IPv6 /64, which is one customer."""
@@ -206,7 +226,7 @@ class ClientAddresses:
         if client is None:
             return "unknown"
         hops = [hop.strip() for header in forwarded for hop in header.split(",")]
-        while hops and self._trusts(client):
+        while hops and self._trusted.hold(client):
             hop = _parse(hops.pop())
             if hop is None:
                 break
@@ -216,10 +236,7 @@ class ClientAddresses:
     def trusts(self, peer: str | None) -> bool:
         """Whether this is one of our proxies, whose headers are believed."""
         found = _parse(peer or "")
-        return found is not None and self._trusts(found)
-
-    def _trusts(self, address: Address) -> bool:
-        return any(address in network for network in self._trusted)
+        return found is not None and self._trusted.hold(found)
 
 
 def _parse(text: str) -> Address | None:

@@ -17,7 +17,7 @@ from engine.errors import RiseCurveError
 from engine.limits import BODY_BYTES_MAX
 from engine.settings import ChainSettings, GatewaySettings
 from gateway import asyncapi, idempotency, middleware, openapi, routes, shaping
-from gateway.admission import ClientAddresses, InFlight, Limiter
+from gateway.admission import ClientAddresses, InFlight, Limiter, Networks
 from gateway.auth import access_tokens
 from gateway.blocking import Blocking
 from gateway.bridging import Bridge
@@ -223,6 +223,7 @@ def _context(
         ),
         in_flight=InFlight(settings.requests_in_flight_max),
         clients=ClientAddresses(settings.trusted_proxies),
+        nearby=Networks(settings.metrics_allowed),
         blocking=Blocking(settings),
         metrics=metrics,
         bridge=None if ports.bridge is None else Bridge(ports.bridge),

@@ -68,6 +68,12 @@ class Bridge:
         """`storage.bridge_reads` and `storage.bridge_requests` together, as a port."""
         return self._ports.requests
 
+    def config(self) -> Json:
+        """The vaults, and what is moved at least."""
+        ends = {"rise": self._ports.rise, "sepolia": self._ports.sepolia}
+        vaults = {name: address(end.vault) for name, end in ends.items()}
+        return {"minimum": units(self._ports.minimum_wei)} | vaults
+
     async def begin(
         self, way: Way, *, user: bytes, recipient: bytes, amount: int, key: str | None
     ) -> Json:

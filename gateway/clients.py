@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from engine.errors import CallerError
 from gateway.context import context_of
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -14,16 +15,21 @@ REQUEST_NAME: web.RequestKey[str] = web.RequestKey("request_name", str)
 def check_caller(request: web.Request) -> None:
     """Raises CallerError("forbidden") for one whom the blocking rules refuse."""
     context = context_of(request)
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    behind_proxy = context.clients.trusts(peer[0] if peer else None)
+    behind_proxy = context.clients.trusts(_peer(request))
     context.blocking.check_caller(request, client_address(request), behind_proxy=behind_proxy)
+
+
+def check_nearby(request: web.Request) -> None:
+    """Raises CallerError("forbidden") for one who is not of METRICS_ALLOWED."""
+    forwarded = request.headers.getall("X-Forwarded-For", [])
+    if not context_of(request).nearby.hold_all(_peer(request), forwarded):
+        raise CallerError("forbidden", "Expected an address that METRICS_ALLOWED names")
 
 
 def client_address(request: web.Request) -> str:
     """The client's IP as the trusted proxies tell it."""
-    peer = request.transport.get_extra_info("peername") if request.transport else None
     forwarded = request.headers.getall("X-Forwarded-For", [])
-    return context_of(request).clients.of(peer[0] if peer else None, forwarded)
+    return context_of(request).clients.of(_peer(request), forwarded)
 
 
 def client_program(request: web.Request) -> str:
@@ -31,3 +37,8 @@ def client_program(request: web.Request) -> str:
     no JSON takes them.
     """
     return request.headers.get("User-Agent", "").encode("utf-8", "replace").decode()
+
+
+def _peer(request: web.Request) -> str | None:
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return str(peer[0]) if peer else None

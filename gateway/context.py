@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from engine.settings import ChainSettings, GatewaySettings
-from gateway.admission import ClientAddresses, InFlight, Limiter
+from gateway.admission import ClientAddresses, InFlight, Limiter, Networks
 from gateway.auth import AccessTokens, Identity
 from gateway.blocking import Blocking
 from gateway.bridging import Bridge
@@ -71,6 +71,7 @@ class Context:
     usd: UsdFeed
     in_flight: InFlight
     clients: ClientAddresses
+    nearby: Networks
     blocking: Blocking
     metrics: Metrics
     bridge: Bridge | None = None

@@ -18,7 +18,7 @@ from engine.settings import GatewaySettings
 from gateway import keys, languages
 from gateway.admission import Budget, refuse
 from gateway.auth import Identity, bearer
-from gateway.clients import REQUEST_NAME, check_caller, client_address
+from gateway.clients import REQUEST_NAME, check_caller, check_nearby, client_address
 from gateway.context import IDENTITY, context_of
 from gateway.errors import public, response_of
 from gateway.routes import Access, Route, Spent, Table
@@ -139,6 +139,8 @@ async def admit(request: web.Request, handler: Next) -> web.StreamResponse:
         return await handler(request)
     context = context_of(request)
     route = request.app[TABLE].of(request)
+    if route is not None and route.nearby:
+        check_nearby(request)
     if route is not None and route.budget is Spent.NOTHING:
         async with asyncio.timeout(context.settings.request_timeout_s):
             return await handler(request)

@@ -73,6 +73,8 @@ class Route:
     budget: Spent = Spent.READ
     scope: Scope | None = None
     """What an API key must have for a route that needs somebody; None: no key will do."""
+    nearby: bool = False
+    """For addresses of METRICS_ALLOWED only."""
     leased: bool = False
     """Asked so often that its budget is taken in blocks; see `leases`."""
 
@@ -140,7 +142,7 @@ API: tuple[Route, ...] = (
 SYSTEM: tuple[Route, ...] = (
     Route("GET", "/healthz", system.healthz, budget=Spent.NOTHING),
     Route("GET", "/readyz", system.readyz, budget=Spent.NOTHING),
-    Route("GET", "/metrics", system.metrics, budget=Spent.NOTHING),
+    Route("GET", "/metrics", system.metrics, budget=Spent.NOTHING, nearby=True),
     Route("GET", "/media/{name}", uploads.file),
     Route("GET", "/openapi.json", docs.document),
     Route("GET", "/asyncapi.json", docs.realtime),

@@ -89,12 +89,14 @@ class BridgeRequests:
         await connection.execute(SQL["insert_user"], user)
         await connection.execute(SQL["open_request"], *key, *what)
 
-    async def due(self, limit: int) -> list[tuple[Request, Facts]]:
+    async def due(self, limit: int, *, least_wei: int = 0) -> list[tuple[Request, Facts]]:
         """At most `limit` requests to look at now, with all that is recorded of them, as of one
-        instant. They are due again after the lease, unless `advance` or `end` says otherwise.
+        instant; those below `least_wei` last. They are due again after the lease, unless `advance`
+        or `end` says otherwise.
         """
         async with postgres.transaction(self._pool) as connection:
-            rows = await connection.fetch(SQL["lease"], limit, self._lease_s)
+            rows = await connection.fetch(SQL["lease"], limit, self._lease_s, least_wei)
+        rows.sort(key=lambda row: bool(row["amount"] < least_wei))
         if not rows:
             return []
         async with (

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WAITING_MAX = 32
 """Nonces that wait for a block: nodes keep 16 to 64 of one account in their pool."""
 
+SMALL_SHARE = 4
+"""One in so many of them may go to what is below the least that the doors take."""
+
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
 
@@ -33,8 +36,9 @@ class BridgeSends:
         self._pool = pool
         self._waiting_max = waiting_max
 
-    async def reserve(self, send: Send) -> int | None:
+    async def reserve(self, send: Send, *, small: bool = False) -> int | None:
         """A nonce for this request, at least `send.nonce`, which is what the chain asks for.
+        A `small` one leaves most places free.
 
         None: one is under way for it, it has ended, or too many wait; nothing was written.
         """
@@ -42,7 +46,8 @@ class BridgeSends:
             await connection.execute(_LOCK, f"{send.chain_id}:{send.sender.hex()}")
             account = (send.chain_id, send.sender)
             waiting = await connection.fetchval(SQL["waiting_offers"], *account)
-            if waiting >= self._waiting_max or send.request is None:
+            room = self._waiting_max // SMALL_SHARE if small else self._waiting_max
+            if waiting >= room or send.request is None:
                 return None
             what = (send.kind, send.to, send.data, send.gas)
             nonce = await connection.fetchval(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.support.servers import (
     anvil,
@@ -31,6 +32,10 @@ __all__ = [
     "redis_url",
     "servers",
 ]
+
+# How long an example takes says nothing of the code: the machine has other work too.
+settings.register_profile("risecurve", deadline=None)
+settings.load_profile("risecurve")
 
 UNIT = Path(__file__).parent / "unit"
 

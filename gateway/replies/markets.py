@@ -222,6 +222,14 @@ class ChainData(Strict):
     faucet: str | None
 
 
+class BridgeConfigData(Strict):
+    """The vaults, and what is moved at least, in ETH."""
+
+    minimum: Decimal
+    rise: AddressText
+    sepolia: AddressText
+
+
 class LimitsData(Strict):
     """Bounds of requests."""
 
@@ -244,6 +252,7 @@ class ConfigData(Strict):
     public_url: str
     rise: ChainData
     sepolia: ChainData | None
+    bridge: BridgeConfigData | None
     limits: LimitsData
     languages: list[str]
 

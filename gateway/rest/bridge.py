@@ -14,7 +14,8 @@ from gateway.context import context_of, identity_of
 from gateway.errors import json_response, success
 from gateway.models import BridgeHistoryQuery, BridgeRequest
 
-_CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{64})")
+# Microseconds until the year 5138; what is longer is no time that the store knows.
+_CURSOR = re.compile(r"([0-9]{1,17})\.([0-9a-f]{64})")
 
 
 async def deposit(request: web.Request) -> web.Response:

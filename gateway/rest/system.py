@@ -89,6 +89,7 @@ async def config(request: web.Request) -> web.Response:
                 "publicUrl": settings.public_url,
                 "rise": _chain(context.chain),
                 "sepolia": None if context.sepolia is None else _chain(context.sepolia),
+                "bridge": None if context.bridge is None else context.bridge.config(),
                 "limits": {
                     "bodyBytes": BODY_BYTES_MAX,
                     "imageBytes": IMAGE_BYTES_MAX,

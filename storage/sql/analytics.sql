@@ -100,6 +100,16 @@ ON CONFLICT (chain_id, version, token_address) DO UPDATE SET
     volume_ever = token_stats.final_volume_ever + excluded.volume_ever,
     price_before = excluded.price_before,
     changing = excluded.changing
+-- Most of those of the last hour stand still between two turns, and each index costs.
+WHERE (
+    token_stats.volume_24h, token_stats.trades_24h, token_stats.volume_1h,
+    token_stats.volume_ever, token_stats.price_before, token_stats.changing
+) IS DISTINCT FROM (
+    token_stats.final_volume_day + excluded.volume_24h,
+    token_stats.final_trades_day + excluded.trades_24h, excluded.volume_1h,
+    token_stats.final_volume_ever + excluded.volume_ever, excluded.price_before,
+    excluded.changing
+)
 
 -- name: orphans
 -- Of launches that were taken back.

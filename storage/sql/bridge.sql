@@ -117,18 +117,20 @@ SELECT DISTINCT message_id FROM bridge_events
 WHERE chain_id = $1 AND block_number > $2 AND block_number <= $3 AND message_id IS NOT NULL
 
 -- name: lease
--- Those that are due, kept from another relayer for a moment; it may look all the same.
+-- Those that are due, kept from another relayer for a moment; it may look all the same. What is
+-- below $3 comes last: anybody can make thousands of those for next to nothing.
 UPDATE bridge_requests
 SET next_at = now() + make_interval(secs => $2::float8)
 WHERE (source_chain, version, id) IN (
     SELECT source_chain, version, id FROM bridge_requests
     WHERE ended_at IS NULL AND next_at <= now()
-    ORDER BY next_at
+    ORDER BY amount < $3::numeric, next_at
     LIMIT $1
     FOR UPDATE SKIP LOCKED
 )
 RETURNING
-    source_chain, version, id, target_chain, message_id, status, step, reason, attempts, revision,
+    amount, source_chain, version, id, target_chain, message_id, status, step, reason, attempts,
+    revision,
     extract(epoch FROM now() - created_at)::bigint AS age_s
 
 -- name: events_of

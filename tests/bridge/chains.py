@@ -21,6 +21,7 @@ from engine.errors import CallerError, TransientError
 from engine.settings import ChainSettings
 from tests.support.reorgs import kept
 from tests.support.servers import Anvil
+from tests.support.tasks import beside
 
 ETHER = 10**18
 RISE, SEPOLIA = 11155931, 11155111
@@ -156,15 +157,12 @@ class Chains:
 
         for end in self.ends.values():
             end.mining.set()
-        tasks = [asyncio.create_task(keep(end)) for end in self.ends.values()]
-        try:
-            yield
-        finally:
-            for end in self.ends.values():
-                end.mining.clear()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with beside(keep(end) for end in self.ends.values()):
+            try:
+                yield
+            finally:
+                for end in self.ends.values():
+                    end.mining.clear()
 
 
 @asynccontextmanager

@@ -52,9 +52,9 @@ class SameNonce(BridgeSends):
 
     given: dict[int, int] = {}  # noqa: RUF012 (one for all, as the bug would have it)
 
-    async def reserve(self, send: Send) -> int | None:
+    async def reserve(self, send: Send, *, small: bool = False) -> int | None:
         key = send.request
-        nonce = await super().reserve(send)
+        nonce = await super().reserve(send, small=small)
         if nonce is None or nonce == send.nonce:
             return nonce
         # Both requests now rest on one nonce: the second one's call is sent under the first's.

@@ -22,6 +22,7 @@ from tests.bridge import checks
 from tests.bridge.chains import DEPTH_MAX, ETHER, RISE, SEPOLIA, Chains, End
 from tests.bridge.checks import Findings
 from tests.bridge.world import World
+from tests.support.tasks import beside
 
 RELAYERS = ("relayer-a", "relayer-b")
 BLOCK_S = 0.2
@@ -95,19 +96,17 @@ async def run(world: World, plan: Plan) -> tuple[Run, Findings]:
     async with world.chains.mined(BLOCK_S), world.listening(), world.checking():
         for index in range(3):
             world.attestor(index, plan.attestor_chances)
-        watches = [asyncio.create_task(world.watch(name)) for name in world.attestors]
-        relayers = [asyncio.create_task(world.alive(name, plan.chances)) for name in RELAYERS]
-        try:
-            async with _reorganising(world, plan, told), asyncio.timeout(plan.limit_s):
-                await _waves(world, plan, told)
-        except TimeoutError:
-            world.log.error(
-                "run_late", listeners=[one.status() for one in world.listeners.values()]
-            )
-        finally:
-            for task in (*relayers, *watches):
-                task.cancel()
-            await asyncio.gather(*relayers, *watches, return_exceptions=True)
+        async with (
+            beside(world.watch(name) for name in world.attestors),
+            beside(world.alive(name, plan.chances) for name in RELAYERS) as relayers,
+        ):
+            try:
+                async with _reorganising(world, plan, told), asyncio.timeout(plan.limit_s):
+                    await _waves(world, plan, told)
+            except TimeoutError:
+                world.log.error(
+                    "run_late", listeners=[one.status() for one in world.listeners.values()]
+                )
         for task in relayers:
             if not task.cancelled() and task.exception() is not None:
                 raise task.exception() or AssertionError
@@ -253,12 +252,9 @@ async def _reorganising(world: World, plan: Plan, told: Run) -> AsyncIterator[No
                 told.reorgs += 1
                 told.dropped += dropped
 
-    tasks = [asyncio.create_task(keep(end)) for end in world.chains.ends.values()]
     try:
-        yield
+        async with beside(keep(end) for end in world.chains.ends.values()):
+            yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for end in world.chains.ends.values():
             end.mining.set()

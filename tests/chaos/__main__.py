@@ -37,6 +37,7 @@ from tests.chaos import (
 from tests.chaos.report import Report, Row, say
 from tests.support import ray_nodes
 from tests.support.servers import RISE, Anvil
+from tests.support.tcp_proxy import TcpProxy
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Plan:
     @classmethod
     def of(cls, duration_s: float, *, short: bool) -> "Plan":
         if short:
-            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 20.0, 3, 2.0, 30, 2, 1, 0, 0, 12, 8, 1, 2)
+            return cls(12, 6, 6, 0.5, 3.0, 1, 1, 4.0, 0, 0.0, 3, 2.0, 30, 2, 1, 0, 0, 8, 8, 1, 2)
         longer = max(duration_s / 900, 1.0)
         return cls(
             cuts=int(sockets.CUTS_MIN * longer),
@@ -117,34 +118,58 @@ PART_S_MAX = 600.0
 
 async def on_one_system(report: Report, plan: Plan, anvil: Anvil, folder: Path) -> None:
     """The parts that need a system behind a proxy."""
-    rng = random.Random(report.seed)
     async with world.opened(anvil, folder, seed=report.seed, through=True) as one:
-        parts: dict[str, Part] = {
-            "reorgs": lambda: histories.reorgs(one, rng, plan.reorgs),
-            "cuts": lambda: sockets.cuts(one, rng, plan.cuts),
-            "lies": lambda: lies.lies(one, plan.lie_s),
-            "contradictions": lambda: lies.contradictions(one, plan.contradiction_s),
-            "overload": lambda: strain.overload(one, plan.overload_s),
-            "frozen": lambda: lies.frozen(one, rng, plan.freezes),
-            "kills": lambda: processes.kills(one, rng, plan.kills, limit_s=report.quotes_back_s),
-            "one writer": lambda: processes.one_writer(one, plan.stops),
-            "scaling": lambda: scaling.scaling(one, rng, plan.scalings, limit_s=report.pause_s_max),
-        }
-        if not plan.scalings:
-            del parts["scaling"]
         churn = strain.Churn(one)
         churn.start()
-        for name, part in parts.items():
-            if not report.wants(name):
-                continue
-            with report.part(name):
-                rows = await asyncio.wait_for(part(), max(PART_S_MAX, report.duration_s))
-                report.add(*(rows if isinstance(rows, list) else [rows]))
+        await _parts(report, plan, one)
         await churn.stop()
-        if report.quote_path == "replica":
-            report.add(await replicas.row(one))
-        if not report.short:  # a slope needs minutes
-            report.add(strain.leaks(one, churn))
+        report.add(strain.leaks(one, churn))
+
+
+async def all_on_one_system(
+    report: Report, plan: Plan, anvil: Anvil, folder: Path, urls: dict[str, str]
+) -> None:
+    """The short form: the same system loses its stores afterwards, for another would take a while
+    to start. Memory is not looked at: a slope needs minutes.
+    """
+    async with stores.opened(anvil, folder, urls, seed=report.seed) as (one, proxies):
+        churn = strain.Churn(one)
+        churn.start()
+        await _parts(report, plan, one)
+        await churn.stop()
+        if report.wants("stores"):
+            with report.part("stores"):
+                report.add(*await _outages(report, plan, one, proxies))
+
+
+async def _parts(report: Report, plan: Plan, one: world.World) -> None:
+    rng = random.Random(report.seed)
+    parts: dict[str, Part] = {
+        "reorgs": lambda: histories.reorgs(one, rng, plan.reorgs),
+        "cuts": lambda: sockets.cuts(one, rng, plan.cuts),
+        "lies": lambda: lies.lies(one, plan.lie_s),
+        "contradictions": lambda: lies.contradictions(one, plan.contradiction_s),
+        "overload": lambda: strain.overload(one, plan.overload_s),
+        "frozen": lambda: lies.frozen(one, rng, plan.freezes),
+        "kills": lambda: processes.kills(one, rng, plan.kills, limit_s=report.quotes_back_s),
+        "one writer": lambda: processes.one_writer(one, plan.stops),
+        "scaling": lambda: scaling.scaling(one, rng, plan.scalings, limit_s=report.pause_s_max),
+    }
+    if not plan.scalings:
+        del parts["scaling"]
+    for name, part in parts.items():
+        if not report.wants(name):
+            continue
+        with report.part(name):
+            rows = await asyncio.wait_for(part(), max(PART_S_MAX, report.duration_s))
+            report.add(*(rows if isinstance(rows, list) else [rows]))
+
+
+async def _outages(
+    report: Report, plan: Plan, one: world.World, proxies: dict[str, TcpProxy]
+) -> list[Row]:
+    rng = random.Random(report.seed)
+    return await stores.outages(one, proxies, rng, cases=plan.outages, hold_s=plan.outage_s)
 
 
 def recover(report: Report, plan: Plan) -> None:
@@ -183,9 +208,7 @@ def lose_stores(report: Report, plan: Plan) -> None:
 
     async def work(anvil: Anvil, folder: Path, urls: dict[str, str]) -> None:
         async with stores.opened(anvil, folder, urls, seed=report.seed) as (one, proxies):
-            rng = random.Random(report.seed)
-            rows = stores.outages(one, proxies, rng, cases=plan.outages, hold_s=plan.outage_s)
-            report.add(*await rows)
+            report.add(*await _outages(report, plan, one, proxies))
 
     with (
         datadir.temporary() as folder,
@@ -305,10 +328,15 @@ def main() -> int:
 def _run(report: Report, plan: Plan) -> None:
     with datadir.temporary() as folder, Embedded(folder / "node", durable=False) as embedded:
         anvil = started(embedded)
-        if any(map(report.wants, ON_ONE_SYSTEM)):
+        if report.short and any(map(report.wants, (*ON_ONE_SYSTEM, "stores"))):
+            with report.part("system"):
+                urls = stores.started(embedded)
+                asyncio.run(all_on_one_system(report, plan, anvil, folder, urls))
+        elif any(map(report.wants, ON_ONE_SYSTEM)):
             with report.part("system"):
                 asyncio.run(on_one_system(report, plan, anvil, folder))
-    lose_stores(report, plan)
+    if not report.short:
+        lose_stores(report, plan)
     count_points(report, plan)
     move_across(report, plan)
     if not report.short:

@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
-
 from deploy import datadir
 from deploy.embedded import Embedded
 from tests.bridge import chains, nonces, planted, runs, theft, world
 from tests.chaos.report import Row
+from tests.support.servers import execute
 
 TRANSFERS_MIN = 1_000
 TRANSFERS_A_RUN = 200
@@ -127,7 +126,7 @@ async def _planted(url: str, seed: int, count: int) -> Row:
 async def _world(url: str, seed: int, **options: int) -> AsyncIterator[world.World]:
     """Chains and a database of its own, on the Postgres of `url`."""
     name = f"bridge_{secrets.token_hex(6)}"
-    await _execute(url, f"CREATE DATABASE {name}")
+    await execute(url, f"CREATE DATABASE {name}")
     own = urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
     with datadir.temporary() as folder, Embedded(folder, durable=False) as nodes:
         async with (
@@ -135,15 +134,7 @@ async def _world(url: str, seed: int, **options: int) -> AsyncIterator[world.Wor
             world.built(both, own, folder / "attestors", random.Random(seed)) as one,
         ):
             yield one
-    await _execute(url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url, timeout=30)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    await execute(url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def run(seed: int, **counts: int) -> list[Row]:

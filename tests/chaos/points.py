@@ -13,7 +13,6 @@ from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
-import asyncpg
 import pymongo
 
 from engine.points.book import Book
@@ -24,6 +23,7 @@ from storage.points import PointsStore
 from tests.chaos.report import Row
 from tests.support.history import position_of
 from tests.support.points_world import NAMES, START, Killed, World, opened, settle
+from tests.support.servers import execute
 
 KILLS_MIN = 300
 REAL_KILLS_MIN = 10
@@ -45,9 +45,7 @@ class Stores:
     @asynccontextmanager
     async def world(self, seed: int) -> AsyncIterator[tuple[World, tuple[str, str]]]:
         name = f"points_{next(self.numbers)}"
-        connection = await asyncpg.connect(self.postgres_url, timeout=30)
-        await connection.execute(f"CREATE DATABASE {name}")
-        await connection.close()
+        await execute(self.postgres_url, f"CREATE DATABASE {name}")
         urls = [
             urlsplit(url)._replace(path=f"/{name}").geturl()
             for url in (self.postgres_url, self.mongodb_url)

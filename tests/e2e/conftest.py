@@ -1,12 +1,26 @@
-"""Whole systems: each test module has its own, started once."""
+"""Whole systems. One start takes a while, so two of them serve what does not need its own.
+
+The files are run in the order of their names. `first` has a bridge, and ends by kill -9 where
+`again` begins in its folder, without a bridge; the last file ends that one.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy import datadir
 from tests.support import running
+
+
+@dataclass
+class Killed:
+    """A system that was killed: its folder, and the processes that it had."""
+
+    folder: Path
+    family: list[psutil.Process]
 
 
 @pytest.fixture
@@ -16,8 +30,24 @@ def data_folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module")
-def system() -> Iterator[running.Running]:
-    """A system that is up."""
-    with datadir.temporary() as folder, running.up(folder) as one:
+@pytest.fixture(scope="session")
+def first() -> Iterator[running.Running]:
+    """A system with a bridge that is up."""
+    with datadir.temporary() as folder, running.up(folder, BRIDGE="true") as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def killed(first: running.Running) -> Killed:
+    """The same after kill -9."""
+    family = running.descendants(first.process.pid)
+    first.process.kill()
+    first.process.wait()
+    return Killed(first.folder, family)
+
+
+@pytest.fixture(scope="session")
+def again(killed: Killed) -> Iterator[running.Running]:
+    """Another start in the folder of one that was killed."""
+    with running.up(killed.folder) as one:
         yield one

@@ -3,9 +3,12 @@
 import json
 import subprocess
 
+import pytest
+
 from tests.support.running import CLI, environment
 
 
+@pytest.mark.timeout(300)
 def test_demo_through_graduation_is_exact_and_complete(tmp_path, data_folder):
     done = subprocess.run(
         [CLI, "demo", "--exit", "--json", "--trades", "300", "--graduate"],

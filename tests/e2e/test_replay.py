@@ -2,12 +2,12 @@
 
 import asyncio
 
-import asyncpg
 import pytest
 
 from deploy import registry, settings
 from deploy.demo.run import Demo, Plan
 from tests.support import running
+from tests.support.servers import execute
 
 TRADES = 80
 SPOIL = """
@@ -17,14 +17,6 @@ DELETE FROM events WHERE (tx_hash, position) = (SELECT tx_hash, position FROM ev
 INSERT INTO price_history SELECT chain_id, version, token_address, time + 6000000, open, high, low,
 close, volume_eth, volume_token, trades FROM price_history LIMIT 1;
 """
-
-
-async def execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 async def traded(system: running.Running) -> None:
@@ -49,14 +41,14 @@ async def traded(system: running.Running) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_replay_from_zero_makes_the_same_memory_and_rows(system: running.Running) -> None:
-    asyncio.run(traded(system))
-    _, done = system.cli("replay", "--from-zero", timeout_s=90)
+def test_replay_from_zero_makes_the_same_memory_and_rows(again: running.Running) -> None:
+    asyncio.run(traded(again))
+    _, done = again.cli("replay", "--from-zero", timeout_s=90)
     assert not done["details"], "\n".join(done["details"])
     assert done["markets"] == 8 and done["rows"] > TRADES * 4
     print(f"\n{done['events']} events of the chain make {done['rows']} rows: all as recorded")
-    asyncio.run(execute(system.run.database_url, SPOIL))
-    code, done = system.cli("replay", "--from-zero", timeout_s=90)
+    asyncio.run(execute(again.run.database_url, SPOIL))
+    code, done = again.cli("replay", "--from-zero", timeout_s=90)
     assert (code, done["different"]) == (1, 3), done
     tables = {line.split(":")[0] for line in done["details"]}
     assert tables == {"transfers", "price_history", "events"}

@@ -44,12 +44,13 @@ LEAST = {
     "scaling": 120,
     "recovery": 100,
 }
+# The tests of the simulation run more of each kind.
 LEAST_SHORT = {
-    "lies": 6,
-    "reorg": 48,
-    "deep": 2,
+    "lies": 3,
+    "reorg": 12,
+    "deep": 1,
     "shreds": 15,
-    "kills": 30,
+    "kills": 15,
     "scaling": 12,
     "recovery": 20,
 }

@@ -28,6 +28,7 @@ from tests.bridge.world import World, built
 from tests.support.fakes import FakeSink
 from tests.support.gateway import Door
 from tests.support.lobby import lobby
+from tests.support.tasks import beside
 
 BLOCK_S = 0.2
 LEAST_WEI = ETHER // 1_000
@@ -126,16 +127,8 @@ async def _working(world: World, notices: BridgeNotices) -> AsyncIterator[None]:
         )
         for index in range(3):
             world.attestor(index, {})
-        tasks = [
-            asyncio.create_task(world.alive("relayer", {})),
-            asyncio.create_task(notices.run()),
-        ]
-        try:
+        async with beside((world.alive("relayer", {}), notices.run())):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _ports(world: World) -> BridgePorts:

@@ -64,7 +64,8 @@ async def lobby(
         "replays": Replays(redis),
         "rates": RateLimits(redis),
     } | (more or {})
-    await stores["referrals"].prepare()
+    for name in ("referrals", "api_keys"):
+        await stores[name].prepare()
     admin = bytes.fromhex(ADMIN.address[2:])
     async with open_door(stores=stores, **({"admin_addresses": (admin,)} | fields)) as opened:
         yield opened

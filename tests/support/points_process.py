@@ -1,8 +1,10 @@
-"""The points ledger in a process of its own, to be killed: `python -m
-tests.support.points_process POSTGRES MONGODB`.
+"""The points ledger in processes of their own, to be killed: `python -m
+tests.support.points_process POSTGRES MONGODB` forks one for each line that it reads, when the one
+before has ended.
 """
 
 import asyncio
+import os
 import sys
 
 from actors import points
@@ -18,7 +20,16 @@ from tests.support.scenario import CHAIN_ID
 SEASON = Season("one", 1_767_139_200, 1_798_761_600, 10**9)
 
 
-async def main(postgres_url: str, mongodb_url: str) -> None:
+def main() -> None:
+    for _ in sys.stdin:
+        child = os.fork()
+        if not child:
+            asyncio.run(count(*sys.argv[1:]))
+        _, status = os.waitpid(child, 0)
+        print(f"ended by {os.WTERMSIG(status)}", flush=True)
+
+
+async def count(postgres_url: str, mongodb_url: str) -> None:
     """Count until killed; small batches, so that there is much to die in."""
     points.BATCH, points.IDLE_S = 5, 0.01
     pool = await postgres.connect(postgres_url, size=1)
@@ -33,9 +44,9 @@ async def main(postgres_url: str, mongodb_url: str) -> None:
         place=Counted,
         log=FakeSink(),
     )
-    print("counting", flush=True)
+    print(f"counting {os.getpid()}", flush=True)
     await ledger.run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    main()

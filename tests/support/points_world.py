@@ -3,7 +3,9 @@ count it, to be killed anywhere; what they hold is compared with the model of al
 """
 
 import asyncio
+import os
 import random
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -37,6 +39,7 @@ from tests.support.scenario import CHAIN_ID, address_of
 START = 1_767_225_600
 NAMES = ("alice", "bob", "carol", "creator", "pooler")
 TRADERS = (*NAMES, "dave")
+WRITTEN_AT_ONCE = 20
 
 
 class Killed(BaseException):
@@ -69,6 +72,50 @@ class Deathly:
             raise Killed
 
 
+class Doomed:
+    """Processes that count, one after the other. They are forked of one that has loaded what
+    they need, which takes seconds.
+    """
+
+    def __init__(self, urls: tuple[str, str]) -> None:
+        self._urls = urls
+        self._living: set[int] = set()
+
+    async def __aenter__(self) -> "Doomed":
+        self._parent = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.support.points_process", *self._urls),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for pid in self._living:
+            os.kill(pid, signal.SIGKILL)
+        self._parent.kill()
+        await self._parent.wait()
+
+    async def born(self) -> int:
+        """The process id of one that counts."""
+        assert self._parent.stdin is not None
+        self._parent.stdin.write(b"\n")
+        word, pid = (await self._line()).split()
+        assert word == b"counting"
+        self._living.add(int(pid))
+        return int(pid)
+
+    async def killed(self, pid: int) -> None:
+        """By kill -9; it is gone afterwards."""
+        os.kill(pid, signal.SIGKILL)
+        self._living.discard(pid)
+        assert await self._line() == b"ended by 9"
+
+    async def _line(self) -> bytes:
+        assert self._parent.stdout is not None
+        return (await asyncio.wait_for(self._parent.stdout.readline(), 20)).rstrip()
+
+
 @dataclass
 class World:
     events: EventStore
@@ -98,15 +145,17 @@ class World:
 
     async def play(self, blocks: int, *, hours: float = 0.0) -> None:
         """Blocks that are recorded and final."""
-        for _ in range(blocks):
+        waiting: list[BlockRows] = []
+        for left in range(blocks - 1, -1, -1):
             block = self.saga.play()
-            rows = self.historian.rows(block)
-            assert await self.events.write(
-                [rows], incarnation=self.incarnation, position=position_of(block)
-            )
-            self.saw(rows)
+            waiting.append(self.historian.rows(block))
+            self.saw(waiting[-1])
             self.now = block.header.timestamp
             self.saga.time += int(hours * 3600) if self.saga.random.random() < 0.1 else 0
+            if len(waiting) == WRITTEN_AT_ONCE or not left:
+                at = position_of(block)
+                assert await self.events.write(waiting, incarnation=self.incarnation, position=at)
+                waiting = []
         await self.events.finalise(self.saga.number, self.incarnation)
 
     def saw(self, rows: BlockRows) -> None:
@@ -230,19 +279,13 @@ class World:
         `cut` are those that died at work.
         """
         cut = 0
-        for _ in range(kills):
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "tests.support.points_process", *urls),
-                stdout=asyncio.subprocess.PIPE,
-            )
-            assert process.stdout is not None
-            assert await asyncio.wait_for(process.stdout.readline(), 20) == b"counting\n"
-            before = (await self.ledger.counted()).block
-            await asyncio.sleep(dice.uniform(0.02, 0.3))
-            process.kill()
-            await process.wait()
-            cut += before < (await self.ledger.counted()).block < self.saga.number
+        async with Doomed(urls) as doomed:
+            for _ in range(kills):
+                pid = await doomed.born()
+                before = (await self.ledger.counted()).block
+                await asyncio.sleep(dice.uniform(0.02, 0.3))
+                await doomed.killed(pid)
+                cut += before < (await self.ledger.counted()).block < self.saga.number
         await self.ledger.claim()  # else a dead one's transaction would hold it for a minute
         await settle(self.actor())
         return {"kills": kills, "cut": cut}

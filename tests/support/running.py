@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from deploy import runfile
 from deploy.process import StartError, free_port
 
 START_TIMEOUT_S = 240.0
+CLEAN_S_MAX = 5.0
 CLI = str(Path(sys.executable).with_name("risecurve"))
 
 
@@ -99,3 +102,28 @@ def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> runfile.RunFile:
                 return run
         time.sleep(0.1)
     raise AssertionError(f"It did not come up:\n{(folder / 'up.log').read_text()[-4000:]}")
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """All processes that it has begun, and they."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def _alive(processes: list[psutil.Process]) -> list[str]:
+    left = []
+    for one in processes:
+        try:
+            if one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
+                left.append(f"{one.pid} {' '.join(one.cmdline())[:80]}")
+        except psutil.NoSuchProcess:
+            continue
+    return left
+
+
+def gone(processes: list[psutil.Process]) -> float:
+    """After how many seconds all of them are gone, which must be soon."""
+    began = time.monotonic()
+    while left := _alive(processes):
+        assert time.monotonic() - began < CLEAN_S_MAX, left
+        time.sleep(0.1)
+    return time.monotonic() - began

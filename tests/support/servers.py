@@ -68,9 +68,9 @@ def postgres_server_url(servers: Embedded) -> str:
 def postgres_url(postgres_server_url: str) -> Iterator[str]:
     """An empty database, dropped afterwards."""
     name = f"test_{secrets.token_hex(6)}"
-    _in_thread(_execute(postgres_server_url, f"CREATE DATABASE {name}"))
+    _in_thread(execute(postgres_server_url, f"CREATE DATABASE {name}"))
     yield urlunsplit(urlsplit(postgres_server_url)._replace(path=f"/{name}"))
-    _in_thread(_execute(postgres_server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+    _in_thread(execute(postgres_server_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +126,8 @@ def make_anvil() -> Iterator[Callable[..., Anvil]]:
             embedded.stop()
 
 
-async def _execute(url: str, statement: str) -> None:
+async def execute(url: str, statement: str) -> None:
+    """One statement, or several, on a connection of its own."""
     connection = await asyncpg.connect(url, timeout=30)
     try:
         await connection.execute(statement)

@@ -1,9 +1,10 @@
 """What a market costs: 10,000 of them, of both families, each launched and traded, in one shard.
 
-Measured in processes of their own, which run this file: by tracemalloc, and as the growth of
-the resident set. Measured twice in each: after the last trade, when the newest markets have
-two values inside the window of unfinalised blocks, and when the window has passed. Everything
-that a market leaves in the process counts, caches too; all creators differ, traders come back.
+Measured in processes of their own, which run this file: as the growth of the resident set, and
+of 4,000 by tracemalloc, under which everything takes three times as long. Measured twice in each:
+after the last trade, when the newest markets have two values inside the window of unfinalised
+blocks, and when the window has passed. Everything that a market leaves in the process counts,
+caches too; all creators differ, traders come back.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ from tests.support.scenario import (
 )
 
 ROOT = Path(__file__).parents[3]
-MARKETS = 10_000
+MARKETS = {"rss": 10_000, "tracemalloc": 4_000}
 A_BLOCK = 100
 TRADERS = 500
 WINDOW_BLOCKS = 64
@@ -58,7 +59,7 @@ CHAIN = ChainSettings(
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("way", ["tracemalloc", "rss"])
-def test_market_of_ten_thousand_in_a_shard_takes_less_than_two_kilobytes(way: str) -> None:
+def test_market_of_thousands_in_a_shard_takes_less_than_two_kilobytes(way: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.actors.test_memory", way],
         cwd=ROOT,
@@ -68,8 +69,8 @@ def test_market_of_ten_thousand_in_a_shard_takes_less_than_two_kilobytes(way: st
     )
     assert done.returncode == 0, done.stderr.decode()
     found = json.loads(done.stdout)
-    print(f"\n{MARKETS} markets, bytes each by {way}: {found}")
-    assert found["markets"] == MARKETS
+    print(f"\n{MARKETS[way]} markets, bytes each by {way}: {found}")
+    assert found["markets"] == MARKETS[way]
     assert found["halted"] == 0
     assert 0 < found["settled"] < BYTES_MAX
     assert 0 < found["in_window"] < BYTES_MAX
@@ -177,7 +178,7 @@ def held(way: str) -> int:
 
 async def measure(way: str) -> dict[str, int]:
     """Bytes a market, over a process that has some markets already."""
-    world = World()
+    world, count = World(), MARKETS[way]
     upkeep = asyncio.create_task(world.shard.run())
     await world.shard.handlers[Take](Take(frozenset(range(BUCKETS))))
     if way == "tracemalloc":
@@ -187,20 +188,20 @@ async def measure(way: str) -> dict[str, int]:
         await world.launch_and_trade(range(start, start + A_BLOCK))
     await world.published(warm)
     before = held(way)
-    for start in range(0, MARKETS, A_BLOCK):
+    for start in range(0, count, A_BLOCK):
         await world.launch_and_trade(range(start, start + A_BLOCK))
         await world.published(warm + start + A_BLOCK)
     in_window = held(way)
     for _ in range(WINDOW_BLOCKS + 1):
         await world.seal()
     settled = held(way)
-    status = await world.published(warm + MARKETS)
+    status = await world.published(warm + count)
     upkeep.cancel()
     return {
         "markets": status["markets"] - warm,
         "halted": status["halted_markets"],
-        "in_window": (in_window - before) // MARKETS,
-        "settled": (settled - before) // MARKETS,
+        "in_window": (in_window - before) // count,
+        "settled": (settled - before) // count,
     }
 
 

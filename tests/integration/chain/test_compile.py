@@ -1,11 +1,14 @@
 """The committed ABI and bytecode are what the sources compile to."""
 
+import json
+import secrets
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from chain import abi
-from tests.support.evm import ROOT
+from tests.support.evm import ROOT, compile_sources
 
 RUNTIME_BYTES_MAX = 24_576
 
@@ -20,6 +23,35 @@ def test_compile_afresh_equals_what_is_committed() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_was_compiled_before_is_used_while_its_imports_are_the_same(tmp_path: Path) -> None:
+    name = f"Small{secrets.token_hex(8)}"
+    imported = "chain/contracts/ILaunchpad.sol"
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / f"{name}.sol").write_text(
+        "// SPDX-License-Identifier: MIT\npragma solidity ^0.8.28;\n"
+        f'import {{ILaunchpad}} from "{imported}";\n'
+        f"contract {name} {{ ILaunchpad public pad; }}\n"
+    )
+
+    def code() -> str:
+        found = compile_sources(tmp_path / "sources", tmp_path / "out", quick=True)
+        return str(found[name]["bytecode"])
+
+    made = code()
+    kept = ROOT / "node_modules/.cache/risecurve-solc"
+    (entry,) = [file for file in kept.glob("*.json") if name in file.read_text()]
+    document = json.loads(entry.read_text())
+    (contract,) = document["output"]["contracts"][f"sources/{name}.sol"].values()
+    contract["evm"]["bytecode"]["object"] = "dead"
+    entry.write_text(json.dumps(document))
+    assert code() == "0xdead"
+    assert imported in document["imports"]
+    document["imports"][imported] = "the digest of other bytes"
+    entry.write_text(json.dumps(document))
+    assert code() == made != "0xdead"
+    entry.unlink()
 
 
 @pytest.mark.parametrize(

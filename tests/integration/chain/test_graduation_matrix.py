@@ -185,7 +185,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
         assert source.count(bar) == 1
         changed = source.replace(bar, other).replace("contract LaunchToken", f"contract {name}")
         Path(folder / f"{name}.sol").write_text(changed)
-    return compile_sources(folder, out)
+    return compile_sources(folder, out, quick=True)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,9 @@ WANTED = {
     ("GET", "/docs"): OPEN,
     ("GET", "/docs/{file}"): OPEN,
 }
+NEARBY = {("GET", "/metrics")}
+"""Open to METRICS_ALLOWED only, as these callers are; others are tried with the metrics."""
+
 RANKS = (OPEN, USER, MODERATOR, ADMIN)
 CALLERS = ("nobody", "broken", "expired", *RANKS[1:])
 ALL = [(route, "/api") for route in API] + [(route, "") for route in SYSTEM]
@@ -87,6 +90,7 @@ ALL = [(route, "/api") for route in API] + [(route, "") for route in SYSTEM]
 
 def test_matrix_has_a_row_for_every_route_and_no_other() -> None:
     assert {(route.method, route.path) for route, _ in ALL} == WANTED.keys()
+    assert {(route.method, route.path) for route, _ in ALL if route.nearby} == NEARBY
 
 
 def header(caller: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from eth_account import Account
 
 from deploy import datadir
 from deploy.embedded import Embedded
+from engine.text import address
 from gateway import replies as r
 from gateway.bridging import DEPOSIT_GAS
 from tests.bridge.chains import ETHER, RISE, SEPOLIA
@@ -141,6 +142,14 @@ async def test_request_that_the_vault_would_refuse_is_refused_by_code(
     assert mine["data"]["total"] == 0
 
 
+async def test_config_names_the_vaults_and_the_least_that_is_moved(idle: Bridged) -> None:
+    _, answer = await idle.door.get("/api/config")
+    data = r.ConfigData.model_validate(answer["data"])
+    assert data.bridge is not None and data.bridge.minimum == "0.001"
+    vaults = [address(idle.world.chains[chain].vault) for chain in (RISE, SEPOLIA)]
+    assert [data.bridge.rise, data.bridge.sepolia] == vaults
+
+
 async def test_request_without_relayer_or_login_is_refused(idle: Bridged) -> None:
     idle.staffed("bridge_checker")
     status, answer = await idle.post("/bridge/deposit", amount="1")
@@ -163,8 +172,12 @@ async def test_history_is_paged_by_number_and_cursor_newest_first(idle: Bridged)
     assert [one["id"] for one in second["data"]["items"]] == ids[:1]
     assert after["data"]["items"] == second["data"]["items"]
     assert (first["data"]["total"], after["data"]["cursor"]) == (3, None)
-    status, answer = await idle.door.get(f"{path}&cursor=1.2")
-    assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    # The second names a year that no calendar has.
+    for cursor in ("1.2", "9" * 18 + "." + "00" * 32):
+        status, answer = await idle.door.get(f"{path}&cursor={cursor}")
+        assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    status, last = await idle.door.get(f"{path}&cursor={'9' * 17}.{'00' * 32}")
+    assert status == 200 and len(last["data"]["items"]) == 2
     _, nobody = await idle.door.get(f"/api/bridge/history/0x{'01' * 20}")
     assert nobody["data"]["items"] == []
 

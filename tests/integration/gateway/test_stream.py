@@ -463,7 +463,8 @@ async def test_logging_in_again_gives_no_new_budget() -> None:
                 assert (await client.receive())["ok"]
             assert (await client.ask("authenticate", token=token))["ok"]
             await client.send(pings)
-            assert (await client.receive())["error"]["code"] == "rate_limited"
+            for _ in pings:
+                assert (await client.receive())["error"]["code"] == "rate_limited"
 
 
 async def test_guessing_at_keys_ends_the_connection() -> None:

@@ -51,6 +51,51 @@ async def test_metrics_count_requests_and_quotes(door: Door) -> None:
     assert 'risecurve_role{name="buckets",slot="shard-0"} 1024.0' in exposed
 
 
+FAR, NEAR = "203.0.113.9", "10.1.2.3"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "status"),
+    [
+        ([], 200),
+        ([NEAR], 200),
+        (["::ffff:10.1.2.3"], 200),
+        ([FAR], 403),
+        ([f"{NEAR}, {FAR}"], 403),
+        ([f"{FAR}, {NEAR}"], 403),
+        ([NEAR, FAR], 403),
+        (["2001:db8::1"], 403),
+        (["nobody"], 403),
+        ([""], 403),
+    ],
+)
+@pytest.mark.parametrize("trusted", [(), ("127.0.0.0/8",)])
+async def test_metrics_are_for_those_nearby_whom_nobody_speaks_through(
+    trusted: tuple[str, ...], forwarded: list[str], status: int
+) -> None:
+    headers = [("X-Forwarded-For", one) for one in forwarded]
+    async with (
+        open_door(trusted_proxies=trusted) as door,
+        door.session.get(f"{door.url}/metrics", headers=headers) as response,
+    ):
+        assert response.status == status
+        if status == 403:
+            assert (await response.json())["error"]["code"] == "forbidden"
+
+
+@pytest.mark.parametrize("allowed", [("10.0.0.0/8",), ()])
+@pytest.mark.parametrize("said", [None, NEAR, "127.0.0.1"])
+async def test_metrics_are_not_for_a_peer_that_only_says_it_is_near(
+    allowed: tuple[str, ...], said: str | None
+) -> None:
+    headers = {} if said is None else {"X-Forwarded-For": said}
+    async with open_door(metrics_allowed=allowed, trusted_proxies=("127.0.0.0/8",)) as door:
+        status, answer = await door.get("/metrics", headers=headers)
+        assert (status, answer["error"]["code"]) == (403, "forbidden")
+        assert (await door.get("/healthz", headers=headers))[0] == 200
+        assert (await door.get("/readyz", headers=headers))[0] == 200
+
+
 async def test_config_names_chains_contracts_and_limits(door: Door) -> None:
     _, answer = await door.get("/api/config")
     data = answer["data"]
@@ -58,6 +103,7 @@ async def test_config_names_chains_contracts_and_limits(door: Door) -> None:
     assert data["rise"]["launchpads"][0]["address"] == text.address(LAUNCHPAD)
     assert data["publicUrl"] == "https://risecurve.example"
     assert data["limits"]["transactionGas"] == 16_000_000
+    assert data["bridge"] is None
 
 
 async def test_v1_is_the_same_as_no_version(door: Door) -> None:

@@ -20,6 +20,7 @@ from storage.reads import Reads
 from storage.sessions import Sessions
 from storage.snapshots import SnapshotStore
 from tests.support.scenario import CHAIN_ID
+from tests.support.servers import execute
 
 DATABASE = "storage"
 
@@ -30,9 +31,7 @@ def database_url(postgres_server_url: str) -> str:
     url = urlsplit(postgres_server_url)._replace(path=f"/{DATABASE}").geturl()
 
     async def make() -> None:
-        connection = await asyncpg.connect(postgres_server_url)
-        await connection.execute(f"CREATE DATABASE {DATABASE}")
-        await connection.close()
+        await execute(postgres_server_url, f"CREATE DATABASE {DATABASE}")
         pool = await postgres.connect(url)
         await postgres.migrate(pool)
         await pool.close()

@@ -16,16 +16,7 @@ BEFORE = f"""
 ALTER TABLE transactions DROP COLUMN held_before, DROP COLUMN cost_before;
 ALTER TABLE balances DROP COLUMN held_tokens, DROP COLUMN cost_wei;
 UPDATE trader_stats SET realised_wei = realised_wei + 77, block_number = -1;
-ALTER TABLE transactions
-    ADD CONSTRAINT transactions_user_address_fkey FOREIGN KEY (user_address) REFERENCES users,
-    ADD CONSTRAINT transactions_chain_id_version_token_address_fkey
-        FOREIGN KEY (chain_id, version, token_address) REFERENCES tokens;
-ALTER TABLE transfers ADD CONSTRAINT transfers_chain_id_version_token_address_fkey
-    FOREIGN KEY (chain_id, version, token_address) REFERENCES tokens;
-ALTER TABLE price_history ADD CONSTRAINT price_history_chain_id_version_token_address_fkey
-    FOREIGN KEY (chain_id, version, token_address) REFERENCES tokens;
-CREATE INDEX transfers_token ON transfers (chain_id, token_address);
-DELETE FROM schema_migrations WHERE version >= {VERSION};
+DELETE FROM schema_migrations WHERE version = {VERSION};
 """
 TRADES = """
 SELECT version, token_address, user_address, type, eth_amount, token_amount

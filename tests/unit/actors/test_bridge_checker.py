@@ -1,14 +1,18 @@
-"""The checker's books: at a block that is buried, and what an operator may ask of it."""
+"""The checker: its books at a block that is buried, alarms, and what an operator may ask of it."""
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from actors.bridge_checker import BridgeChecker, CheckedEnd
+import pytest
+
+from actors.bridge_checker import BLIND_S, BridgeChecker, CheckedEnd
 from engine.bridge.control import Pause
-from engine.messages import FeedBatch, FeedPosition
+from engine.bridge.messages import Fate
+from engine.errors import TransientError
+from engine.messages import FeedBatch, FeedPosition, Finalised
 from tests.support import transfers as t
 from tests.support.fakes import FakeSink
 
@@ -40,6 +44,12 @@ class Vault:
         self.asked.append(at)
         return 110 - self.stolen
 
+    async def fate(self, message_id: bytes, at: int | str = "latest") -> Fate:
+        raise AssertionError("Expected no payment to look at")
+
+    async def deposit(self, message_id: bytes, at: int | str = "latest") -> Any:
+        raise AssertionError("Expected no payment to look at")
+
     async def paused(self, at: int | str = "latest") -> bool:
         return self.is_paused
 
@@ -62,7 +72,7 @@ def end_of(chain_id: int, vault: Vault, other: int) -> CheckedEnd:
     deposits: Any = SimpleNamespace()
     return CheckedEnd(
         chain_id=chain_id,
-        vault=vault,  # type: ignore[arg-type]
+        vault=vault,
         deposits=deposits,
         guardian=Guardian(vault),
         hash_of=hash_of,
@@ -102,7 +112,8 @@ async def test_balance_below_what_is_owed_is_an_alarm() -> None:
 
 
 async def test_pause_that_is_asked_for_is_sent_to_both_once_and_is_no_alarm() -> None:
-    checker, ends = checker_of()
+    vaults = Vault(3), Vault(3)
+    checker, ends = checker_of(rise=vaults[0], sepolia=vaults[1])
     done = await checker.handlers[Pause](Pause())
     assert done == {t.RISE: True, t.SEPOLIA: True}
     await checker.handlers[Pause](Pause())
@@ -111,14 +122,119 @@ async def test_pause_that_is_asked_for_is_sent_to_both_once_and_is_no_alarm() ->
     assert checker.alarm is None
     # The owner unpauses: nobody pauses again by itself.
     task = asyncio.create_task(checker.run())
-    for end in ends.values():
-        end.vault.is_paused = False  # type: ignore[attr-defined]
+    for vault in vaults:
+        vault.is_paused = False
     await asyncio.sleep(0.05)
     task.cancel()
-    assert not any([await end.vault.paused() for end in ends.values()])
+    assert not any(vault.is_paused for vault in vaults)
 
 
 async def test_pause_that_a_vault_does_not_take_says_so() -> None:
-    checker, ends = checker_of()
-    ends[t.RISE].guardian = replace(ends[t.RISE].guardian, works=False)  # type: ignore[type-var]
+    vault = Vault(3)
+    checker, ends = checker_of(rise=vault)
+    ends[t.RISE].guardian = Guardian(vault, works=False)
     assert await checker.handlers[Pause](Pause()) == {t.RISE: False, t.SEPOLIA: True}
+
+
+@dataclass
+class Ledger(Vault):
+    """It knows every deposit, or none; it does not answer the next `silent` times."""
+
+    silent: int = 0
+    knows: bool = True
+
+    async def deposit(self, message_id: bytes, at: int | str = "latest") -> Any:
+        if self.silent:
+            self.silent -= 1
+            raise TransientError("stale_chain", "Expected an answer")
+        if not self.knows:
+            return SimpleNamespace(depositor=bytes(20), amount=0, refunded=False)
+        return SimpleNamespace(depositor=t.DEPOSITOR, amount=t.ETHER, refunded=False)
+
+
+class Paid:
+    """A checker whose clock is `now`, fed `count` payments on RISE in one block that is final."""
+
+    def __init__(self, source: Ledger, count: int) -> None:
+        self.now = 0.0
+        self.saved: list[int] = []
+        self.checker, self.ends = checker_of(rise=Vault(2), sepolia=source)
+        self.checker._clock = lambda: self.now
+        self.checker._save = lambda chain_id, _: self.saved.append(chain_id)
+        self._messages = {t.message(nonce).id: t.message(nonce) for nonce in range(count)}
+        deposits: Any = SimpleNamespace(message=self._message)
+        self.ends[t.SEPOLIA].deposits = deposits
+        self._count = count
+
+    async def fed(self) -> None:
+        events = [
+            t.released(t.at(t.RISE, 1, index=nonce), nonce + 1, t.message(nonce))
+            for nonce in range(self._count)
+        ]
+        block = t.block(t.header(t.RISE, 1), *events)
+        await self.checker.take(FeedBatch(t.RISE, NOWHERE, (block, Finalised(t.RISE, 1)), 1))
+
+    async def look_at_one(self) -> None:
+        pending = self.ends[t.RISE].pending
+        later = list(pending)[1:]
+        while len(pending) > 1:
+            pending.pop()
+        self.ends[t.RISE].final, final = None, self.ends[t.RISE].final
+        await self.checker.step()
+        pending.extend(later)
+        self.ends[t.RISE].final = final
+
+    async def _message(self, message_id: bytes) -> Any:
+        return self._messages[message_id]
+
+
+async def test_lost_answer_late_in_a_long_queue_is_no_alarm() -> None:
+    source = Ledger(3)
+    paid = Paid(source, count=3)
+    await paid.fed()
+    # The ones before took their time.
+    paid.now = 2 * BLIND_S
+    for _ in range(2):  # twice, each soon answered
+        source.silent = 1
+        with pytest.raises(TransientError):
+            await paid.checker.step()
+        await paid.look_at_one()
+        paid.now += 2 * BLIND_S
+    await paid.checker.step()
+    assert paid.checker.alarm is None and paid.saved == [t.RISE]
+
+
+async def test_other_end_that_is_silent_for_long_is_an_alarm() -> None:
+    source = Ledger(3, silent=1_000)
+    paid = Paid(source, count=1)
+    await paid.fed()
+    for paid.now in (0.0, BLIND_S - 1):
+        with pytest.raises(TransientError):
+            await paid.checker.step()
+    assert paid.checker.alarm is None
+    paid.now = BLIND_S
+    await paid.checker.step()
+    assert paid.checker.alarm is not None and "could not be read" in paid.checker.alarm
+
+
+async def test_alarm_is_found_again_by_the_next_process_until_both_vaults_are_paused() -> None:
+    paid = Paid(Ledger(3, knows=False), count=1)
+    vault = paid.ends[t.SEPOLIA].vault
+    assert isinstance(vault, Vault)
+    guardian = Guardian(vault, works=False)
+    paid.ends[t.SEPOLIA].guardian = guardian
+    await paid.fed()
+    await paid.checker.step()
+    assert paid.checker.alarm is not None and paid.saved == []
+    task = asyncio.create_task(paid.checker.run())
+    async with asyncio.timeout(5):
+        while not guardian.sent:
+            await asyncio.sleep(0.01)
+        assert paid.saved == []
+        guardian.works = True
+        while paid.checker.paused_after_s is None:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    # From now on whoever ends this process to resume does not meet the alarm again.
+    await paid.checker.step()
+    assert paid.saved == [t.RISE]

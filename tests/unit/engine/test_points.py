@@ -2,7 +2,7 @@
 
 import copy
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from eth_abi.abi import encode
@@ -14,9 +14,12 @@ from engine.points import merkle, rules
 from engine.points.book import Book
 from engine.points.entries import Deed
 from engine.points.rules import MICRO
-from engine.points.state import Known, Person
+from engine.points.state import Known, Person, Window
 from tests.model import points as model
 from tests.support.deeds import START, TOKENS, WALLETS, deeds, plain, plain_people, world
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_values
 
 ETH = 10**18
 ANN, BEN, CAT = WALLETS[:3]
@@ -189,10 +192,10 @@ def test_root_is_that_of_openzeppelins_library() -> None:
 
 
 def test_deed_looks_at_no_window_that_is_not_due() -> None:
-    class Windows(dict):  # type: ignore[type-arg]
+    class Windows(dict[tuple[bytes, bytes], Window]):
         looked = 0
 
-        def values(self) -> Any:
+        def values(self) -> "dict_values[tuple[bytes, bytes], Window]":
             self.looked += 1
             return super().values()
 
