@@ -119,6 +119,9 @@ SOCKET_MESSAGE_BYTES_MAX = 16 * 1024
 SOCKET_CALLS_MAX = 1_000
 """Calls of one socket under way at once; one more is `overloaded`."""
 
+SOCKET_IN_A_ROW_MAX = 256
+"""Quotes taken from one socket in one turn of the loop, some milliseconds of it."""
+
 TOPICS_REMEMBERED_MAX = 50_000
 """Topics whose last `seq` a gateway remembers, the least recently heard forgotten first."""
 

@@ -45,6 +45,7 @@ class FakeMarkets:
     delay_s: float = 0.0
     calls: int = 0
     answers: dict[str, Any] = field(default_factory=healthy_roles)
+    _told: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def take(self, scenario: Scenario) -> None:
         block = scenario.seal()
@@ -52,6 +53,16 @@ class FakeMarkets:
         for event in block.events:
             if isinstance(event, TokenCreated | Traded):
                 self.markets[event.token] = apply(self.markets.get(event.token), event)[0]
+
+    def begin(self, request: QuoteRequest, done: Callable[[QuoteReply | Refusal], None]) -> None:
+        task = asyncio.create_task(self._tell(request, done))
+        self._told.add(task)
+        task.add_done_callback(self._told.discard)
+
+    async def _tell(
+        self, request: QuoteRequest, done: Callable[[QuoteReply | Refusal], None]
+    ) -> None:
+        done(await self.quote(request))
 
     async def quote(self, request: QuoteRequest) -> QuoteReply | Refusal:
         self.calls += 1
