@@ -36,6 +36,7 @@ class Metrics:
             ["door", "outcome"],
             registry=self._registry,
         )
+        self._quotes_of: dict[tuple[str, str], Counter] = {}
         self.uploads = Counter(
             "risecurve_uploads_total", "Images sent to us", ["outcome"], registry=self._registry
         )
@@ -61,7 +62,10 @@ class Metrics:
 
     def quote(self, door: str, outcome: str, count: int = 1) -> None:
         """Quotes were answered with `ok` or a code."""
-        self._quotes.labels(door, outcome).inc(count)
+        counter = self._quotes_of.get((door, outcome))
+        if counter is None:
+            counter = self._quotes_of[door, outcome] = self._quotes.labels(door, outcome)
+        counter.inc(count)
 
     def roles(self, statuses: Mapping[str, Any]) -> bytes:
         """Every number of the roles' statuses as a gauge, by slot and name; a role that does not

@@ -26,7 +26,12 @@ from aiohttp import web
 from engineio import packet  # type: ignore[import-untyped]
 from socketio.packet import Packet
 
-from engine.limits import SOCKET_IN_A_ROW_MAX, SOCKET_KERNEL_BYTES, SOCKET_QUEUE_MAX
+from engine.limits import (
+    SOCKET_GATHERED_BYTES,
+    SOCKET_IN_A_ROW_MAX,
+    SOCKET_KERNEL_BYTES,
+    SOCKET_QUEUE_MAX,
+)
 from gateway import bodies
 from gateway.intake import Intake
 from gateway.stream_protocol import framed
@@ -144,6 +149,8 @@ class GuardedWebSocket:
         self._socket: web.WebSocketResponse | None = None
         self._request: web.Request | None = None
         self._raw: asyncio.Transport | None = None
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         # The handler is a method of the library's socket: eviction comes by that way.
         self._engine = handler.__self__
         self._engine.guard = self
@@ -163,12 +170,14 @@ class GuardedWebSocket:
 
     async def close(self) -> None:
         """A goodbye, if the reader still reads."""
+        self._flush()
         if self._socket is not None and not self._socket.closed:
             await self._socket.close()
 
     async def send(self, message: str | bytes) -> None:
         """Waits while the reader's buffers are full; the queue behind it is what is bounded."""
         assert self._socket is not None, "Expected an open socket"
+        self._flush()
         if isinstance(message, bytes):
             await self._socket.send_bytes(message)
         else:
@@ -202,21 +211,35 @@ class GuardedWebSocket:
         return take is not None and self._engine.upgraded and take(frame)
 
     def write(self, text: str) -> bool:
-        """Write a text frame at once, behind all that was sent before. False, and nothing is
-        written: something still waits, the reader is slow, or the connection is at its end.
+        """Write a text frame in this turn of the loop, behind all that was sent before. False, and
+        nothing is written: something still waits, the reader is slow, or this is the end.
         """
-        if (
-            self._raw is None
-            or self._raw.is_closing()
-            or self._socket is None
-            or self._socket.closed
-            or not self._queue.is_written
-            or (self._request is not None and self._request.protocol.writing_paused)
-        ):
+        if not self._queue.is_written or not self._is_open or self._is_slow:
             return False
-        # Past aiohttp: the loop gathers what is written in one turn into one call of the kernel.
-        self._raw.write(framed(text.encode()))
+        frame = framed(text.encode())
+        if not self._gathered:
+            # One call of the kernel for all that is written until then.
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._gathered.append(frame)
+        self._gathered_bytes += len(frame)
+        if self._gathered_bytes >= SOCKET_GATHERED_BYTES:
+            self._flush()
         return True
+
+    @property
+    def _is_open(self) -> bool:
+        is_closing = self._raw is None or self._raw.is_closing()
+        return not is_closing and self._socket is not None and not self._socket.closed
+
+    @property
+    def _is_slow(self) -> bool:
+        return self._request is not None and self._request.protocol.writing_paused
+
+    def _flush(self) -> None:
+        if self._gathered and self._raw is not None and self._is_open:
+            self._raw.write(b"".join(self._gathered))
+        self._gathered.clear()
+        self._gathered_bytes = 0
 
     def cut(self) -> None:
         """End the connection without a word."""
