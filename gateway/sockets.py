@@ -41,7 +41,6 @@ _RESERVED = frozenset({"connect", "disconnect", "connect_error", "*"})
 # An engine frame is "4" and a Socket.IO packet, which begins with a digit, or a short signal.
 _MESSAGE_FRAME = re.compile(r"4[0-9]")
 _SIGNAL_FRAME = re.compile(r"[012356][a-z]{0,8}")
-_LEAVES = ("41", "1")
 
 
 class Json:
@@ -203,9 +202,6 @@ class GuardedWebSocket:
                 await asyncio.sleep(0)
 
     def _is_taken(self, frame: str) -> bool:
-        if frame.startswith(_LEAVES):
-            # The library says goodbye in a turn to come: nothing is taken from here on.
-            self._engine.take = None
         take = self._engine.take
         # While a poll is being upgraded its frames are the library's alone.
         return take is not None and self._engine.upgraded and take(frame)

@@ -206,7 +206,7 @@ async def test_stock_client_works_unchanged_on_every_transport(
 
 
 async def test_quote_before_the_handshake_or_after_the_goodbye_is_not_answered(
-    door: Door, session: aiohttp.ClientSession
+    door: Door, session: aiohttp.ClientSession, seen: Seen
 ) -> None:
     for handshake in (False, True):
         url = f"{door.url}/socket.io/?EIO=4&transport=websocket"
@@ -225,6 +225,7 @@ async def test_quote_before_the_handshake_or_after_the_goodbye_is_not_answered(
             await one.socket.send_str("41")
         assert await one.ended()
         assert 1 not in one.answers
+    assert seen.quick == 1
 
 
 async def test_quote_in_the_middle_of_an_upgrade_is_the_librarys(
