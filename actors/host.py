@@ -8,6 +8,7 @@ install signal handlers and exit hooks do not run on kill, so nothing rests on a
 """
 
 import asyncio
+import gc
 import importlib
 import os
 import threading
@@ -99,6 +100,9 @@ class Host:
         cluster = handles.Cluster(self._settings)
         context = Context(self._slot, self._role_name, self._name, self._settings, cluster, cluster)
         self._role = await factory(context)
+        # What is there by now stays: the collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
         self._background = asyncio.create_task(self._run(self._role))
 
     async def _start_again(self) -> None:
