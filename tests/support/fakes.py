@@ -26,6 +26,7 @@ from engine.messages import (
 from engine.quoting import answer, view
 from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord, WalletRecord
 from gateway import fills
+from tests.support.callbacks import ByCallback
 from tests.support.scenario import CONSTANT_PRODUCT, FEES, LINEAR, Scenario
 
 IMPLEMENTATION = bytes.fromhex("22" * 20)
@@ -36,7 +37,7 @@ def healthy_roles() -> dict[str, Any]:
 
 
 @dataclass
-class FakeMarkets:
+class FakeMarkets(ByCallback):
     """Quotes over `engine.quoting`, so over `curves.trade`, on markets that are put in."""
 
     markets: dict[bytes, Market] = field(default_factory=dict)
@@ -45,7 +46,6 @@ class FakeMarkets:
     delay_s: float = 0.0
     calls: int = 0
     answers: dict[str, Any] = field(default_factory=healthy_roles)
-    _told: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def take(self, scenario: Scenario) -> None:
         block = scenario.seal()
@@ -53,16 +53,6 @@ class FakeMarkets:
         for event in block.events:
             if isinstance(event, TokenCreated | Traded):
                 self.markets[event.token] = apply(self.markets.get(event.token), event)[0]
-
-    def begin(self, request: QuoteRequest, done: Callable[[QuoteReply | Refusal], None]) -> None:
-        task = asyncio.create_task(self._tell(request, done))
-        self._told.add(task)
-        task.add_done_callback(self._told.discard)
-
-    async def _tell(
-        self, request: QuoteRequest, done: Callable[[QuoteReply | Refusal], None]
-    ) -> None:
-        done(await self.quote(request))
 
     async def quote(self, request: QuoteRequest) -> QuoteReply | Refusal:
         self.calls += 1
