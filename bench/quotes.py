@@ -58,6 +58,8 @@ RATIOS = (
     Wanted("stream_vs_node_redis", "stream", "node_redis_socketio"),
     Wanted("stream_vs_eth_call", "stream", "eth_call"),
     Wanted("socketio_vs_python_socketio", "socketio", "python_socketio"),
+    # The same work in one process each: without the actors, and without their cores.
+    Wanted("socketio_door_vs_python_socketio", "socketio_door", "python_socketio"),
     Wanted("rest_vs_express", "rest", "express"),
     Wanted("stream_p50_vs_node_socketio_p50", "stream", "node_socketio", shape=ALONE, latency=True),
 )
@@ -138,6 +140,9 @@ def contestants(stack: ExitStack, ours: system.Ours) -> list[Contestant]:
     plain = stack.enter_context(
         started("python-socketio", *python("bench.peers.plain_socketio"), file)
     )
+    door = stack.enter_context(
+        started("our door alone", *python("bench.peers.socketio_door"), file)
+    )
     anvil = Peer("anvil", ours.node_port, ())
     return [
         Contestant("stream", ours.stream, "stream"),
@@ -149,6 +154,7 @@ def contestants(stack: ExitStack, ours: system.Ours) -> list[Contestant]:
         Contestant("node_redis_socketio", on_redis, "socketio"),
         Contestant("node_redis_ws", node("ws on Redis", "ws", ours.run.redis_url), "stream"),
         Contestant("python_socketio", plain, "socketio"),
+        Contestant("socketio_door", door, "socketio"),
         Contestant("eth_call", anvil, "eth_call", {"launchpad": ours.launchpad}),
     ]
 

@@ -119,6 +119,12 @@ SOCKET_MESSAGE_BYTES_MAX = 16 * 1024
 SOCKET_CALLS_MAX = 1_000
 """Calls of one socket under way at once; one more is `overloaded`."""
 
+SOCKET_IN_A_ROW_MAX = 256
+"""Quotes taken from one socket in one turn of the loop, some milliseconds of it."""
+
+SOCKET_GATHERED_BYTES = 32 * 1024
+"""Answers of one turn of the loop that are written to one socket in one go."""
+
 TOPICS_REMEMBERED_MAX = 50_000
 """Topics whose last `seq` a gateway remembers, the least recently heard forgotten first."""
 

@@ -42,6 +42,7 @@ class Metrics:
             ["door", "outcome"],
             registry=self._registry,
         )
+        self._quotes_of: dict[tuple[str, str], Counter] = {}
         self.uploads = Counter(
             "risecurve_uploads_total", "Images sent to us", ["outcome"], registry=self._registry
         )
@@ -67,7 +68,10 @@ class Metrics:
 
     def quote(self, door: str, outcome: str, count: int = 1) -> None:
         """Quotes were answered with `ok` or a code."""
-        self._quotes.labels(door, outcome).inc(count)
+        counter = self._quotes_of.get((door, outcome))
+        if counter is None:
+            counter = self._quotes_of[door, outcome] = self._quotes.labels(door, outcome)
+        counter.inc(count)
 
     def replicas(self, tally: "Tally") -> None:
         """Count what the read replica answers and passes on too."""

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from engine.errors import CallerError
-from engine.messages import QuoteReply, QuoteRequest, Refusal
 from engine.settings import ChainSettings, GatewaySettings
 from gateway.admission import ClientAddresses, Limiter
 from gateway.api import origins_of
@@ -28,19 +27,11 @@ from gateway.ports import (
 from gateway.replica_ports import Replicas
 
 
-class Asked(Markets, Protocol):
-    """Markets that answer by a callback, at once or later."""
-
-    def begin(
-        self, request: QuoteRequest, done: Callable[[QuoteReply | Refusal], None]
-    ) -> None: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamParts:
     """What the door is handed."""
 
-    markets: Asked
+    markets: Markets
     ticks: Ticks
     limiter: Limiter
     tokens: AccessTokens
@@ -58,7 +49,7 @@ def stream_parts(
     settings: GatewaySettings,
     chain: ChainSettings,
     *,
-    markets: Asked,
+    markets: Markets,
     ticks: Ticks,
     rates: RateLimits,
     nonces: Nonces,

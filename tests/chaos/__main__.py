@@ -163,6 +163,8 @@ async def _parts(report: Report, plan: Plan, one: world.World) -> None:
         with report.part(name):
             rows = await asyncio.wait_for(part(), max(PART_S_MAX, report.duration_s))
             report.add(*(rows if isinstance(rows, list) else [rows]))
+    if report.quote_path == "replica":
+        report.add(await replicas.row(one))
 
 
 async def _outages(
