@@ -125,6 +125,19 @@ SOCKET_IN_A_ROW_MAX = 256
 SOCKET_GATHERED_BYTES = 32 * 1024
 """Answers of one turn of the loop that are written to one socket in one go."""
 
+FANOUT_READER_S = 10e-6
+"""About what one reader's part in a round of a topic takes: so a hot topic leaves half of a door's
+time to what else it has to do."""
+
+FANOUT_INTERVAL_S = 0.05
+"""Between two rounds of a topic at most, however many read it: a price is not older for it."""
+
+FANOUT_INTERVAL_MIN_S = 0.001
+"""A hundred readers; for fewer nothing waits."""
+
+FANOUT_WAITING_MAX = 256
+"""Messages of a topic that wait for its round; with one more it is now."""
+
 TOPICS_REMEMBERED_MAX = 50_000
 """Topics whose last `seq` a gateway remembers, the least recently heard forgotten first."""
 
@@ -191,6 +204,9 @@ topic become a `gap`. All readers share the frames, so what waits costs little."
 
 STREAM_BUFFER_BYTES = 64 * 1024
 """Written and not yet taken by the kernel; above it a reader is slow."""
+
+STREAM_GATHERED_BYTES = 32 * 1024
+"""What is written in one turn of the loop to one connection in one go."""
 
 STREAM_KERNEL_BYTES = 128 * 1024
 """What the kernel may hold for one reader: what stands there is old when it is read."""
