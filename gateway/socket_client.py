@@ -5,7 +5,7 @@ from typing import Any
 from engine.errors import TransientError
 from engine.limits import SOCKET_CALLS_MAX
 from gateway.auth import Identity
-from gateway.sockets import encode_text, written
+from gateway.sockets import Shared, encode_text, shared, written
 
 
 class Client:
@@ -35,12 +35,14 @@ class Client:
         """A call is over."""
         self.calls -= 1
 
-    def push(self, packet: Any) -> None:
-        """Queue one message; a queue that is full marks the socket for eviction."""
+    def push(self, packet: Shared) -> None:
+        """Send one message of a topic: at once, or behind what waits for a slow reader; a queue
+        that is full marks the socket for eviction.
+        """
         if not self.socket.closed:
-            self.socket.queue.put_nowait(packet)
+            shared(self.socket, packet)
 
     def acknowledge(self, text: str) -> None:
         """Send a Socket.IO packet of `4…`: at once, or behind what waits for a slow reader."""
         if not self.socket.closed and not written(self.socket, text):
-            self.push(encode_text(text))
+            self.socket.queue.put_nowait(encode_text(text))

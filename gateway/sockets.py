@@ -6,7 +6,8 @@
 - `guard` also puts an `Intake` on each socket: every packet that comes is paid for, and a socket
   that does not wait when it is told to is cut.
 - A socket's `take`, when somebody has set it, is shown each text frame of its WebSocket before
-  the library: what it takes the library never sees. `written` is the way back.
+  the library: what it takes the library never sees. `written` is the way back, and that of
+  what many readers share: `Shared`, a frame that is made once.
 - `TextPacket`: only text packets of the five plain kinds, with an event name that is not one
   of the library's own.
 """
@@ -210,9 +211,12 @@ class GuardedWebSocket:
         """Write a text frame in this turn of the loop, behind all that was sent before. False, and
         nothing is written: something still waits, the reader is slow, or this is the end.
         """
+        return self.write_frame(framed(text.encode()))
+
+    def write_frame(self, frame: bytes) -> bool:
+        """As `write`, of a whole frame."""
         if not self._queue.is_written or not self._is_open or self._is_slow:
             return False
-        frame = framed(text.encode())
         if not self._gathered:
             # One call of the kernel for all that is written until then.
             asyncio.get_running_loop().call_soon(self._flush)
@@ -224,7 +228,8 @@ class GuardedWebSocket:
 
     @property
     def _is_open(self) -> bool:
-        is_closing = self._raw is None or self._raw.is_closing()
+        # Until a poll is upgraded its messages go by polls.
+        is_closing = self._raw is None or self._raw.is_closing() or not self._engine.upgraded
         return not is_closing and self._socket is not None and not self._socket.closed
 
     @property
@@ -308,12 +313,26 @@ def written(socket: Any, text: str) -> bool:
     return guarded is not None and guarded.write(text)
 
 
+class Shared(packet.Packet):  # type: ignore[misc]
+    """An engine packet that many readers get, with its frame of a WebSocket."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(packet.MESSAGE, text)
+        self.frame = framed(self.encode().encode())
+
+
+def shared(socket: Any, packet: Shared) -> None:
+    """Send it: at once if that is its turn, or behind what waits."""
+    guarded = getattr(socket, "guard", None)
+    if guarded is None or not guarded.write_frame(packet.frame):
+        socket.queue.put_nowait(packet)
+
+
 def encode_text(text: str) -> Any:
     """An engine packet of a frame's text, `4…`."""
     return packet.Packet(packet.MESSAGE, text[1:])
 
 
-def encode_event(event: str, payload: bytes) -> Any:
+def encode_event(event: str, payload: bytes) -> Shared:
     """An engine packet with one Socket.IO event, encoded once and shared by all its readers."""
-    text = f"{_EVENT}[{json.dumps(event)},{payload.decode()}]"
-    return packet.Packet(packet.MESSAGE, text)
+    return Shared(f"{_EVENT}[{json.dumps(event)},{payload.decode()}]")

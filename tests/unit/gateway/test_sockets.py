@@ -15,6 +15,7 @@ from gateway.sockets import (
     _well_formed,
     encode_event,
     encode_text,
+    shared,
     written,
 )
 from gateway.units import Number
@@ -207,3 +208,32 @@ async def test_many_texts_of_one_turn_do_not_wait_for_its_end(
     assert 0 < len(wire.texts) < 10
     await asyncio.sleep(0)
     assert wire.texts == texts
+
+
+async def test_what_is_shared_is_written_as_one_frame_or_waits_behind_what_waits(
+    engine: Engine,
+) -> None:
+    wire, event = engine.guard._raw, encode_event("price", b'{"n":1}')
+    shared(engine, event)
+    shared(engine, event)
+    await asyncio.sleep(0)
+    assert wire.texts == ['42["price",{"n":1}]'] * 2 and wire.calls == 1
+    wire.protocol.writing_paused = True
+    shared(engine, event)
+    assert engine.queue.get_nowait() is event
+
+
+async def test_nothing_is_written_past_a_poll_that_is_being_upgraded(engine: Engine) -> None:
+    wire, event = engine.guard._raw, encode_event("price", b"{}")
+    engine.upgraded = False
+    shared(engine, event)
+    assert not written(engine, "431[]")
+    assert engine.queue.get_nowait() is event
+    await asyncio.sleep(0)
+    assert wire.texts == []
+
+
+async def test_what_is_shared_with_a_poll_waits_for_it() -> None:
+    polled, event = SimpleNamespace(queue=OutQueue()), encode_event("price", b"{}")
+    shared(polled, event)
+    assert polled.queue.get_nowait() is event
