@@ -60,11 +60,16 @@ class InMemory(FakeMarkets):
 
 async def serve() -> int:
     """Listen on a free port of loopback."""
+    return await opened(InMemory(markets_of(sys.argv[1])), FakeTicks())
+
+
+async def opened(markets: Any, ticks: Any) -> int:
+    """The door over these, without limits that a bench would meet; its port."""
     absent: dict[str, Any] = dict.fromkeys(
         ("audit", "referrals", "api_keys", "points", "point_days", "replays", "media", "uncounted")
     )
     ports = Ports(
-        markets=InMemory(markets_of(sys.argv[1])),
+        markets=markets,
         reads=FakeReads(),
         market_reads=FakeMarketReads(),
         documents=FakeDocuments(),  # type: ignore[arg-type]
@@ -72,7 +77,7 @@ async def serve() -> int:
         sessions=FakeSessions(),  # type: ignore[arg-type]
         nonces=FakeNonces(),
         rates=FakeRates(),
-        ticks=FakeTicks(),
+        ticks=ticks,
         node=FakeNode(),
         verify_message=partial(verify_message, accounts=None),
         bridge=None,
