@@ -9,12 +9,14 @@ import pytest
 from engine.buckets import bucket_of
 from engine.quoting import answer
 from engine.text import topic_of_token
+from tests.integration.gateway.test_realtime import open_socket, quote_of
+from tests.integration.gateway.test_realtime_quick import Raw, clients, frame, in_flight
 from tests.support.chain_settings import LAUNCHPAD
 from tests.support.fake_replicas import FakeReplicas
-from tests.support.fakes import FakeReceipt, trade_log, transaction_record
+from tests.support.fakes import FakeMarkets, FakeReceipt, trade_log, transaction_record
 from tests.support.gateway import Door, open_door
 from tests.support.scenario import Scenario
-from tests.support.stream_door import StreamMarkets, open_stream_door
+from tests.support.stream_door import open_stream_door
 from tests.unit.gateway.test_fanout import tick
 
 TRADER = b"\3" * 20
@@ -69,12 +71,38 @@ async def test_metrics_tell_of_the_replica(door: Door) -> None:
     assert 'risecurve_replica_age_seconds_bucket{le="0.01"} 1.0' in lines
 
 
-class AtOnce(StreamMarkets):
+class AtOnce(FakeMarkets):
     """Answers before `begin` returns."""
 
     def begin(self, request: Any, done: Any) -> None:
+        done(self.now(request))
+
+    def now(self, request: Any) -> Any:
         market = self._find(request.token)
-        done(answer(market, request, as_of=self.as_of(), bucket=bucket_of(request.token)))
+        return answer(market, request, as_of=self.as_of(), bucket=bucket_of(request.token))
+
+
+async def test_socketio_door_takes_answers_at_once_by_its_quick_way(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Raw(await open_socket(door, door.session))
+    asked: list[int] = []
+
+    def at_once(request: Any, done: Any) -> None:
+        asked.append(in_flight(door))
+        done(AtOnce(door.markets.markets, door.markets.head).now(request))
+
+    monkeypatch.setattr(door.markets, "begin", at_once)
+    for id in range(300):
+        await one.socket.send_str(frame(door, id, amount="0" if id == 7 else "0.01"))
+    await one.until(set(range(300)))
+    quotes = [id for id in one.answers if id != 7]
+    assert quotes == sorted(quotes), "each behind the one before it"
+    assert [id for id, answer in one.answers.items() if not answer["success"]] == [7]
+    assert (len(asked), asked[-1]) == (299, 1), "counted while it is asked, and no longer"
+    assert (in_flight(door), clients(door)[0].calls) == (0, 0)
+    _, rest = await door.post("/api/trading/quote", quote_of(door))
+    assert one.answers[299]["data"] == rest["data"]
 
 
 async def test_stream_door_takes_answers_at_once_alone_and_in_arrays() -> None:
