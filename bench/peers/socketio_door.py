@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from actors import collecting
 from bench.peers.python_peer import Markets, markets_of, run
 from chain.signatures import verify_message
 from engine.buckets import bucket_of
@@ -35,6 +36,7 @@ from tests.support.fakes import (
 from tests.support.gateway import settings
 
 NO_LIMIT = 10**9
+_KEPT: list["asyncio.Task[None]"] = []
 Done = Callable[[QuoteReply | Refusal], None]
 
 
@@ -95,6 +97,7 @@ async def opened(markets: Any, ticks: Any) -> int:
         log=FakeSink(),
     )
     await gateway.start()
+    _KEPT.append(asyncio.create_task(collecting.keep_settling()))  # as the actors' processes do
     return gateway.port
 
 

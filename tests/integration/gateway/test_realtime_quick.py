@@ -16,6 +16,7 @@ from engine import text
 from engine.limits import SOCKET_QUEUE_MAX
 from engine.messages import Refusal
 from gateway import realtime, socket_client
+from gateway.intake import Intake
 from gateway.quick_quotes import QuickQuotes
 from tests.integration.gateway.test_realtime import Listener, open_socket, quote_of
 from tests.support.gateway import Door, open_door
@@ -390,8 +391,11 @@ async def test_requests_under_way_are_bounded_with_those_of_rest(
 
 
 async def test_messages_above_the_sockets_rate_are_refused_and_a_flood_is_cut(
-    session: aiohttp.ClientSession, seen: Seen
+    session: aiohttp.ClientSession, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # No second passes, however slow the machine.
+    stands = Clock()
+    monkeypatch.setattr(realtime, "Intake", lambda fields, _, who: Intake(fields, stands, who))
     async with open_door(socket_messages_per_s=5) as door:
         one = await raw(door, session)
         for id in range(12):
