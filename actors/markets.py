@@ -78,10 +78,19 @@ class Markets:
         for name in [n for n, lane in self._lanes.items() if n not in names and not lane.calls]:
             del self._lanes[name]
 
+    def counters(self) -> dict[str, int]:
+        """Flat, for status and metrics."""
+        return {"refused_stale": self.refused_stale}
+
     @property
     def directory(self) -> Directory:
         """The newest one seen."""
         return self._directory
+
+    def owner(self, bucket: int) -> str:
+        """The instance that owns a bucket, as far as is known; "" for none."""
+        owner = self._owners.get(bucket)
+        return owner.owner if owner else ""
 
     async def quote(self, request: QuoteRequest) -> QuoteReply | Refusal:
         """One quote within the deadline, whatever happens to shards meanwhile."""

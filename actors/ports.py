@@ -1,6 +1,6 @@
 """What is handed in to the roles: adapters of storage and chain, and calls to other roles."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from engine.control import Directory, Instance, Scale, Wanted
@@ -15,6 +15,7 @@ from engine.messages import (
 )
 from engine.placement import Node
 from engine.rows import BlockRows, MarketRow, TransactionRecord
+from engine.states import Beat, BucketStates, Heard, Published
 
 
 class Log(Protocol):
@@ -136,6 +137,18 @@ class Ticks(Protocol):
     async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled: ...
     async def halted(self) -> dict[bytes, str]: ...
     async def note_halted(self, tokens: Mapping[bytes, str]) -> None: ...
+
+
+class StatesOut(Protocol):
+    """What read replicas are told: `storage.states`."""
+
+    async def publish(self, messages: Sequence[BucketStates | Beat]) -> Published: ...
+
+
+class StatesIn(Protocol):
+    """What a read replica hears: `storage.states`."""
+
+    def listen(self, wanted: Callable[[], frozenset[int]]) -> AsyncIterator[Heard]: ...
 
 
 class Routes(Protocol):

@@ -15,12 +15,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors import publishing, recovery
-from actors.ports import Buckets, Calls, Log, RecordedEvents, Snapshots, Ticks
+from actors.ports import Buckets, Calls, Log, RecordedEvents, Snapshots, StatesOut, Ticks
+from actors.replicating import Replicator
 from engine import quoting, snapshot
 from engine.buckets import bucket_of
 from engine.control import (
     Directory,
     Drain,
+    Entries,
+    EntriesWanted,
     Feed,
     Follow,
     Halt,
@@ -81,6 +84,7 @@ class TokenShard:
         snapshots: Snapshots,
         events: RecordedEvents,
         ticks: Ticks,
+        states: StatesOut,
         calls: Calls,
         log: Log,
         clock: Callable[[], float] = time.monotonic,
@@ -97,6 +101,14 @@ class TokenShard:
         self._log = log
         self._clock = clock
         self._publisher = publishing.Publisher(ticks, log, self._lost)
+        self._replicator = Replicator(
+            states,
+            log,
+            groups=lambda: [served.group for served in self._served.values()],
+            silence_s=lambda group: self._silence_s(self._served[group.name]),
+            lost=self._lost,
+            wall_ns=wall_ns,
+        )
         self._directory = Directory(0, (), ())
         self._served: dict[str, _Served] = {}
         self._owned: dict[int, _Served] = {}
@@ -113,6 +125,7 @@ class TokenShard:
             Feed: self._feed,
             Quotes: self._answer_quotes,
             Views: self._answer_views,
+            EntriesWanted: self._entries,
             StatesAt: self._states_at,
             StatesOf: self._states_of,
             StateHashes: self._state_hashes,
@@ -125,6 +138,7 @@ class TokenShard:
         """Upkeep until cancelled: publishing, following, snapshots."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publisher.run())
+            tasks.create_task(self._replicator.run())
             tasks.create_task(self._keep_following())
             tasks.create_task(self._keep_snapshots())
 
@@ -196,10 +210,12 @@ class TokenShard:
         for bucket in buckets:
             self._owned.pop(bucket, None)
             self._publisher.close(bucket)
+            self._replicator.close(bucket)
         for served in list(self._served.values()):
             served.group.drop(buckets)
             if not served.group.incarnations:
                 del self._served[served.group.name]
+                self._replicator.forget(served.group.name)
 
     # ----------------------------------------------------------------------- feed
 
@@ -208,8 +224,12 @@ class TokenShard:
         if served is None:
             raise ConsistencyError("unknown_group", f"Expected a group, was {message.group}")
         began = time.perf_counter()
-        halted_before = self._halted(served)
-        changes, applied = served.group.apply(message.batch)
+        halted_before, previewed = self._halted(served), served.group.previewed
+        try:
+            changes, applied = served.group.apply(message.batch)
+        except ConsistencyError:
+            self._replicator.failed(served.group)
+            raise
         if applied and served.group.position.number >= message.batch.head:
             # A beat is as old as the head it tells of, however late the batch comes.
             made_ns = message.batch.head_at_ns
@@ -217,6 +237,8 @@ class TokenShard:
             served.beat = max(served.beat, self._clock() - age_s)
             served.caught_up.set()
         self._publisher.publish(served.group, changes)
+        if applied:
+            self._replicator.applied(served.group, changes, previewed)
         if changes:
             self._apply_ms.append((time.perf_counter() - began) * 1e3)
             for token, reason in self._halted(served) - halted_before:
@@ -285,8 +307,7 @@ class TokenShard:
         if served is None or self._draining:
             return Refusal("shard_unavailable", "Expected the owner of this bucket", bucket)
         incarnation = served.group.incarnations[bucket]
-        silence = self._clock() - served.beat
-        if silence > STALE_AFTER_BLOCKS * self._chain.block_time_s:
+        if self._silence_s(served) > STALE_AFTER_BLOCKS * self._chain.block_time_s:
             text = f"Expected a block every {self._chain.block_time_s} s, none came"
             return Refusal("stale_chain", text, bucket, incarnation)
         timeline = served.group.timelines.get(token)
@@ -297,6 +318,19 @@ class TokenShard:
         if timeline is None or (timeline.sealed is None and timeline.quoted is None):
             return _unknown(bucket, incarnation)
         return served, timeline
+
+    def _silence_s(self, served: _Served) -> float:
+        return self._clock() - served.beat
+
+    def _entries(self, message: EntriesWanted) -> Entries:
+        owned = [(token, bucket_of(token)) for token in message.tokens]
+        return Entries(
+            tuple(
+                self._replicator.entry(self._owned[bucket].group, token, bucket)
+                for token, bucket in owned
+                if bucket in self._owned and not self._draining
+            )
+        )
 
     def _states_at(self, message: StatesAt) -> MarketStates:
         states = []
@@ -350,7 +384,9 @@ class TokenShard:
             token, reason = message.token.hex(), message.reason
             self._log.error("market_halted", token=token, reason=reason)
         if halted and served is not None:
-            self._publisher.publish(served.group, [served.group.change(message.token)])
+            changes = [served.group.change(message.token)]
+            self._publisher.publish(served.group, changes)
+            self._replicator.applied(served.group, changes)
         return halted
 
     def _status(self, _: StatusWanted) -> dict[str, Any]:
@@ -365,6 +401,8 @@ class TokenShard:
             "beat_age_s": round(max(beats, default=-1.0), 3),
             "ticks": self._publisher.published,
             "ticks_dropped": self._publisher.dropped,
+            "states": self._replicator.published,
+            "states_dropped": self._replicator.dropped,
             "apply_ms_max": round(max(self._apply_ms, default=0.0), 3),
         }
 
@@ -406,6 +444,7 @@ class TokenShard:
 
     async def _drain(self, _: Drain) -> None:
         self._draining = True
+        self._replicator.stop()
         for served in list(self._served.values()):
             await self._save(served)
             for listener in self._directory.named("listener"):

@@ -58,11 +58,15 @@ RATIOS = (
     Wanted("stream_vs_node_redis", "stream", "node_redis_socketio"),
     Wanted("stream_vs_eth_call", "stream", "eth_call"),
     Wanted("socketio_vs_python_socketio", "socketio", "python_socketio"),
+    # The same work in one process each: without the actors, and without their cores.
+    Wanted("socketio_door_vs_python_socketio", "socketio_door", "python_socketio"),
     Wanted("rest_vs_express", "rest", "express"),
     Wanted("stream_p50_vs_node_socketio_p50", "stream", "node_socketio", shape=ALONE, latency=True),
 )
-# Quotes of the stream door go through the actors; when there is another path, that is "stream".
-SAME = {"stream_actors": "stream"}
+ACTORS = "stream_actors"
+"""The stream door of a system whose quotes go through the actors; elsewhere its replica answers."""
+
+PATHS = ("replica", "actor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +82,41 @@ class Effort:
 def run(results: Results, effort: Effort, tell: Tell) -> None:
     """Fill `results`."""
     wanted = [one for one in RATIOS if not effort.only or one.name in effort.only]
-    with ExitStack() as stack:
-        generator = stack.enter_context(Generator())
+    with Generator() as generator:
         _ceiling(generator, results, effort, tell=tell)
-        tell("our system comes up")
-        ours = stack.enter_context(system.running(tokens=TOKENS))
+        for path in PATHS:
+            chosen = [one for one in wanted if (one.ours == ACTORS) == (path == "actor")]
+            if chosen or effort.grid:
+                _run_path(generator, results, effort, path=path, wanted=chosen, tell=tell)
+    results.parts.append("quotes")
+
+
+def _run_path(
+    generator: Generator,
+    results: Results,
+    effort: Effort,
+    *,
+    path: str,
+    wanted: Sequence[Wanted],
+    tell: Tell,
+) -> None:
+    # One system after the other: two at once would share the cores that are measured.
+    with ExitStack() as stack:
+        tell(f"our system comes up, QUOTE_PATH={path}")
+        ours = stack.enter_context(system.running(tokens=TOKENS, QUOTE_PATH=path))
         tell("the peers come up")
         field = {one.name: one for one in contestants(stack, ours)}
-        field |= {alias: replace(field[name], name=alias) for alias, name in SAME.items()}
+        measured = list(field.values())
+        if path == "actor":
+            field[ACTORS] = replace(field["stream"], name=ACTORS)
+            measured = [field[ACTORS]]
         course = Course(generator, ours.tokens, results, seconds=effort.seconds, tell=tell)
         for shape in (BUSY, ALONE):
             chosen = [one for one in wanted if one.shape == shape]
             _alternate(course, field, chosen, turns=effort.alternations)
         if effort.grid:
-            for contestant in field.values():
-                if contestant.name not in SAME:
-                    _grid(course, contestant)
-    results.parts.append("quotes")
+            for contestant in measured:
+                _grid(course, contestant)
 
 
 @contextmanager
@@ -118,6 +140,9 @@ def contestants(stack: ExitStack, ours: system.Ours) -> list[Contestant]:
     plain = stack.enter_context(
         started("python-socketio", *python("bench.peers.plain_socketio"), file)
     )
+    door = stack.enter_context(
+        started("our door alone", *python("bench.peers.socketio_door"), file)
+    )
     anvil = Peer("anvil", ours.node_port, ())
     return [
         Contestant("stream", ours.stream, "stream"),
@@ -129,6 +154,7 @@ def contestants(stack: ExitStack, ours: system.Ours) -> list[Contestant]:
         Contestant("node_redis_socketio", on_redis, "socketio"),
         Contestant("node_redis_ws", node("ws on Redis", "ws", ours.run.redis_url), "stream"),
         Contestant("python_socketio", plain, "socketio"),
+        Contestant("socketio_door", door, "socketio"),
         Contestant("eth_call", anvil, "eth_call", {"launchpad": ours.launchpad}),
     ]
 
@@ -208,7 +234,7 @@ def _alternate(
 ) -> None:
     if not wanted:
         return
-    names = [SAME.get(one, one) for each in wanted for one in (each.ours, each.theirs)]
+    names = [one for each in wanted for one in (each.ours, each.theirs)]
     order = list(dict.fromkeys(names))
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in order}
     for turn in range(turns):
@@ -217,11 +243,13 @@ def _alternate(
             course.tell(f"alternation {turn + 1} of {turns}: {name}")
             runs[name].append(course.measure(field[name], wanted[0].shape))
     for one in wanted:
-        pair = [runs[SAME.get(name, name)] for name in (one.ours, one.theirs)]
+        pair = [runs[name] for name in (one.ours, one.theirs)]
         ours, theirs = ([_figure(run, one) for run in each] for each in pair)
         course.keep(one, ratio(ours, theirs))
     for name, found in runs.items():
-        course.summarise(name, found)
+        # A peer is measured again beside the actors; its figures are those of the first time.
+        if name == ACTORS or ACTORS not in runs:
+            course.summarise(name, found)
 
 
 def _figure(run: dict[str, Any], wanted: Wanted) -> float:

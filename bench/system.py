@@ -78,7 +78,11 @@ def running(*, tokens: int, **variables: str) -> Iterator[Ours]:
 
 @contextmanager
 def _up(folder: Path, variables: dict[str, str]) -> Iterator[tuple[int, runfile.RunFile]]:
-    limits = ("READS_PER_MINUTE", "WRITES_PER_WINDOW", "STREAM_OPS_PER_S", "STREAM_BYTES_PER_S")
+    limits = (
+        *("READS_PER_MINUTE", "WRITES_PER_WINDOW", "STREAM_OPS_PER_S", "STREAM_BYTES_PER_S"),
+        *("SOCKET_QUOTES_PER_MINUTE", "SOCKET_MESSAGES_PER_S", "SOCKET_BYTES_PER_S"),
+        *("CONNECTS_PER_S", "CONNECTS_PER_S_ALL"),
+    )
     environment = os.environ | {
         "APP_ENV": "test",
         "DATA_DIR": str(folder),

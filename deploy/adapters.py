@@ -11,6 +11,7 @@ from engine.settings import ChainSettings, Settings
 from storage import documents as documents_store
 from storage import postgres, valkey
 from storage.media_disk import DiskMedia
+from storage.states import States
 from storage.ticks import Ticks
 
 
@@ -86,6 +87,11 @@ def nodes_at(endpoints: Sequence[Endpoint], chain: ChainSettings, log: Any) -> F
 def ticks_of(settings: Settings) -> Ticks:
     """Ticks of this chain, as it began."""
     return Ticks(redis_of(settings), namespace=namespace_of(settings))
+
+
+def states_of(settings: Settings) -> States:
+    """What read replicas are told, on connections of its own: beats wait behind nothing."""
+    return States(redis_of(settings), namespace=namespace_of(settings))
 
 
 def namespace_of(settings: Settings) -> str:

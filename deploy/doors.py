@@ -7,6 +7,7 @@ from typing import Any
 
 from actors.host import Context, Role
 from actors.markets import Markets
+from actors.replicas import ReplicatedMarkets
 from chain.sender import Node
 from chain.signatures import verify_message
 from chain.strangers import Strangers
@@ -19,6 +20,7 @@ from deploy.adapters import (
     pool_of,
     redis_of,
     replica_of,
+    states_of,
     ticks_of,
 )
 from deploy.bridge_doors import bridge_ports
@@ -55,7 +57,7 @@ async def gateway(context: Context) -> Role:
     referrals, api_keys = Referrals(database), ApiKeys(database)
     stores = (documents, people, sessions, referrals, api_keys)
     await asyncio.gather(*(store.prepare() for store in stores))
-    markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
+    markets, replicas = _markets(context, log)
     rpc = nodes_of(settings, log)
     node, strangers = Node(rpc, settings.rise), Strangers(rpc, settings.rise.chain_id)
     ports = Ports(
@@ -81,6 +83,7 @@ async def gateway(context: Context) -> Role:
         node=node,
         verify_message=partial(verify_message, accounts=strangers),
         bridge=bridge_ports(context, pool, log),
+        replicas=replicas,
     )
     built = ApiGateway(
         settings=settings.gateway,
@@ -92,7 +95,7 @@ async def gateway(context: Context) -> Role:
     await built.start()
 
     handlers = _handlers(markets, built, lambda: {"port": built.port, **cache.status()})
-    return Role(handlers=handlers, run=_forever, log=log)
+    return Role(handlers=handlers, run=replicas.run if replicas else _forever, log=log)
 
 
 async def stream_gateway(context: Context) -> Role:
@@ -100,7 +103,7 @@ async def stream_gateway(context: Context) -> Role:
     settings, log = context.settings, log_of(context)
     database, redis = mongo_of(settings), redis_of(settings)
     people, sessions = People(database), Sessions(database, redis)
-    markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
+    markets, replicas = _markets(context, log)
     built = StreamGateway(
         settings=settings.gateway,
         parts=stream_parts(
@@ -114,16 +117,19 @@ async def stream_gateway(context: Context) -> Role:
             sessions=sessions,
             api_keys=ApiKeys(database),
             log=log,
+            replicas=replicas,
         ),
     )
     await built.start()
 
     handlers = _handlers(markets, built, built.status)
-    return Role(handlers=handlers, run=_forever, log=log)
+    return Role(handlers=handlers, run=replicas.run if replicas else _forever, log=log)
 
 
 def _handlers(
-    markets: Markets, door: ApiGateway | StreamGateway, status: Callable[[], dict[str, Any]]
+    markets: Markets | ReplicatedMarkets,
+    door: ApiGateway | StreamGateway,
+    status: Callable[[], dict[str, Any]],
 ) -> dict[type, Callable[[Any], Any]]:
     async def route(directory: Directory) -> None:
         markets.route(directory)
@@ -131,9 +137,23 @@ def _handlers(
 
     return {
         Directory: route,
-        StatusWanted: lambda _: status() | {"refused_stale": markets.refused_stale},
+        StatusWanted: lambda _: status() | markets.counters(),
         Drain: lambda _: door.stop(),
     }
+
+
+def _markets(
+    context: Context, log: Any
+) -> tuple[Markets | ReplicatedMarkets, ReplicatedMarkets | None]:
+    settings = context.settings
+    markets = Markets(context.calls, log, timeout_s=settings.gateway.quote_timeout_s)
+    if settings.gateway.quote_path != "replica":
+        return markets, None
+    states, block_time_s = states_of(settings), settings.rise.block_time_s
+    replicated = ReplicatedMarkets(
+        markets, states, context.calls, log=log, block_time_s=block_time_s
+    )
+    return replicated, replicated
 
 
 async def _forever() -> None:

@@ -36,6 +36,7 @@ from deploy.adapters import (
     mongo_of,
     nodes_of,
     pool_of,
+    states_of,
     ticks_of,
 )
 from deploy.feeding import feeding
@@ -112,6 +113,7 @@ async def shard(context: Context) -> Role:
         snapshots=SnapshotStore(pool, chain_id),
         events=EventStore(pool, chain_id),
         ticks=ticks_of(settings),
+        states=states_of(settings),
         calls=context.calls,
         log=log,
     )

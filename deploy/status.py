@@ -15,7 +15,14 @@ SHOWN = {
     "listener": ("tip", "finalised", "tip_age_s", "connected", "halted"),
     "recorder": ("block", "events", "reorgs"),
     "shard": ("buckets", "markets", "quotes", "ticks", "halted_markets"),
-    "gateway": ("refused_stale",),
+    "gateway": ("refused_stale", "replica_served", "replica_age_ms_p99"),
+    "stream_gateway": (
+        "connections",
+        "served",
+        "subscriptions",
+        "replica_served",
+        "replica_age_ms_p99",
+    ),
 }
 """What is said of a role; of others their first few counters."""
 

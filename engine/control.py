@@ -17,6 +17,7 @@ from engine.messages import (
     QuoteRequest,
     Refusal,
 )
+from engine.states import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,20 @@ class MarketViews:
     """In the order of `Views.tokens`."""
 
     views: tuple[MarketView | Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesWanted:
+    """Shard: these markets, whole, for a read replica; and tell of their buckets from now on."""
+
+    tokens: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Those of the wanted markets whose bucket is owned."""
+
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)

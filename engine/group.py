@@ -111,6 +111,11 @@ class Group:
         stopped = {t: line.halted for t in self.stopped if (line := self.timelines[t]).halted}
         return self.broken | stopped
 
+    @property
+    def previewed(self) -> frozenset[bytes]:
+        """Markets with something preconfirmed above the tip."""
+        return frozenset(self._previewed)
+
     def changed_in_window(self, limit: int) -> list[bytes]:
         """Markets that changed inside the window, at most `limit` of them."""
         return list(islice(self._in_window, limit))

@@ -119,6 +119,26 @@ SOCKET_MESSAGE_BYTES_MAX = 16 * 1024
 SOCKET_CALLS_MAX = 1_000
 """Calls of one socket under way at once; one more is `overloaded`."""
 
+SOCKET_IN_A_ROW_MAX = 256
+"""Quotes taken from one socket in one turn of the loop, some milliseconds of it."""
+
+SOCKET_GATHERED_BYTES = 32 * 1024
+"""Answers of one turn of the loop that are written to one socket in one go."""
+
+FANOUT_READER_S = 20e-6
+"""Twice what one reader's part in a round of a topic takes: a hot topic leaves half of a door's
+time to what else it has to do."""
+
+FANOUT_INTERVAL_S = 0.08
+"""Between two rounds of a topic at most, however many read it: a tick is to reach 5,000 within
+150 ms, and the round itself takes its part of that."""
+
+FANOUT_INTERVAL_MIN_S = 0.002
+"""A hundred readers; for fewer nothing waits."""
+
+FANOUT_WAITING_MAX = 256
+"""Messages of a topic that wait for its round; with one more it is now."""
+
 TOPICS_REMEMBERED_MAX = 50_000
 """Topics whose last `seq` a gateway remembers, the least recently heard forgotten first."""
 
@@ -215,6 +235,9 @@ topic become a `gap`. All readers share the frames, so what waits costs little."
 STREAM_BUFFER_BYTES = 64 * 1024
 """Written and not yet taken by the kernel; above it a reader is slow."""
 
+STREAM_GATHERED_BYTES = 32 * 1024
+"""What is written in one turn of the loop to one connection in one go."""
+
 STREAM_KERNEL_BYTES = 128 * 1024
 """What the kernel may hold for one reader: what stands there is old when it is read."""
 
@@ -237,3 +260,24 @@ DOCUMENTS_KEPT_MAX = 8_192
 
 CACHE_VALUE_BYTES_MAX = 512 * 1024
 """One kept value: twice a chart of CANDLES_MAX candles."""
+
+REPLICA_BEAT_S = 0.04
+"""Between two beats of a shard: one at least every 50 ms, and a busy loop comes late."""
+
+REPLICA_LEASE_S = 0.2
+"""A replica whose newest beat is older does not answer: four beats were missed."""
+
+REPLICA_MARKETS_MAX = 8_192
+"""Markets of which a door keeps a replica, 2 KB each; the least recently asked for go first."""
+
+REPLICA_FLOORS_MAX = 8_192
+"""Markets of which a door remembers the block of a receipt; what is forgotten holds for all."""
+
+REPLICA_ASKED_MAX = 256
+"""Markets in one question for their whole state: half a megabyte."""
+
+REPLICA_QUEUE_MAX = 2_000
+"""Messages to replicas that wait for Redis; one more is dropped, which they see as a gap."""
+
+REPLICA_ASKS_MAX = 16
+"""Such questions under way at once; each has a timeout."""

@@ -49,16 +49,24 @@ class InFlight:
         self._most = most
         self.now = 0
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Counts one for the length of the block. Raises TransientError("overloaded")."""
+    def begin(self) -> None:
+        """Counts one until `end`. Raises TransientError("overloaded"); then it counts none."""
         if self.now >= self._most:
             raise TransientError("overloaded", "Expected fewer requests at once, try again")
         self.now += 1
+
+    def end(self) -> None:
+        """One is over."""
+        self.now -= 1
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Counts one for the length of the block. Raises as `begin`."""
+        self.begin()
         try:
             yield
         finally:
-            self.now -= 1
+            self.end()
 
 
 class Limiter:
@@ -109,6 +117,13 @@ class Limiter:
                 return allowance
         share = replace(budget, limit=max(budget.limit // self._gateways, 1))
         return self._local.take(key, share)
+
+    def spend(self, budget: Budget, who: str) -> bool:
+        """Takes one of what `take` holds leased. False, and nothing is taken: `take` must ask."""
+        key = f"{budget.name}:{who}"
+        if self._clock() < self._down_until or key in self._refused:
+            return False
+        return self._leases.spend(key)
 
     def refuses(self, budget: Budget, who: str) -> bool:
         """Whether the store said lately that nothing is left until a time that is to come."""

@@ -59,7 +59,15 @@ class ApiGateway:
         self._context = _context(settings, chain, ports, sepolia=sepolia, log=log, clock=clock)
         metrics = self._context.metrics
         metrics.in_flight.set_function(lambda: self._context.in_flight.now)
-        self._realtime = Realtime(self._context, ports.ticks, origins_of(settings))
+        replicas = ports.replicas
+        if replicas is not None:
+            metrics.replicas(replicas.tally)
+        self._realtime = Realtime(
+            self._context,
+            ports.ticks,
+            origins_of(settings),
+            saw=replicas.saw if replicas else None,
+        )
         self._runner: web.AppRunner | None = None
         self._started = asyncio.Event()
         self._port = 0
@@ -199,7 +207,13 @@ def _context(
         login=login,
         tokens=tokens,
         launches=launches,
-        submission=Submission(node=ports.node, reads=ports.reads, chain=chain, launches=launches),
+        submission=Submission(
+            node=ports.node,
+            reads=ports.reads,
+            chain=chain,
+            launches=launches,
+            replicas=ports.replicas,
+        ),
         usd=UsdFeed(
             ports.node,
             settings.eth_usd_feed_address,

@@ -196,7 +196,8 @@ def _description() -> str:
     return (
         "Amounts are decimal strings in whole units, addresses EIP-55. A subscription registers"
         " first and takes its snapshot then; what comes twice is known by `seq` and"
-        " `asOf.version`. A new `generation`, or a hole in `seq`, asks to subscribe again. A socket"
-        " that sends too fast is answered `rate_limited` with `details.retryAfterSeconds`, and"
+        " `asOf.version`. A new `generation`, or a hole in `seq`, asks to subscribe again; what"
+        " has `fromSeq` accounts for all numbers from there to its `seq`. A socket that"
+        " sends too fast is answered `rate_limited` with `details.retryAfterSeconds`, and"
         " ended if it goes on. Codes of errors:\n\n" + table
     )

@@ -6,8 +6,10 @@ is a bug: it is logged once, here, and shows nothing internal.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import aiohttp
@@ -71,7 +73,15 @@ _HTTP_CODES = {401: "unauthorized", 403: "forbidden", 404: "not_found", 413: "to
 
 def timestamp() -> str:
     """Now, as every envelope has it: ISO 8601 in UTC with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _shown(time.time_ns() // 1_000_000)
+
+
+@lru_cache(maxsize=1)
+def _shown(now_ms: int) -> str:
+    # Of thousands of answers a second many are of one millisecond.
+    moment = datetime.fromtimestamp(now_ms // 1_000, UTC)
+    moment = moment.replace(microsecond=now_ms % 1_000 * 1_000)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def success(data: Any) -> dict[str, Any]:

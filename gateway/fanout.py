@@ -1,9 +1,10 @@
-"""One loop over all ticks, out to the readers of each topic; encoded once a topic.
+"""One loop over all ticks, out to the readers of each topic; encoded once a topic, and what a
+topic with many readers says in a short time goes out together (`coalescing`).
 
 The cases of a message, in the order of the code:
   1. its bucket has been heard with a higher incarnation: an old owner, refused;
   2. same generation and a `seq` that was heard already: a repeat, dropped;
-  3. else it is remembered as the topic's last and put on each reader's queue.
+  3. else it is remembered as the topic's last and goes, with its round, to each reader.
 A bucket's new owner may have nothing to say of a quiet token, though the old one died before
 it took something back: `owned` says `gap` to the readers, who ask for a snapshot. So do readers
 of the list of tokens, in which that market stands too.
@@ -21,6 +22,8 @@ import orjson
 from engine.buckets import bucket_of
 from engine.limits import TOPICS_REMEMBERED_MAX
 from engine.text import token_of_topic
+from gateway import coalescing
+from gateway.coalescing import PRICE, Coalescer, Message
 from gateway.metrics import Metrics
 from gateway.ports import Log, Ticks
 
@@ -44,7 +47,10 @@ class Last:
 
 
 class Fanout:
-    """`encode(event, payload)` makes the one packet that all readers of a message share."""
+    """`encode(event, payload)` makes the one packet that all readers of a message share.
+
+    `saw(token, version)` is told what a tick of a token names, before any reader.
+    """
 
     def __init__(
         self,
@@ -54,19 +60,23 @@ class Fanout:
         metrics: Metrics,
         log: Log,
         topics_max: int = TOPICS_REMEMBERED_MAX,
+        saw: Callable[[bytes, tuple[int, int]], None] | None = None,
+        interval_s: Callable[[int], float] = coalescing.interval_s,
     ) -> None:
         self._ticks = ticks
         self._encode = encode
         self._metrics = metrics
         self._log = log
         self._topics_max = topics_max
+        self._saw = saw
         self._readers: dict[str, dict[Reader, None]] = {}
+        self._rounds = Coalescer(self._push, interval_s=interval_s)
         self._last: OrderedDict[str, Last] = OrderedDict()
         self._incarnations: dict[int, int] = {}
         self._owners: dict[int, int] = {}
 
     def join(self, topic: str, reader: Reader) -> None:
-        """From now on `reader` gets every message of `topic`."""
+        """From now on `reader` gets every message of `topic` above `last`."""
         readers = self._readers.setdefault(topic, {})
         if reader not in readers:
             readers[reader] = None
@@ -82,14 +92,19 @@ class Fanout:
                 del self._readers[topic]
 
     def last(self, topic: str) -> Last | None:
-        """The last message heard of a topic; None: not one since listening began (again)."""
+        """The last message of a topic that has gone out to its readers; None: not one was heard
+        since listening began (again).
+        """
+        waiting = self._rounds.first(topic)
+        if waiting is not None:
+            return Last(waiting.generation, waiting.from_seq - 1)
         return self._last.get(topic)
 
     async def run(self) -> None:
         """Listen until cancelled. A fault is logged once and listening begins again."""
         while True:
             try:
-                async for message in self._ticks.listen(on_subscribed=self._last.clear):
+                async for message in self._ticks.listen(on_subscribed=self._begin):
                     self.hear(message)
             except asyncio.CancelledError:
                 raise
@@ -104,21 +119,21 @@ class Fanout:
             topic, event = tick["topic"], tick["event"]
             bucket, incarnation = int(tick["bucket"]), int(tick["incarnation"])
             last = Last(str(tick["generation"]), int(tick["seq"]), incarnation)
+            version = _version_of(tick["data"]) if self._saw else None
         except (ValueError, KeyError, TypeError) as error:
             self._log.warning("tick_unreadable", error=repr(error))
             return
         self._metrics.ticks.inc()
+        token = token_of_topic(topic) if version else None
+        if self._saw and version and token:
+            self._saw(token, version)
         if not self._accept(bucket, incarnation) or not self._remember(topic, last):
             self._metrics.ticks_refused.inc()
             return
         readers = self._readers.get(topic)
-        if not readers:
-            return
-        payload = {"topic": topic, "seq": last.seq, "generation": last.generation}
-        packet = self._encode(event, orjson.dumps(payload | {"data": tick["data"]}))
-        for reader in list(readers):
-            reader.push(packet)
-        self._metrics.pushed.inc(len(readers))
+        if readers:
+            new = Message(event, last.seq, last.generation, tick["data"], last.seq)
+            self._rounds.offer(topic, new, readers=len(readers))
 
     def owned(self, owners: Iterable[tuple[int, int]]) -> None:
         """(bucket, incarnation) as they are now. Whoever reads a topic of a bucket that has a
@@ -129,17 +144,36 @@ class Fanout:
         self._owners |= risen
         if not known:
             return
-        for topic, readers in self._readers.items():
+        for topic in list(self._readers):
             token, last = token_of_topic(topic), self._last.get(topic)
             bucket = bucket_of(token) if token else None
             heard = bucket in known and last and last.incarnation >= risen[bucket]
             if (bucket not in known or heard) and topic != LIST_TOPIC:
                 continue
+            self._rounds.flush(topic)
             payload: dict[str, Any] = {"topic": topic, "seq": None, "generation": None, "data": {}}
-            packet = self._encode("gap", orjson.dumps(payload))
-            for reader in list(readers):
+            self._give(topic, [self._encode("gap", orjson.dumps(payload))])
+
+    def _begin(self) -> None:
+        self._rounds.flush_all()
+        self._last.clear()
+
+    def _push(self, topic: str, messages: list[Message]) -> None:
+        self._give(topic, [self._encoded(topic, message) for message in messages])
+
+    def _encoded(self, topic: str, message: Message) -> Any:
+        shown: dict[str, Any] = {"topic": topic, "seq": message.seq}
+        if message.event == PRICE or message.from_seq != message.seq:
+            shown |= {"fromSeq": message.from_seq, "toSeq": message.seq}
+        shown |= {"generation": message.generation, "data": message.data}
+        return self._encode(message.event, orjson.dumps(shown))
+
+    def _give(self, topic: str, packets: list[Any]) -> None:
+        readers = list(self._readers.get(topic, ()))
+        for reader in readers:
+            for packet in packets:
                 reader.push(packet)
-            self._metrics.pushed.inc(len(readers))
+        self._metrics.pushed.inc(len(packets) * len(readers))
 
     def _accept(self, bucket: int, incarnation: int) -> bool:
         if bucket < 0:
@@ -158,3 +192,11 @@ class Fanout:
         if len(self._last) > self._topics_max:
             self._last.popitem(last=False)
         return True
+
+
+def _version_of(data: dict[str, Any]) -> tuple[int, int] | None:
+    as_of = data.get("asOf")
+    if not as_of:
+        return None
+    incarnation, changes = as_of["version"]
+    return int(incarnation), int(changes)

@@ -55,6 +55,12 @@ def created_token(logs: Iterable[EventLog], launchpads: Collection[bytes]) -> by
     return None
 
 
+def named_tokens(logs: Iterable[EventLog], launchpads: Collection[bytes]) -> set[bytes]:
+    """Tokens that events of the launchpads are about: the first indexed argument of each."""
+    ours = [log for log in logs if log.address in launchpads and len(log.topics) > 1]
+    return {log.topics[1][12:] for log in ours}
+
+
 def fill_data(fill: Fill) -> dict[str, object]:
     """A fill as JSON."""
     return {

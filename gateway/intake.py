@@ -7,7 +7,9 @@ below his socket is ended. Who waits as told is never refused twice in a row.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from math import ceil
 
+from engine.errors import CallerError
 from engine.limits import RATE_KEYS_MAX, SOCKET_MESSAGE_BYTES_MAX
 from engine.settings import GatewaySettings
 
@@ -68,6 +70,15 @@ class Intake:
         return (
             None if left >= 0 else max(self._messages.wait_s(1, now), self._bytes.wait_s(size, now))
         )
+
+
+def too_fast(wait_s: float) -> CallerError:
+    """The error of a message that came too soon."""
+    return CallerError(
+        "rate_limited",
+        f"Expected fewer messages on one socket, try again in {ceil(wait_s)} s",
+        {"retryAfterSeconds": ceil(wait_s)},
+    )
 
 
 class Connects:

@@ -19,7 +19,10 @@ from gateway.ports import RateLimits
 
 STORE_TIMEOUT_S = 0.5
 BLOCK_MAX = 50
-"""In one call to the store."""
+BLOCK_PART = 120
+BLOCK_LARGE_MAX = 1_000
+"""In one call to the store: of a large budget this part, so that tens of thousands a second are
+some dozens of calls."""
 
 HOLD_S = 1.0
 HOLD_PART = 10
@@ -83,6 +86,15 @@ class Leases:
         self._held: OrderedDict[str, _Lease] = OrderedDict()
         self._returning: set[asyncio.Task[None]] = set()
 
+    def spend(self, key: str) -> bool:
+        """One request of `key` from what is held. False: nothing is, and nothing was taken."""
+        lease = self._held.get(key)
+        if lease is None or lease.left <= 0 or self._clock() >= lease.until:
+            return False
+        self._held.move_to_end(key)
+        lease.left -= 1
+        return True
+
     async def take(self, key: str, budget: Budget) -> Allowance:
         """One request of `key`. Raises TransientError, TimeoutError when the store must be asked
         and does not answer.
@@ -138,7 +150,8 @@ class Leases:
             lease.asking = None
 
     def _size(self, lease: _Lease, budget: Budget) -> None:
-        most = max(min(BLOCK_MAX, budget.limit // HOLD_PART), 1)
+        small = min(BLOCK_MAX, budget.limit // HOLD_PART)
+        most = max(small, min(budget.limit // BLOCK_PART, BLOCK_LARGE_MAX), 1)
         in_time = lease.left == 0 and self._clock() < lease.until
         lease.block = min(lease.block * 2, most) if in_time else max(lease.block // 2, 1)
 

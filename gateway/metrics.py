@@ -1,12 +1,18 @@
 """Counters of one gateway, in a registry of its own: Ray fills the process's default one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from gateway.replica_ports import Tally
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
@@ -68,6 +74,10 @@ class Metrics:
         """Quotes were answered with `ok` or a code."""
         self._quoted(door, outcome).inc(count)
 
+    def replicas(self, tally: "Tally") -> None:
+        """Count what the read replica answers and passes on too."""
+        self._registry.register(_Replicas(tally))
+
     def roles(self, statuses: Mapping[str, Any]) -> bytes:
         """Every number of the roles' statuses as a gauge, by slot and name; a role that does not
         answer is down.
@@ -93,3 +103,27 @@ class Metrics:
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"risecurve_{name}", text, registry=self._registry)
+
+
+class _Replicas(Collector):
+    # Counted by the tally: a quote has no time for more than an addition.
+    def __init__(self, tally: "Tally") -> None:
+        self._tally = tally
+
+    def collect(self) -> Iterator[Metric]:
+        tally = self._tally
+        quotes = CounterMetricFamily(
+            "risecurve_replica_quotes",
+            "Quotes answered by the read replica, or passed on to a shard and why",
+            labels=["outcome"],
+        )
+        for outcome, count in (("served", tally.served), *tally.passed.items()):
+            quotes.add_metric([outcome], count)
+        yield quotes
+        edges = [*(str(edge / 1e3) for edge in tally.edges_ms), "+Inf"]
+        yield HistogramMetricFamily(
+            "risecurve_replica_age_seconds",
+            "How old what the read replica answered was",
+            buckets=list(zip(edges, accumulate(tally.ages), strict=True)),
+            sum_value=tally.age_s_sum,
+        )

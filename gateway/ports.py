@@ -11,6 +11,7 @@ from engine.rows import CandleRow, TokenRecord, TransactionRecord, WalletRecord
 
 if TYPE_CHECKING:
     from gateway.bridge_ports import BridgePorts
+    from gateway.replica_ports import Replicas
 
 
 class Log(Protocol):
@@ -22,8 +23,12 @@ class Log(Protocol):
 
 
 class Markets(Protocol):
-    """`actors.markets`: memory only. A refusal is a value, not an exception."""
+    """`actors.markets`: memory only. A refusal is a value, not an exception. `begin` answers by
+    a callback, once, at once or in a bounded time."""
 
+    def begin(
+        self, request: QuoteRequest, done: Callable[[QuoteReply | Refusal], None]
+    ) -> None: ...
     async def quote(self, request: QuoteRequest) -> QuoteReply | Refusal: ...
     async def quotes(self, requests: Sequence[QuoteRequest]) -> list[QuoteReply | Refusal]: ...
     async def views(self, tokens: Sequence[bytes]) -> list[MarketView | Refusal]: ...
@@ -487,3 +492,4 @@ class Ports:
     node: Node
     verify_message: VerifyMessage
     bridge: "BridgePorts | None" = None
+    replicas: "Replicas | None" = None

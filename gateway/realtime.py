@@ -15,7 +15,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from math import ceil
 from typing import Any
 
 import orjson
@@ -27,7 +26,6 @@ from engine.control import Directory
 from engine.errors import CallerError, TransientError
 from engine.limits import (
     PAGE_LIMIT_DEFAULT,
-    SOCKET_CALLS_MAX,
     SOCKET_MESSAGE_BYTES_MAX,
     SOCKET_STUCK_S,
     SOCKET_TOPICS_MAX,
@@ -40,7 +38,7 @@ from gateway.clients import check_caller, client_address
 from gateway.context import Context
 from gateway.errors import INTERNAL, failure, public, response_of, success
 from gateway.fanout import LIST_TOPIC, Fanout
-from gateway.intake import Connects, Intake
+from gateway.intake import Connects, Intake, too_fast
 from gateway.kept import Fresh
 from gateway.middleware import SOCKET_PATH
 from gateway.models import (
@@ -50,6 +48,8 @@ from gateway.models import (
     UnsubscribeRequest,
 )
 from gateway.ports import Ticks
+from gateway.quick_quotes import DOOR, QuickQuotes
+from gateway.socket_client import Client
 from gateway.sockets import WAIT_S, TextPacket, encode_event, evict, guard
 from gateway.topics import USER_TOPIC, Topics, check_own, topic_of
 
@@ -58,36 +58,20 @@ PING_TIMEOUT_S = 20
 SWEEP_S = 0.5
 LOGINS_LOOKED_AT_S = 10.0
 
-Call = Callable[["Client", Any], Awaitable[dict[str, Any]]]
-
-
-class Client:
-    """One connected socket: its topics, and its calls under way."""
-
-    def __init__(self, sid: str, socket: Any) -> None:
-        self.sid = sid
-        self.socket = socket
-        self.topics: set[str] = set()
-        self.calls = 0
-        self.identity: Identity | None = None
-
-    @property
-    def who(self) -> str:
-        """Whose budget it spends: the wallet's that is logged in, or its address's."""
-        if self.identity is not None:
-            return "0x" + self.identity.address.hex()
-        return str(self.socket.intake.address)
-
-    def push(self, packet: Any) -> None:
-        """Queue one message; a queue that is full marks the socket for eviction."""
-        if not self.socket.closed:
-            self.socket.queue.put_nowait(packet)
+Call = Callable[[Client, Any], Awaitable[dict[str, Any]]]
 
 
 class Realtime:
     """The server's side. `start` begins listening to ticks, `stop` ends every connection."""
 
-    def __init__(self, context: Context, ticks: Ticks, origins: frozenset[str]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        ticks: Ticks,
+        origins: frozenset[str],
+        *,
+        saw: Callable[[bytes, tuple[int, int]], None] | None = None,
+    ) -> None:
         self._context = context
         self._origins = origins
         self._clients: dict[str, Client] = {}
@@ -105,9 +89,11 @@ class Realtime:
             engineio_logger=_quiet("engineio"),
         )
         guard(self._server, self._intake)
+        self._quotes = Budget("socket_quote", context.settings.socket_quotes_per_minute, 60)
+        self._quick = QuickQuotes(context, self._quotes, self._refused)
         self._connects = Connects(context.settings, time.monotonic)
         self.fanout = Fanout(
-            ticks=ticks, encode=encode_event, metrics=context.metrics, log=context.log
+            ticks=ticks, encode=encode_event, metrics=context.metrics, log=context.log, saw=saw
         )
         self._topics = Topics(
             markets=context.markets,
@@ -157,6 +143,7 @@ class Realtime:
             with contextlib.suppress(Exception):
                 await socket.close(wait=False, abort=False)
                 socket.queue.put_nowait(None)
+        await self._quick.stop()
         await self._server.shutdown()
 
     # ------------------------------------------------------------------ connections
@@ -215,13 +202,16 @@ class Realtime:
                 failure(error.code, error.message)
             ) from error
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
-        self._clients[sid] = Client(sid, self._server.eio.sockets[eio_sid])
-        self._clients[sid].identity = identity
+        socket = self._server.eio.sockets[eio_sid]
+        client = self._clients[sid] = Client(sid, socket)
+        client.identity = identity
+        socket.take = partial(self._quick.take, client)
         self._context.metrics.sockets.set(len(self._clients))
 
     async def _disconnected(self, sid: str, reason: Any = None) -> None:
         client = self._clients.pop(sid, None)
         if client is not None:
+            client.socket.take = None
             for topic in client.topics:
                 self.fanout.leave(topic, client)
             # A poll that waits must end too; after the goodbye that may be put next.
@@ -231,6 +221,7 @@ class Realtime:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
+            self._quick.look()
             for socket in list(self._server.eio.sockets.values()):
                 why = _why_evicted(socket)
                 if why:
@@ -259,22 +250,16 @@ class Realtime:
     ) -> dict[str, Any]:
         wait_s = WAIT_S.get()
         if wait_s is not None:
-            raise CallerError(
-                "rate_limited",
-                f"Expected fewer messages on one socket, try again in {ceil(wait_s)} s",
-                {"retryAfterSeconds": ceil(wait_s)},
-            )
+            raise too_fast(wait_s)
         if len(arguments) != 1:
             raise CallerError("invalid_request", "Expected one object and an acknowledgement")
-        if client.calls >= SOCKET_CALLS_MAX:
-            raise TransientError("overloaded", "Expected fewer calls at once on one socket")
-        client.calls += 1
+        client.begin()
         try:
             with self._context.in_flight.one():
                 async with asyncio.timeout(self._context.settings.request_timeout_s):
                     return await call(client, arguments[0])
         finally:
-            client.calls -= 1
+            client.end()
 
     def _refused(self, name: str, error: Exception) -> dict[str, Any]:
         known = public(error)
@@ -289,11 +274,10 @@ class Realtime:
 
     async def _quote(self, client: Client, message: Any) -> dict[str, Any]:
         body = QuoteBody.model_validate(message)
-        budget = Budget("socket_quote", self._context.settings.socket_quotes_per_minute, 60)
-        allowance = await self._context.limiter.take(budget, client.who, leased=True)
+        allowance = await self._context.limiter.take(self._quotes, client.who, leased=True)
         if not allowance.allowed:
             raise refuse(allowance)
-        return await quotes.quote_data(self._context, body, "socketio")
+        return await quotes.quote_data(self._context, body, DOOR)
 
     async def _subscribe(self, client: Client, message: Any) -> dict[str, Any]:
         asked = SubscribeRequest.model_validate(message)

@@ -5,6 +5,9 @@
   can cut the connection of a reader that does not read.
 - `guard` also puts an `Intake` on each socket: every packet that comes is paid for, and a socket
   that does not wait when it is told to is cut.
+- A socket's `take`, when somebody has set it, is shown each text frame of its WebSocket before
+  the library: what it takes the library never sees. `written` is the way back, and that of
+  what many readers share: `Shared`, a frame that is made once.
 - `TextPacket`: only text packets of the five plain kinds, with an event name that is not one
   of the library's own.
 """
@@ -24,9 +27,15 @@ from aiohttp import web
 from engineio import packet  # type: ignore[import-untyped]
 from socketio.packet import Packet
 
-from engine.limits import SOCKET_KERNEL_BYTES, SOCKET_QUEUE_MAX
+from engine.limits import (
+    SOCKET_GATHERED_BYTES,
+    SOCKET_IN_A_ROW_MAX,
+    SOCKET_KERNEL_BYTES,
+    SOCKET_QUEUE_MAX,
+)
 from gateway import bodies
 from gateway.intake import Intake
+from gateway.stream_protocol import framed
 
 _CONNECT, _DISCONNECT, _EVENT, _ACK = 0, 1, 2, 3
 _RESERVED = frozenset({"connect", "disconnect", "connect_error", "*"})
@@ -84,7 +93,13 @@ class OutQueue(asyncio.Queue[Any]):
         self._most = most
         self._clock = clock
         self._moved_at = clock()
+        self._takers = 0
         self.overflowed = False
+
+    @property
+    def is_written(self) -> bool:
+        """Whether all that was put is out: who takes of it has come back for more."""
+        return self._takers > 0 and self.empty()
 
     @property
     def stuck_s(self) -> float:
@@ -94,6 +109,14 @@ class OutQueue(asyncio.Queue[Any]):
     def moved(self) -> None:
         """The reader took something."""
         self._moved_at = self._clock()
+
+    async def get(self) -> Any:
+        """The next packet, when there is one."""
+        self._takers += 1
+        try:
+            return await super().get()
+        finally:
+            self._takers -= 1
 
     def get_nowait(self) -> Any:
         """The next packet."""
@@ -125,9 +148,13 @@ class GuardedWebSocket:
         self._server = server
         self._socket: web.WebSocketResponse | None = None
         self._request: web.Request | None = None
+        self._raw: asyncio.Transport | None = None
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         # The handler is a method of the library's socket: eviction comes by that way.
-        handler.__self__.guard = self
-        self._queue: OutQueue = handler.__self__.queue
+        self._engine = handler.__self__
+        self._engine.guard = self
+        self._queue: OutQueue = self._engine.queue
 
     async def __call__(self, environ: dict[str, Any]) -> web.StreamResponse:
         request: web.Request = environ["aiohttp.request"]
@@ -136,18 +163,21 @@ class GuardedWebSocket:
             max_msg_size=self._server.max_http_buffer_size, compress=False
         )
         await self._socket.prepare(request)
+        self._raw = request.transport
         _bound_kernel(request)
         await self._handler(self)
         return self._socket
 
     async def close(self) -> None:
         """A goodbye, if the reader still reads."""
+        self._flush()
         if self._socket is not None and not self._socket.closed:
             await self._socket.close()
 
     async def send(self, message: str | bytes) -> None:
         """Waits while the reader's buffers are full; the queue behind it is what is bounded."""
         assert self._socket is not None, "Expected an open socket"
+        self._flush()
         if isinstance(message, bytes):
             await self._socket.send_bytes(message)
         else:
@@ -155,13 +185,62 @@ class GuardedWebSocket:
         self._queue.moved()
 
     async def wait(self) -> str:
-        """The next text frame. Raises OSError at the end, and for a frame of no known kind."""
+        """The next text frame that nobody takes. Raises OSError at the end, and for a frame of no
+        known kind.
+        """
         assert self._socket is not None, "Expected an open socket"
-        message = await self._socket.receive()
-        frame = message.data
-        if not isinstance(frame, str) or not _well_formed(frame):
-            raise OSError("Expected a text frame")
-        return frame
+        taken = 0
+        while True:
+            frame = (await self._socket.receive()).data
+            if not isinstance(frame, str):
+                raise OSError("Expected a text frame")
+            if not self._is_taken(frame):
+                if not _well_formed(frame):
+                    raise OSError("Expected a frame of a known kind")
+                return frame
+            taken += 1
+            if taken % SOCKET_IN_A_ROW_MAX == 0:
+                await asyncio.sleep(0)
+
+    def _is_taken(self, frame: str) -> bool:
+        take = self._engine.take
+        # While a poll is being upgraded its frames are the library's alone.
+        return take is not None and self._engine.upgraded and take(frame)
+
+    def write(self, text: str) -> bool:
+        """Write a text frame in this turn of the loop, behind all that was sent before. False, and
+        nothing is written: something still waits, the reader is slow, or this is the end.
+        """
+        return self.write_frame(framed(text.encode()))
+
+    def write_frame(self, frame: bytes) -> bool:
+        """As `write`, of a whole frame."""
+        if not self._queue.is_written or not self._is_open or self._is_slow:
+            return False
+        if not self._gathered:
+            # One call of the kernel for all that is written until then.
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._gathered.append(frame)
+        self._gathered_bytes += len(frame)
+        if self._gathered_bytes >= SOCKET_GATHERED_BYTES:
+            self._flush()
+        return True
+
+    @property
+    def _is_open(self) -> bool:
+        # Until a poll is upgraded its messages go by polls.
+        is_closing = self._raw is None or self._raw.is_closing() or not self._engine.upgraded
+        return not is_closing and self._socket is not None and not self._socket.closed
+
+    @property
+    def _is_slow(self) -> bool:
+        return self._request is not None and self._request.protocol.writing_paused
+
+    def _flush(self) -> None:
+        if self._gathered and self._raw is not None and self._is_open:
+            self._raw.write(b"".join(self._gathered))
+        self._gathered.clear()
+        self._gathered_bytes = 0
 
     def cut(self) -> None:
         """End the connection without a word."""
@@ -210,6 +289,7 @@ def _meter(socket: Any, intake: Intake) -> None:
             cut(socket)
 
     socket.intake = intake
+    socket.take = None
     socket.receive = metered
 
 
@@ -227,7 +307,32 @@ async def evict(socket: Any) -> None:
     socket.queue.put_nowait(None)
 
 
-def encode_event(event: str, payload: bytes) -> Any:
+def written(socket: Any, text: str) -> bool:
+    """Write a Socket.IO packet at once if that is its turn; see `GuardedWebSocket.write`."""
+    guarded = getattr(socket, "guard", None)
+    return guarded is not None and guarded.write(text)
+
+
+class Shared(packet.Packet):  # type: ignore[misc]
+    """An engine packet that many readers get, with its frame of a WebSocket."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(packet.MESSAGE, text)
+        self.frame = framed(self.encode().encode())
+
+
+def shared(socket: Any, packet: Shared) -> None:
+    """Send it: at once if that is its turn, or behind what waits."""
+    guarded = getattr(socket, "guard", None)
+    if guarded is None or not guarded.write_frame(packet.frame):
+        socket.queue.put_nowait(packet)
+
+
+def encode_text(text: str) -> Any:
+    """An engine packet of a frame's text, `4…`."""
+    return packet.Packet(packet.MESSAGE, text[1:])
+
+
+def encode_event(event: str, payload: bytes) -> Shared:
     """An engine packet with one Socket.IO event, encoded once and shared by all its readers."""
-    text = f"{_EVENT}[{json.dumps(event)},{payload.decode()}]"
-    return packet.Packet(packet.MESSAGE, text)
+    return Shared(f"{_EVENT}[{json.dumps(event)},{payload.decode()}]")

@@ -71,7 +71,11 @@ class StreamGateway:
         self._server: asyncio.Server | None = None
         self._port = 0
         self.fanout = Fanout(
-            ticks=parts.ticks, encode=push_of, metrics=parts.metrics, log=parts.log
+            ticks=parts.ticks,
+            encode=push_of,
+            metrics=parts.metrics,
+            log=parts.log,
+            saw=parts.replicas.saw if parts.replicas else None,
         )
         self._topics = Topics(
             markets=parts.markets,

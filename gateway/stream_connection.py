@@ -72,6 +72,8 @@ class Connection(WSListener):
         self._clock = door.clock
         self._transport: WSTransport | None = None
         self._raw: Raw | None = None
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
         self._early: list[bytes] | None = []
         self._parts: list[bytes] | None = None
         self._ops = Bucket(
@@ -106,6 +108,7 @@ class Connection(WSListener):
         """Gone, by whomever."""
         self.closing = True
         self._early = None
+        self._gathered.clear()
         self._flowing.set()
         if self._worker is not None:
             self._worker.cancel()
@@ -138,6 +141,7 @@ class Connection(WSListener):
         if frame.msg_type == WSMsgType.TEXT and frame.fin and self._parts is None:
             self._hear(frame.get_payload_as_bytes())
         elif frame.msg_type == WSMsgType.CLOSE:
+            self._flush()
             transport.send_close(frame.get_close_code(), frame.get_close_message())
             transport.disconnect()
         elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
@@ -358,6 +362,7 @@ class Connection(WSListener):
         """Say goodbye; the connection is cut if the other side does not answer."""
         if self.closing or self._transport is None:
             return
+        self._flush()
         self.closing = True
         self._early = None
         self._transport.send_close(code, reason)
@@ -378,9 +383,20 @@ class Connection(WSListener):
         self._write(protocol.framed(payload))
 
     def _write(self, frame: bytes) -> None:
-        # Past picows: the loop gathers what is written in one turn into one call of the kernel.
-        if self._raw is not None and not self.closing:
-            self._raw.write(frame)
+        # Past picows, and one call of the kernel for all that is written in a turn of the loop.
+        if self.closing:
+            return
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._gathered.append(frame)
+        self._gathered_bytes += len(frame)
+        if self._gathered_bytes >= limits.STREAM_GATHERED_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        frames, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if frames and self._raw is not None and not self.closing:
+            self._raw.write(b"".join(frames))
 
 
 def _name(op: protocol.Op) -> str:

@@ -1,8 +1,9 @@
 """What is pushed on the stream door: events as frames, amounts as integers of base units.
 
 `seq` counts a topic's messages. `fromSeq` to `toSeq` are the numbers that a message accounts
-for: more than its own when the reader was slow and prices that stood before it in the topic
-gave way to a newer one. So what follows `toSeq` begins with `toSeq + 1`, or something was lost.
+for: more than its own when prices that stood before it in the topic gave way to a newer one, for
+all readers in a round of the fan-out or for one that was slow. So what follows `toSeq` begins
+with `toSeq + 1`, or something was lost.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from typing import Any
 import orjson
 
 from engine import text
+from gateway.coalescing import PRICE
 from gateway.stream_protocol import VERSION, framed
 
-PRICE = "price"
 GAP = "gap"
 
 # As `engine.ticks` and the lists write them: (name here, decimals).
@@ -50,6 +51,7 @@ class Push:
     generation: str | None
     data: bytes
     frame: bytes
+    from_seq: int | None = None
 
     def spanning(self, from_seq: int) -> bytes:
         """The frame that accounts for the numbers from `from_seq` on."""
@@ -57,11 +59,12 @@ class Push:
 
 
 def push_of(event: str, payload: bytes) -> Push:
-    """Of `{topic, seq, generation, data}` as the fan-out gives it."""
+    """Of `{topic, seq, generation, data}`, with `fromSeq` or without, as the fan-out gives it."""
     found = orjson.loads(payload)
     data = orjson.dumps(exact(found["data"]))
     made = Push(event, found["topic"], found["seq"], found["generation"], data, b"")
-    made.frame = _frame(made, made.seq)
+    made.from_seq = found.get("fromSeq", made.seq)
+    made.frame = _frame(made, made.from_seq)
     return made
 
 

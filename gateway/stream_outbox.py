@@ -12,7 +12,8 @@ So at most two messages a topic and `others_max` in all wait, whatever the reade
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from gateway.stream_events import GAP, PRICE, Push, gap_of
+from gateway.coalescing import PRICE
+from gateway.stream_events import GAP, Push, gap_of
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +71,7 @@ class Outbox:
             self._others -= 1
         elif self._prices.get(push.topic) == key:
             del self._prices[push.topic]
-        if waiting.from_seq is None or waiting.from_seq == push.seq:
+        if waiting.from_seq is None or waiting.from_seq == push.from_seq:
             return push.frame
         return push.spanning(waiting.from_seq)
 
@@ -84,7 +85,7 @@ class Outbox:
 
     def _put(self, push: Push) -> None:
         self._last += 1
-        self._queue[self._last] = _Waiting(push, push.seq)
+        self._queue[self._last] = _Waiting(push, push.from_seq)
         self._topics.setdefault(push.topic, []).append(self._last)
 
     def _give_way(self, topic: str, key: int) -> None:

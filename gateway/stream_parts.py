@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from engine.errors import CallerError
-from engine.messages import QuoteReply, QuoteRequest, Refusal
 from engine.settings import ChainSettings, GatewaySettings
 from gateway.admission import ClientAddresses, Limiter
 from gateway.api import origins_of
@@ -15,22 +14,24 @@ from gateway.blocking import Blocking
 from gateway.keys import KeyReader
 from gateway.login import Login
 from gateway.metrics import Metrics
-from gateway.ports import ApiKeys, Log, Markets, Nonces, People, RateLimits, Sessions, Ticks
-
-
-class Asked(Markets, Protocol):
-    """Markets that answer by a callback."""
-
-    def begin(
-        self, request: QuoteRequest, done: Callable[[QuoteReply | Refusal], None]
-    ) -> None: ...
+from gateway.ports import (
+    ApiKeys,
+    Log,
+    Markets,
+    Nonces,
+    People,
+    RateLimits,
+    Sessions,
+    Ticks,
+)
+from gateway.replica_ports import Replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamParts:
     """What the door is handed."""
 
-    markets: Asked
+    markets: Markets
     ticks: Ticks
     limiter: Limiter
     tokens: AccessTokens
@@ -41,13 +42,14 @@ class StreamParts:
     metrics: Metrics
     log: Log
     origins: frozenset[str]
+    replicas: Replicas | None = None
 
 
 def stream_parts(
     settings: GatewaySettings,
     chain: ChainSettings,
     *,
-    markets: Asked,
+    markets: Markets,
     ticks: Ticks,
     rates: RateLimits,
     nonces: Nonces,
@@ -55,6 +57,7 @@ def stream_parts(
     sessions: Sessions,
     api_keys: ApiKeys,
     log: Log,
+    replicas: Replicas | None = None,
     clock: Callable[[], float] = time.time,
 ) -> StreamParts:
     """`clock` is wall time in seconds."""
@@ -82,6 +85,7 @@ def stream_parts(
         metrics=Metrics(),
         log=log,
         origins=origins_of(settings),
+        replicas=replicas,
     )
 
 

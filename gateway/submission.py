@@ -10,7 +10,7 @@ The cases, in the order of the code:
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,10 @@ from engine.errors import CallerError, RiseCurveError, TransientError
 from engine.rows import TransactionRecord
 from engine.settings import ChainSettings
 from engine.text import address, hex_of, price, units
-from gateway.fills import created_token, fill_data, fill_of
+from gateway.fills import created_token, fill_data, fill_of, named_tokens
 from gateway.launches import Launches
 from gateway.ports import Node, Reads, Receipt
+from gateway.replica_ports import Replicas
 
 MINED_WAIT_S = 3.0
 """How long a submit waits for its receipt: three blocks."""
@@ -66,12 +67,19 @@ class Submission:
     """Raises CallerError, and TransientError when node or store are away."""
 
     def __init__(
-        self, *, node: Node, reads: Reads, chain: ChainSettings, launches: Launches
+        self,
+        *,
+        node: Node,
+        reads: Reads,
+        chain: ChainSettings,
+        launches: Launches,
+        replicas: Replicas | None = None,
     ) -> None:
         self._node = node
         self._reads = reads
         self._chain = chain
         self._launches = launches
+        self._replicas = replicas
         self._launchpads = frozenset(launchpad.address for launchpad in chain.launchpads)
 
     async def submit(self, raw: bytes) -> dict[str, Any]:
@@ -96,6 +104,8 @@ class Submission:
         """
         records = await self._reads.transaction(tx_hash)
         if any(record.status != PENDING for record in records):
+            for one in records:
+                self._mined({one.token} if one.token else (), one.block_number)
             return _recorded(records)
         receipt = await self._node.receipt(tx_hash)
         if receipt is not None:
@@ -175,6 +185,8 @@ class Submission:
         self, receipt: Receipt, *, user: bytes | None, intent: Intent
     ) -> dict[str, Any]:
         failed = receipt.status != 1
+        if not failed:
+            self._mined(named_tokens(receipt.logs, self._launchpads), receipt.block_number)
         fill = None if failed else fill_of(receipt.logs, self._launchpads)
         created = None if failed else created_token(receipt.logs, self._launchpads)
         type_ = intent.type
@@ -193,6 +205,12 @@ class Submission:
             reason=await self._reason(receipt) if failed else None,
             fill=fill_data(fill) if fill else None,
         )
+
+    def _mined(self, tokens: Iterable[bytes], block_number: int | None) -> None:
+        # Who reads of it asks for a quote next, which must have it.
+        if self._replicas is not None and block_number is not None:
+            for token in tokens:
+                self._replicas.mined(token, block_number)
 
     async def _reason(self, receipt: Receipt) -> str | None:
         try:

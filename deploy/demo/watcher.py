@@ -86,7 +86,7 @@ class Watcher:
     def _number(self, message: dict[str, Any]) -> None:
         self._tally.ticks += 1
         topic, generation, seq = message["topic"], message["generation"], int(message["seq"])
-        before = self._seen.get(topic)
-        if before is not None and before[0] == generation and seq != before[1] + 1:
+        before, first = self._seen.get(topic), int(message.get("fromSeq", seq))
+        if before is not None and before[0] == generation and first != before[1] + 1:
             self._tally.tick_gaps += 1
         self._seen[topic] = (generation, seq)

@@ -12,10 +12,15 @@ Status = Literal["preconfirmed", "sealed", "finalised"]
 
 
 class Pushed(Strict, Generic[T]):
-    """One message. `seq` counts without a gap in (`topic`, `generation`)."""
+    """One message. `seq` counts without a gap in (`topic`, `generation`). `fromSeq` to `toSeq`,
+    where they are there, are the numbers that it accounts for: a `price` may stand for earlier
+    ones, and what stood between them for those before it.
+    """
 
     topic: str
     seq: int
+    from_seq: int | None = None
+    to_seq: int | None = None
     generation: str
     data: T
 

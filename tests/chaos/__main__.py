@@ -6,6 +6,7 @@ shared out among the parts that have a rate of trials. The report says how long 
 
 import argparse
 import asyncio
+import os
 import random
 import signal
 import sys
@@ -25,6 +26,7 @@ from tests.chaos import (
     points,
     processes,
     recovery,
+    replicas,
     scaling,
     sockets,
     stores,
@@ -161,6 +163,8 @@ async def _parts(report: Report, plan: Plan, one: world.World) -> None:
         with report.part(name):
             rows = await asyncio.wait_for(part(), max(PART_S_MAX, report.duration_s))
             report.add(*(rows if isinstance(rows, list) else [rows]))
+    if report.quote_path == "replica":
+        report.add(await replicas.row(one))
 
 
 async def _outages(
@@ -297,9 +301,22 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("chaos-report.json"))
     parser.add_argument("--only", default="", help="parts by name, separated by commas")
     parser.add_argument("--short", action="store_true", help="a part of each, under 4 minutes")
+    parser.add_argument(
+        "--quote-path",
+        choices=("actor", "replica"),
+        default=os.environ.get("QUOTE_PATH") or "actor",
+        help="where the doors take quotes from",
+    )
     asked = parser.parse_args()
+    os.environ["QUOTE_PATH"] = asked.quote_path  # every system that is brought up inherits it
     plan = Plan.of(asked.duration, short=asked.short)
-    report = Report(seed=asked.seed, duration_s=asked.duration, short=asked.short, only=asked.only)
+    report = Report(
+        seed=asked.seed,
+        duration_s=asked.duration,
+        short=asked.short,
+        only=asked.only,
+        quote_path=asked.quote_path,
+    )
     say(f"seed {asked.seed}, {plan}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a report is written
     try:

@@ -47,11 +47,20 @@ class Row:
 class Report:
     """What is written to `chaos-report.json`."""
 
-    def __init__(self, *, seed: int, duration_s: float, short: bool, only: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        duration_s: float,
+        short: bool,
+        only: str = "",
+        quote_path: str = "actor",
+    ) -> None:
         self._only = {name.strip() for name in only.split(",") if name.strip()}
         self.seed = seed
         self.duration_s = duration_s
         self.short = short
+        self.quote_path = quote_path
         self.rows: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
         self.broken: list[str] = []
@@ -124,6 +133,7 @@ class Report:
             "seed": self.seed,
             "duration_s": self.duration_s,
             "short": self.short,
+            "quote_path": self.quote_path,
             "seconds": round(time.monotonic() - self._began, 1),
             "parts_s": self.seconds,
             "machine": {

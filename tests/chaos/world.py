@@ -179,7 +179,8 @@ class World(Running):
         try:
             await until(lambda: self._reached(wanted), SETTLE_S_MAX, f"block {wanted} everywhere")
         except AssertionError:
-            print(f"  the proxy is at {self.proxy.tip}; the system complains:", flush=True)
+            said = f"the proxy is at {self.proxy.tip}, its last trouble {self.proxy.trouble}"
+            print(f"  {said}; the system complains:", flush=True)
             for line in self.complaints():
                 print(f"    {line}", flush=True)
             raise

@@ -41,6 +41,7 @@ from tests.simulation.chain import SimChain, Tx
 from tests.simulation.loop import VirtualLoop, outside
 from tests.simulation.node import Faults, SimNode
 from tests.simulation.processes import Cluster, Fuse, Port, Process
+from tests.support.fake_roles import States
 
 DEPTH = 8
 SHARDS = 2
@@ -338,6 +339,7 @@ class World:
             snapshots=Port(SnapshotStore(process.pool, self.chain_id), process.fuse),
             events=Port(EventStore(process.pool, self.chain_id), process.fuse),
             ticks=self.ticks,
+            states=States(),
             calls=self.cluster,
             log=self.log,
             clock=self.now,

@@ -13,6 +13,7 @@ from engine.control import Instance, Ping, Pong, Wanted
 from engine.errors import TransientError
 from engine.messages import BucketOwner, FeedPosition, MarketEvent, Sampled
 from engine.placement import Node
+from engine.states import Published
 
 
 class Log:
@@ -164,6 +165,22 @@ class Ticks:
 
     async def note_halted(self, tokens):
         self.halts = {t: why for t, why in (self.halts | tokens).items() if why}
+
+
+class States:
+    """What shards tell read replicas; `heard` doors listen."""
+
+    def __init__(self, heard: int = 1) -> None:
+        self.sent: list[Any] = []
+        self.heard = heard
+        self.overtaken: set[tuple[int, int]] = set()
+        self.down = False
+
+    async def publish(self, messages):
+        if self.down:
+            raise TransientError("store_unavailable", "down")
+        self.sent += messages
+        return Published(tuple(self.overtaken), self.heard)
 
 
 class Calls:

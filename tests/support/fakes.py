@@ -26,6 +26,7 @@ from engine.messages import (
 from engine.quoting import answer, view
 from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord, WalletRecord
 from gateway import fills
+from tests.support.callbacks import ByCallback
 from tests.support.scenario import CONSTANT_PRODUCT, FEES, LINEAR, Scenario
 
 IMPLEMENTATION = bytes.fromhex("22" * 20)
@@ -36,7 +37,7 @@ def healthy_roles() -> dict[str, Any]:
 
 
 @dataclass
-class FakeMarkets:
+class FakeMarkets(ByCallback):
     """Quotes over `engine.quoting`, so over `curves.trade`, on markets that are put in."""
 
     markets: dict[bytes, Market] = field(default_factory=dict)

@@ -84,6 +84,7 @@ class Door:
     node: FakeNode
     log: FakeSink
     bridge: Any = None
+    replicas: Any = None
     clock: Callable[[], float] = time.time
     account: LocalAccount = field(default_factory=Account.create)
 
@@ -195,6 +196,7 @@ async def open_door(
         "rates": FakeRates(),
         "ticks": FakeTicks(),
         "bridge": None,
+        "replicas": None,
         "log": FakeSink(),
     } | (stores or {})
     log = ports["log"]

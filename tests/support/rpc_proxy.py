@@ -70,6 +70,7 @@ class RpcProxy:
         self._site: web.TCPSite | None = None
         self._port = 0
         self._follower: asyncio.Task[None] | None = None
+        self.trouble = "none"
         self._methods: dict[str, Callable[..., Awaitable[Any]]] = {
             "eth_blockNumber": self._block_number,
             "eth_getBlockByNumber": self._block_by_number,
@@ -165,7 +166,8 @@ class RpcProxy:
         while True:
             try:
                 await self._follow_once()
-            except (aiohttp.ClientError, OSError, TransientError, RpcError):
+            except (aiohttp.ClientError, OSError, TransientError, RpcError) as error:
+                self.trouble = repr(error)
                 await asyncio.sleep(0.1)  # anvil is away, or stopped in the middle
 
     async def _follow_once(self) -> None:
@@ -214,6 +216,7 @@ class RpcProxy:
         json = await self._target.call("eth_getBlockByHash", [block_hash, True])
         receipts = await self._target.call("eth_getBlockReceipts", [block_hash])
         if json is None or receipts is None:
+            self.trouble = f"{block_hash}: {'no block' if json is None else 'no receipts'}"
             return False
         block = OpenBlock(json, receipts)
         await self._contradict(block)

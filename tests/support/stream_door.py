@@ -14,7 +14,6 @@ from eth_account.signers.local import LocalAccount
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from engine.messages import QuoteReply, QuoteRequest, Refusal
 from engine.settings import GatewaySettings
 from gateway.stream import StreamGateway
 from gateway.stream_parts import stream_parts
@@ -34,22 +33,12 @@ from tests.support.scenario import LINEAR, Scenario
 WAIT_S = 5.0
 
 
-class StreamMarkets(FakeMarkets):
-    """Also answers by callback; `hold` keeps the answers back until it is cleared."""
-
-    def begin(self, request: QuoteRequest, done: Callable[[QuoteReply | Refusal], None]) -> None:
-        self._tasks = {*getattr(self, "_tasks", ()), asyncio.create_task(self._tell(request, done))}
-
-    async def _tell(self, request: QuoteRequest, done: Callable[..., None]) -> None:
-        done(await self.quote(request))
-
-
 @dataclass
 class StreamDoor:
     """The door, its ports, and its clients."""
 
     gateway: StreamGateway
-    markets: StreamMarkets
+    markets: FakeMarkets
     scenario: Scenario
     tokens: list[bytes]
     ticks: Any
@@ -131,7 +120,7 @@ async def open_stream_door(
     **fields: Any,
 ) -> AsyncIterator[StreamDoor]:
     """Two markets, each with a trade in it. `stores` replace fakes."""
-    scenario, markets = Scenario(), StreamMarkets()
+    scenario, markets = Scenario(), FakeMarkets()
     tokens = [scenario.launch("tide"), scenario.launch("crane", LINEAR)]
     markets.take(scenario)
     for token in tokens:

@@ -101,10 +101,10 @@ class Watcher:
 
     def _count(self, message: dict[str, Any]) -> None:
         topic, generation, seq = message["topic"], message["generation"], int(message["seq"])
-        before = self._numbers.get(topic)
+        before, first = self._numbers.get(topic), int(message.get("fromSeq", seq))
         if before is not None and before[0] != generation:
             self.breaks += 1
-        elif before is not None and seq != before[1] + 1:
+        elif before is not None and first != before[1] + 1:
             self.gaps += 1
         self._numbers[topic] = (generation, seq)
         incarnation = int(generation.split("-")[0])

@@ -121,6 +121,7 @@ class World:
             snapshots=fake_roles.Snapshots(owners),
             events=fake_roles.Events(),
             ticks=self.ticks,
+            states=fake_roles.States(),
             calls=self.calls,
             log=fake_roles.Log(),
         )

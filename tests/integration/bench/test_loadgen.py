@@ -38,12 +38,14 @@ def peers(markets: list[dict[str, object]]) -> Iterator[dict[str, tuple[Peer, st
         node = stack.enter_context(started("node", NODE, "bench/peers/express_socketio.mjs", file))
         ws = stack.enter_context(started("ws", NODE, "bench/peers/ws.mjs", file))
         plain = stack.enter_context(started("p", *python("bench.peers.plain_socketio"), file))
+        door = stack.enter_context(started("d", *python("bench.peers.socketio_door"), file))
         echo = stack.enter_context(started("echo", *python("bench.peers.echo")))
         yield {
             "node_socketio": (node, "socketio"),
             "express": (node, "rest"),
             "node_ws": (ws, "stream"),
             "python_socketio": (plain, "socketio"),
+            "socketio_door": (door, "socketio"),
             "echo": (echo, "stream"),
         }
 
@@ -54,7 +56,7 @@ def generator() -> Iterator[Generator]:
         yield made
 
 
-NAMES = ("node_socketio", "express", "node_ws", "python_socketio", "echo")
+NAMES = ("node_socketio", "express", "node_ws", "python_socketio", "socketio_door", "echo")
 
 
 @pytest.mark.parametrize("name", NAMES)

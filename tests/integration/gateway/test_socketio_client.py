@@ -35,6 +35,8 @@ async def test_stock_client_connects_quotes_subscribes_and_receives(door: Door) 
     assert told["price"] == {
         "topic": text.topic_of_token(door.tokens[0]),
         "seq": 7,
+        "fromSeq": 7,
+        "toSeq": 7,
         "generation": "g",
         "data": {"price": "1.5"},
     }

@@ -79,11 +79,12 @@ class FakeListener:
 
 
 class World:
-    def __init__(self):
-        self.log, self.clock = fake_roles.Log(), fake_roles.Clock()
+    def __init__(self, *, states=None, clock=None):
+        self.log, self.clock = fake_roles.Log(), clock or fake_roles.Clock()
         self.owners = fake_roles.Buckets()
         self.snapshots = fake_roles.Snapshots(self.owners)
         self.events, self.ticks = fake_roles.Events(), fake_roles.Ticks()
+        self.states = states or fake_roles.States()
         self.calls = fake_roles.Calls()
         self.listener = FakeListener(self.calls)
         self.calls.roles["listener/1"] = self.listener
@@ -101,6 +102,7 @@ class World:
             snapshots=self.snapshots,
             events=self.events,
             ticks=self.ticks,
+            states=self.states,
             calls=self.calls,
             log=self.log,
             clock=self.clock,

@@ -141,3 +141,37 @@ def test_client_is_what_trusted_proxies_tell(
     peer: str | None, forwarded: list[str], client: str
 ) -> None:
     assert ClientAddresses(["10.0.0.0/8", "2001:db8::1"]).of(peer, forwarded) == client
+
+
+async def test_limiter_spends_what_is_leased_and_no_more() -> None:
+    now, rates = 0.0, FakeRates()
+    limiter, budget = Limiter(rates, FakeSink(), lambda: now), Budget("quote", 100, 60)
+    assert not limiter.spend(budget, "who"), "nothing is leased yet"
+    allowed = 0
+    while (await limiter.take(budget, "who", leased=True)).allowed:
+        allowed += 1
+        while limiter.spend(budget, "who"):
+            allowed += 1
+    assert allowed == 100 and not limiter.spend(budget, "who")
+    assert not limiter.spend(budget, "somebody else")
+
+
+async def test_limiter_spends_nothing_past_the_leases_end() -> None:
+    now = 0.0
+    limiter, budget = Limiter(FakeRates(), FakeSink(), lambda: now), Budget("quote", 1_000, 60)
+    for _ in range(4):
+        await limiter.take(budget, "who", leased=True)
+    assert limiter.spend(budget, "who")
+    now = 1.0
+    assert not limiter.spend(budget, "who")
+
+
+async def test_large_budget_is_asked_for_in_large_blocks() -> None:
+    rates = FakeRates()
+    limiter, budget = Limiter(rates, FakeSink(), lambda: 0.0), Budget("quote", 10**9, 60)
+    asked = 0
+    for _ in range(10_000):
+        if not limiter.spend(budget, "who"):
+            asked += 1
+            await limiter.take(budget, "who", leased=True)
+    assert asked < 30 and rates.used["quote:who"] <= 10_000 + 1_000

@@ -1,5 +1,6 @@
 """Fan-out: who gets which tick, and which are refused."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -55,7 +56,16 @@ def test_message_is_encoded_once_for_all_its_readers() -> None:
     made.hear(tick(1))
     assert len(encoded) == 1
     assert all(reader.packets == encoded for reader in readers)
-    assert encoded[0] == ("price", {"topic": "t", "seq": 1, "generation": "g", "data": {"n": 1}})
+    numbers = {"seq": 1, "fromSeq": 1, "toSeq": 1, "generation": "g"}
+    assert encoded[0] == ("price", {"topic": "t", "data": {"n": 1}} | numbers)
+
+
+def test_other_events_account_for_their_own_number_alone() -> None:
+    made, encoded = fanout()
+    made.join("t", Kept())
+    made.hear(tick(1, event="transaction"))
+    shown = {"topic": "t", "seq": 1, "generation": "g", "data": {"n": 1}}
+    assert encoded == [("transaction", shown)]
 
 
 def test_message_without_readers_is_not_encoded_but_remembered() -> None:
@@ -134,3 +144,69 @@ def test_new_owner_that_has_said_nothing_is_a_gap_to_the_readers_of_its_tokens()
     made.owned([(bucket_of(quiet), 2)])
     made.owned([(bucket_of(quiet), 1)])  # late
     assert len(encoded) == 1 and not readers[other].packets and not shared.packets
+
+
+def test_version_that_a_tick_of_a_token_names_is_told_before_its_readers_hear_it() -> None:
+    told: list[Any] = []
+    made, encoded = fanout(saw=lambda *seen: told.append((*seen, len(encoded))))
+    token, topic = b"t" * 20, topic_of_token(b"t" * 20)
+    made.join(topic, Kept())
+    as_of = {"asOf": {"version": [3, 7]}}
+    made.hear(tick(1, topic=topic, incarnation=3, data=as_of))
+    assert told == [(token, (3, 7), 0)] and len(encoded) == 1
+    # Repeated or refused, it was named all the same; other topics name no token.
+    made.hear(tick(1, topic=topic, incarnation=3, data=as_of))
+    made.hear(tick(1, topic="tokens", data={"items": []}))
+    made.hear(tick(1, topic="trades", data=as_of))
+    assert told[1:] == [(token, (3, 7), 1)]
+
+
+def test_tick_with_a_broken_version_is_unreadable() -> None:
+    told: list[Any] = []
+    made, _ = fanout(saw=lambda *seen: told.append(seen))
+    made.hear(tick(1, topic=topic_of_token(b"t" * 20), data={"asOf": {"version": [1]}}))
+    made.hear(tick(1, topic=topic_of_token(b"t" * 20), data={"asOf": {}}))
+    assert told == []
+
+
+async def test_what_a_topic_says_within_its_interval_goes_out_in_one_round() -> None:
+    made, encoded = fanout(interval_s=lambda readers: 0.05)
+    first, late = Kept(), Kept()
+    made.join("t", first)
+    for seq, event in ((1, "price"), (2, "price"), (3, "transaction"), (4, "price")):
+        made.hear(tick(seq, event=event))
+    assert [one[1]["seq"] for one in first.packets] == [1]
+    # Who comes now stands where the topic's readers stand, and hears what they hear from there.
+    made.join("t", late)
+    assert made.last("t") == Last("g", 1)
+    await asyncio.sleep(0.1)
+    assert made.last("t") == Last("g", 4)
+    assert first.packets[1:] == late.packets == encoded[1:]
+    shown = [(event, one.get("fromSeq"), one["seq"], one["data"]) for event, one in late.packets]
+    assert shown == [("transaction", 2, 3, {"n": 3}), ("price", 4, 4, {"n": 4})]
+
+
+async def test_topic_that_was_heard_and_waits_is_deduplicated_by_what_was_heard() -> None:
+    made, encoded = fanout(interval_s=lambda readers: 0.02)
+    made.join("t", Kept())
+    for seq in (1, 2, 2, 1, 3):
+        made.hear(tick(seq, event="transaction"))
+    await asyncio.sleep(0.05)
+    assert [one[1]["seq"] for one in encoded] == [1, 2, 3]
+
+
+async def test_gap_stands_behind_what_waited() -> None:
+    made, encoded = fanout(interval_s=lambda readers: 60.0)
+    token = b"t" * 20
+    topic, bucket = topic_of_token(token), bucket_of(token)
+    made.join(topic, Kept())
+    made.owned([(bucket, 1)])
+    for seq in (1, 2):
+        made.hear(tick(seq, topic=topic, bucket=bucket))
+    assert len(encoded) == 1
+    made.owned([(bucket, 2)])
+    assert [(event, one["seq"]) for event, one in encoded] == [
+        ("price", 1),
+        ("price", 2),
+        ("gap", None),
+    ]

@@ -52,3 +52,10 @@ def test_log_of_another_contract_or_shape_is_no_fill() -> None:
 def test_created_token_is_read_from_its_log() -> None:
     topics = (fills.TOKEN_CREATED, TOKEN.rjust(32, b"\0"), TRADER.rjust(32, b"\0"))
     assert fills.created_token([FakeLog(PAD, topics, b"")], {PAD}) == TOKEN
+
+
+def test_tokens_are_those_that_events_of_our_launchpads_name_first() -> None:
+    other = replace(log(), topics=(b"x" * 32, bytes(12) + bytes([7]) * 20))
+    strange = replace(log(), address=bytes([9]) * 20)
+    bare = replace(log(), topics=(b"x" * 32,))
+    assert fills.named_tokens([log(), other, strange, bare], {PAD}) == {TOKEN, bytes([7]) * 20}

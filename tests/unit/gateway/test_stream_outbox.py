@@ -39,6 +39,19 @@ def test_newest_price_stands_for_those_before_it() -> None:
     assert (b["topic"], b["fromSeq"], b["toSeq"]) == ("b", 1, 1)
 
 
+def test_price_that_stands_for_others_already_hands_all_their_numbers_on() -> None:
+    outbox = Outbox(OTHERS_MAX)
+    data = {"topic": "a", "seq": 8, "fromSeq": 5, "toSeq": 8, "generation": "g", "data": {"n": 8}}
+    wide = push_of("price", orjson.dumps(data))
+    outbox.offer(wide)
+    (alone,) = drained(outbox)
+    assert (alone["fromSeq"], alone["seq"], alone["toSeq"]) == (5, 8, 8)
+    outbox.offer(wide)
+    outbox.offer(push("a", 9))
+    (price,) = drained(outbox)
+    assert (price["fromSeq"], price["seq"]) == (5, 9)
+
+
 def test_event_between_two_prices_accounts_for_the_first() -> None:
     outbox = Outbox(OTHERS_MAX)
     outbox.offer(push("a", 6))

@@ -1,0 +1,159 @@
+"""What one connection of the stream door writes: in one go a turn, in order, before its goodbye."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from picows import WSCloseCode
+
+from engine import limits
+from gateway.stream_connection import Connection
+from gateway.stream_events import push_of
+from gateway.stream_protocol import framed
+from tests.support.gateway import settings
+
+QUOTE = {"op": "quote", "token": "0x" + "11" * 20, "side": "buy", "amountWei": "1"}
+
+
+class Raw:
+    """The transport below the library's: keeps what is written; above `most` bytes it is full."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes] = []
+        self.connection: Any = None
+        self.most = 10**9
+
+    def write(self, data: bytes) -> None:
+        self.calls.append(data)
+        if sum(map(len, self.calls)) > self.most:
+            self.connection.pause_writing()
+
+    def set_write_buffer_limits(self, **_: int) -> None: ...
+
+    def get_extra_info(self, name: str) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Door:
+    """What a connection asks of its door; `asked` are quotes with nobody to answer them."""
+
+    def __init__(self) -> None:
+        self.settings = settings()
+        self.clock = time.monotonic
+        self.draining = False
+        self.markets = self
+        self.asked: list[Any] = []
+
+    def begin(self, request: Any, done: Any) -> None:
+        self.asked.append(done)
+
+    def connected(self, connection: Connection, peer: Any) -> None: ...
+
+    def count(self, outcome: str, count: int) -> None: ...
+
+    def time_ms(self) -> int:
+        return 7
+
+
+class Goodbyes:
+    """The library's transport: a goodbye goes straight into the one below."""
+
+    def __init__(self, raw: Raw) -> None:
+        self.underlying_transport = raw
+
+    def send_close(self, code: Any, reason: Any) -> None:
+        self.underlying_transport.write(b"goodbye")
+
+    def disconnect(self) -> None: ...
+
+
+def opened() -> tuple[Connection, Raw]:
+    raw = Raw()
+    made = Connection(Door(), SimpleNamespace())  # type: ignore[arg-type]
+    raw.connection = made
+    made.on_ws_connected(Goodbyes(raw))  # type: ignore[arg-type]
+    made.admitted()
+    return made, raw
+
+
+def ping(number: int) -> bytes:
+    return orjson.dumps({"op": "ping", "id": number})
+
+
+def ids(data: bytes) -> list[int]:
+    return [int(part.split(b",")[0]) for part in data.split(b'"id":')[1:]]
+
+
+def price(seq: int, size: int = 1) -> Any:
+    payload = {"topic": "t", "seq": seq, "generation": "g", "data": {"n": "x" * size}}
+    return push_of("price", orjson.dumps(payload))
+
+
+async def test_answers_of_a_turn_are_written_in_one_go_in_order() -> None:
+    connection, raw = opened()
+    for number in range(5):
+        connection._hear(ping(number))
+    assert raw.calls == []
+    await asyncio.sleep(0)
+    assert [ids(data) for data in raw.calls] == [[0, 1, 2, 3, 4]]
+    connection._hear(ping(5))
+    await asyncio.sleep(0)
+    assert ids(raw.calls[1]) == [5]
+
+
+async def test_pushes_and_answers_keep_their_order() -> None:
+    connection, raw = opened()
+    connection._hear(ping(1))
+    connection.push(price(1))
+    connection._hear(ping(2))
+    await asyncio.sleep(0)
+    (data,) = raw.calls
+    assert data.index(b'"id":1') < data.index(b'"op":"event"') < data.index(b'"id":2')
+    assert data.count(price(1).frame) == 1
+
+
+async def test_what_was_said_stands_before_the_goodbye_and_nothing_behind_it() -> None:
+    connection, raw = opened()
+    connection._hear(ping(1))
+    connection.close(WSCloseCode.OK, "over")
+    connection._hear(ping(2))
+    await asyncio.sleep(0)
+    assert [ids(raw.calls[0]), *raw.calls[1:]] == [[1], b"goodbye"]
+
+
+async def test_much_of_one_turn_does_not_wait_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STREAM_GATHERED_BYTES", 200)
+    connection, raw = opened()
+    for number in range(20):
+        connection._hear(ping(number))
+    assert raw.calls
+    await asyncio.sleep(0)
+    assert [one for data in raw.calls for one in ids(data)] == list(range(20))
+
+
+async def test_reader_that_is_full_in_the_middle_of_a_turn_gets_the_newest_price_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "STREAM_GATHERED_BYTES", 1_000)
+    connection, raw = opened()
+    raw.most = 3_000
+    for seq in range(1, 101):
+        connection.push(price(seq, 400))
+    assert connection.paused_at is not None
+    # What is above the buffer is at most what is gathered at once.
+    assert sum(map(len, raw.calls)) < 3_000 + 2_000
+    raw.most = 10**9
+    connection.resume_writing()
+    await asyncio.sleep(0)
+    frames = b"".join(raw.calls)
+    assert frames.endswith(b'"data":{"n":"' + b"x" * 400 + b'"}}')
+    assert b'"seq":100,' in frames and b'"seq":50,' not in frames
+    assert framed(b"")[:1] == frames[:1]
