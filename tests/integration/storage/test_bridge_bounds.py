@@ -204,6 +204,7 @@ async def test_newest_event_that_is_taken_back_after_the_old_ones_went_loses_no_
 
 BEFORE = f"""
 DROP TABLE bridge_outbox_marks, bridge_beats;
+DROP INDEX bridge_requests_paid;
 ALTER TABLE bridge_requests DROP COLUMN deposit_block, DROP COLUMN deposit_time,
     DROP COLUMN paid_block, DROP COLUMN paid_at, DROP COLUMN ended_seq, DROP COLUMN asked_key;
 DELETE FROM schema_migrations WHERE version = {VERSION};
