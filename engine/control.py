@@ -76,6 +76,22 @@ class Pong:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """Shard: have these buckets ready to be taken, while another one still serves them: load,
+    replay and follow, without owning. Answer: `Prepared`, once they stand on the listener's
+    head. Renewed by repeating it; given up when it is neither repeated nor taken."""
+
+    buckets: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The buckets wait here: a `Take` of them is one UPDATE."""
+
+    buckets: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Take:
     """Shard: own these buckets. Answer: `Taken`, once they are served."""
 
