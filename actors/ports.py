@@ -43,6 +43,10 @@ class Launcher(Calls, Protocol):
     async def kill(self, instance: Instance) -> None:
         """End it, by its pid where it does not answer."""
 
+    def is_busy(self, instance: Instance) -> bool:
+        """Whether one that does not answer works, or waits for a processor. Where that cannot be
+        seen, and when it is asked for the first time, it is not."""
+
     async def existing(self) -> list[Instance]:
         """Actors of an earlier supervisor that are still there."""
 

@@ -12,12 +12,12 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors import publishing, recovery
 from actors.ports import Buckets, Calls, Log, RecordedEvents, Snapshots, Ticks
-from actors.served import Served
+from actors.served import Served, Waiting
 from engine import quoting, snapshot
 from engine.buckets import bucket_of
 from engine.control import (
@@ -44,7 +44,7 @@ from engine.control import (
     Views,
 )
 from engine.errors import ConsistencyError, TransientError
-from engine.group import Change, Group
+from engine.group import Group
 from engine.limits import STALE_AFTER_BLOCKS
 from engine.messages import (
     BucketOwner,
@@ -62,6 +62,10 @@ SERVE_WAIT_S = 3.0
 PREPARE_WAIT_S = 20.0
 PREPARED_S_MAX = 60.0
 """Who had them prepared has died, or changed its mind."""
+
+HOLD_S_MAX = 1.0
+"""What is taken of a living owner is told from when the doors know of us, or after so long. Until
+then the old one tells it, and answers; our first word would fence it."""
 
 UNOWNED = 0
 """The incarnation of what is only followed; the first that Postgres gives is 1."""
@@ -98,7 +102,7 @@ class TokenShard:
         self._publisher = publishing.Publisher(ticks, log, self._lost)
         self._directory = Directory(0, (), ())
         self._served: dict[str, Served] = {}
-        self._prepared: dict[str, Served] = {}
+        self._prepared = Waiting()
         self._dropped: set[str] = set()
         self._owned: dict[int, Served] = {}
         self._group_count = 0
@@ -143,6 +147,16 @@ class TokenShard:
             if directory.named("listener") != self._directory.named("listener"):
                 self._listener_changed.set()
             self._directory = directory
+            for served in [one for one in self._served.values() if one.is_held]:
+                told = {(o.bucket, o.incarnation) for o in directory.owners}
+                if served.group.incarnations.items() <= told:
+                    self._tell(served)
+
+    def _tell(self, served: Served) -> None:
+        if served.is_held:
+            group, changes = served.group, served.let_go()
+            self._publisher.publish(group, [c for c in changes if c.bucket in group.incarnations])
+            self._publisher.resume(group)
 
     async def _take(self, command: Take) -> Taken:
         # One after the other: each gets a higher incarnation than the one before it.
@@ -151,34 +165,34 @@ class TokenShard:
 
     async def _take_now(self, command: Take) -> Taken:
         incarnations = await self._buckets.take(self._name, sorted(command.buckets))
-        served = self._waiting(command.buckets)
-        told: list[Change] = []
+        served = self._prepared.having(command.buckets)
         if served is None:
             served = await self._recovered(incarnations)
         else:
             del self._prepared[served.group.name]
-            told = served.group.own(incarnations, served.unsaid())
+            served.hold(served.group.own(incarnations, served.unsaid()))
+            asyncio.get_running_loop().call_later(HOLD_S_MAX, self._tell, served)
         group = served.group
         self._forget(command.buckets)
         self._served[group.name] = served
         for bucket in incarnations:
             self._owned[bucket] = served
             self._publisher.open(bucket, incarnations[bucket])
-        self._publisher.publish(group, told)
         if not served.caught_up.is_set():
             await self._follow(served)
             if not await self._caught_up(served, SERVE_WAIT_S):
                 self._log.warning("shard_serves_before_first_beat", group=group.name)
-        self._publisher.resume(group)
+        if not served.is_held:
+            self._publisher.resume(group)
         owners = [BucketOwner(b, self._name, i) for b, i in incarnations.items()]
         self._log.info("shard_took_buckets", group=group.name, buckets=len(owners))
         return Taken(tuple(owners))
 
     async def _prepare(self, command: Prepare) -> Prepared:
         async with self._preparing:
-            served = self._waiting(command.buckets)
+            served = self._prepared.having(command.buckets)
             if served is None:
-                self._give_up(command.buckets)
+                self._dropped |= self._prepared.give_up(command.buckets)
                 served = await self._recovered(dict.fromkeys(command.buckets, UNOWNED))
                 self._prepared[served.group.name] = served
                 await self._follow(served)
@@ -209,19 +223,6 @@ class TokenShard:
         except TimeoutError:
             return False
         return True
-
-    def _waiting(self, buckets: frozenset[int]) -> Served | None:
-        for served in self._prepared.values():
-            if buckets <= served.group.incarnations.keys():
-                return served
-        return None
-
-    def _give_up(self, buckets: Iterable[int]) -> None:
-        # Prepared groups that have one of these buckets.
-        for name, served in list(self._prepared.items()):
-            if not served.group.incarnations.keys().isdisjoint(buckets):
-                del self._prepared[name]
-                self._dropped.add(name)
 
     def _release(self, command: Release) -> None:
         lost = {
@@ -255,7 +256,8 @@ class TokenShard:
     def _feed(self, message: Feed) -> FeedPosition:
         served = self._served.get(message.group) or self._prepared.get(message.group)
         if served is None:
-            raise ConsistencyError("unknown_group", f"Expected a group, was {message.group}")
+            # Given away, and the listener has not heard of it yet.
+            raise TransientError("shard_unavailable", f"Expected a group, was {message.group}")
         began = time.perf_counter()
         halted_before = self._halted(served)
         changes, applied = served.group.apply(message.batch)
@@ -265,7 +267,7 @@ class TokenShard:
             age_s = max(self._wall_ns() - made_ns, 0) / 1e9 if made_ns else 0.0
             served.beat = max(served.beat, self._clock() - age_s)
             served.caught_up.set()
-        if message.group in self._prepared:
+        if message.group in self._prepared or served.is_held:
             served.keep(changes)
         else:
             self._publisher.publish(served.group, changes)
@@ -287,18 +289,14 @@ class TokenShard:
                 await asyncio.wait_for(self._listener_changed.wait(), pause)
             changed = self._listener_changed.is_set()
             self._listener_changed.clear()
-            self._give_up_old()
+            old = self._prepared.give_up_born_before(self._clock() - PREPARED_S_MAX)
+            if old:
+                self._log.warning("prepared_in_vain", groups=sorted(old))
+            self._dropped |= old
+            await self._unfollow(self._dropped)
             for served in [*self._served.values(), *self._prepared.values()]:
                 if changed or self._clock() - max(served.beat, served.born) > patience:
                     await self._follow(served)
-            await self._unfollow(self._dropped)
-
-    def _give_up_old(self) -> None:
-        now = self._clock()
-        for served in list(self._prepared.values()):
-            if now - served.born > PREPARED_S_MAX:
-                self._log.warning("prepared_in_vain", group=served.group.name)
-                self._give_up(list(served.group.incarnations))
 
     async def _follow(self, served: Served) -> None:
         group = served.group
@@ -420,6 +418,7 @@ class TokenShard:
             token, reason = message.token.hex(), message.reason
             self._log.error("market_halted", token=token, reason=reason)
         if halted and served is not None:
+            self._tell(served)
             self._publisher.publish(served.group, [served.group.change(message.token)])
         return halted
 
@@ -478,6 +477,7 @@ class TokenShard:
     async def _drain(self, _: Drain) -> None:
         self._draining = True
         for served in list(self._served.values()):
+            self._tell(served)
             await self._save(served)
         await self._unfollow(self._dropped | self._served.keys() | self._prepared.keys())
         await self._publisher.flush()

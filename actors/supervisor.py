@@ -57,12 +57,17 @@ SHIFT_BUCKETS_MAX = 256
 
 SILENCE_MAX_S = 4.0
 """A role that answers no ping for this long is taken for stopped; a dead one shows at once."""
+BUSY_MAX_S = 30.0
+"""One that works meanwhile, or waits for a processor. To start another one in its place would take
+from all what there is too little of.
+"""
 STARTS_AT_ONCE = 4
 """On a busy machine a start takes its time: all at once would fail together, again and again."""
 
 NODES_EVERY_S = 3.0
-GATHER_S = 20.0
-"""Shards that start together are waited for so long, so that a bucket moves once."""
+GATHER_S = 60.0
+"""Shards that start together are waited for so long, so that a bucket moves once. One that cannot
+start is not."""
 
 SPREAD = ("shard", "gateway")
 """Roles that are moved to a node that joins later: those of which there is one each."""
@@ -102,6 +107,7 @@ class Supervisor:
         self._launching: dict[str, asyncio.Task[None]] = {}
         self._failing: dict[str, str] = {}
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._unhurried = asyncio.Semaphore(1)
         self._displaced = ""
         self._retiring: dict[str, asyncio.Task[None]] = {}
         self._gathering_since: float | None = None
@@ -230,8 +236,10 @@ class Supervisor:
         if self._instances.get(instance.slot) != instance or self._draining:
             return
         silent_for_s = time.monotonic() - self._heard.setdefault(instance.name, time.monotonic())
-        if error.code != "actor_died" and silent_for_s < SILENCE_MAX_S:
-            return
+        if error.code != "actor_died":
+            busy = self._launcher.is_busy(instance)
+            if silent_for_s < (BUSY_MAX_S if busy else SILENCE_MAX_S):
+                return
         self._log.warning("role_missing", slot=instance.slot, error=str(error))
         del self._instances[instance.slot]
         self._displaced = "" if self._displaced == instance.slot else self._displaced
@@ -241,8 +249,10 @@ class Supervisor:
             await self._launcher.kill(instance)
 
     async def _fill(self, slot: str, role: str) -> None:
+        # Where all is served a shard more may take its time: a start takes processors from quotes.
+        hurried = role != "shard" or self._owned() < BUCKETS
         try:
-            async with self._starts:
+            async with self._starts if hurried else self._unhurried:
                 placed = tuple(self._instances.values())
                 instance = await self._launcher.launch(slot, role, placed)
         except RiseCurveError as error:
@@ -327,7 +337,8 @@ class Supervisor:
     def _gathering(self) -> bool:
         # Whether to wait for shards that start: when nothing is owned yet, or all of it is,
         # so that nothing is taken by one to be moved to another at once.
-        missing = any(r == "shard" and s not in self._instances for s, r in self._slots.items())
+        there = self._instances.keys() | self._failing.keys()
+        missing = any(r == "shard" and s not in there for s, r in self._slots.items())
         if not missing or (self._owners and self._owned() < BUCKETS):
             self._gathering_since = None
             return False

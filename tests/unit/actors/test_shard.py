@@ -429,7 +429,10 @@ async def test_part_of_what_was_prepared_is_taken_and_nothing_else_is_kept():
     assert {state[0] for state in shard.handlers[StatesAt](StatesAt(2)).states} == {world.token}
 
 
-async def test_what_the_owner_before_may_not_have_told_is_told_with_the_new_incarnation():
+async def test_what_the_owner_before_may_not_have_told_is_told_with_the_new_incarnation(
+    monkeypatch,
+):
+    monkeypatch.setattr(module, "HOLD_S_MAX", 0.01)
     world = World()
     first, second = world.shard("shard-0/1"), world.shard("shard-1/1")
     await first.handlers[Take](Take(ALL))
@@ -497,3 +500,42 @@ async def test_group_that_lost_all_its_buckets_is_fed_no_more():
 
 def unfollowed(world):
     return [(m.consumer, m.group) for _, m in world.calls.asked if isinstance(m, Unfollow)]
+
+
+async def test_owner_before_is_not_fenced_until_the_doors_know_of_the_new_one(monkeypatch):
+    monkeypatch.setattr(module, "HOLD_S_MAX", 3_600.0)
+    world = World()
+    for _ in range(3):
+        world.seal()
+    first, second = world.shard("shard-0/1"), world.shard("shard-1/1")
+    await first.handlers[Take](Take(ALL))
+    async with running(first), running(second):
+        await second.handlers[Prepare](Prepare(ALL))
+        taken = await second.handlers[Take](Take(ALL))
+        world.scenario.buy(world.token, ETH // 50)
+        world.seal()
+        await world.listener.send()
+        await asyncio.sleep(0.05)
+        assert told(world, world.token) == ["price", "transaction"]
+        assert isinstance(world.ask(first), QuoteReply)
+        # Told by the supervisor, who told the doors before.
+        second.handlers[Directory](Directory(2, (), taken.owners))
+        await asyncio.sleep(0.05)
+    assert told(world, world.token) == ["price", "transaction"] * 2
+    assert {incarnation for incarnation in world.ticks.fence.values()} == {2}
+
+
+async def test_new_owner_speaks_after_a_while_though_nobody_told_it(monkeypatch):
+    monkeypatch.setattr(module, "HOLD_S_MAX", 0.02)
+    world = World()
+    for _ in range(3):
+        world.seal()
+    shard = world.shard()
+    async with running(shard):
+        await shard.handlers[Prepare](Prepare(ALL))
+        await shard.handlers[Take](Take(ALL))
+        world.scenario.buy(world.token, ETH // 50)
+        world.seal()
+        await world.listener.send()
+        await asyncio.sleep(0.1)
+    assert told(world, world.token) == ["price", "transaction"]

@@ -195,6 +195,20 @@ async def test_silent_role_is_killed_after_a_while_not_at_once(monkeypatch):
         await world.until(lambda: world.supervisor.ready)
 
 
+async def test_silent_role_that_is_busy_is_given_more_time(monkeypatch):
+    monkeypatch.setattr(module, "SILENCE_MAX_S", 0.05)
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        victim = world.living("shard")[0].name
+        world.launcher.busy.add(victim)
+        world.launcher.silent.add(victim)
+        await asyncio.sleep(0.3)
+        assert victim not in world.launcher.killed and victim in world.owners()
+        monkeypatch.setattr(module, "BUSY_MAX_S", 0.1)
+        await world.until(lambda: victim in world.launcher.killed)
+
+
 async def test_silent_role_is_left_alone_with_the_kill_switched_off(monkeypatch):
     monkeypatch.setattr(module, "SILENCE_MAX_S", 0.1)
     world = World(kill_stopped=False)
