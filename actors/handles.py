@@ -24,6 +24,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors import build
+from actors.working import Working
 from engine import errors, placement
 from engine.control import Failure, Instance, Ping, Pong
 from engine.placement import Node
@@ -103,7 +104,7 @@ class Cluster:
         self._starting: dict[str, Instance] = {}
         self._strangers: list[Instance] = []  # as it were: ports that somebody else has
         self._builds: dict[str, asyncio.Task[str]] = {}
-        self._used: dict[str, int] = {}
+        self._working = Working()
 
     async def ask(self, name: str, message: Any, *, timeout_s: float) -> Any:
         """The answer of instance `name`.
@@ -164,19 +165,13 @@ class Cluster:
         # The same number may be somebody else on another node.
         if instance.pid and instance.node in ("", _this_node()) and _is_worker(instance.pid):
             os.kill(instance.pid, signal.SIGKILL)
-        self._used.pop(instance.name, None)
+        self._working.forget(instance.pid)
         self._handles.pop(instance.name, None)
 
     def is_busy(self, instance: Instance) -> bool:
-        """Whether its process on this node has used processor time since this was asked last, or
-        waits for a processor; not one that is stopped, nor one on another node.
-        """
-        if instance.node not in ("", _this_node()):
-            return False
-        state, used = _at_work(instance.pid)
-        before = self._used.get(instance.name)
-        self._used[instance.name] = used
-        return state == "R" or (before is not None and used > before and state not in "TtZX")
+        """See `Working`. Of one on another node it is not known, and it is taken for idle."""
+        here = bool(instance.pid) and instance.node in ("", _this_node())
+        return here and self._working.is_busy(instance.pid)
 
     async def nodes(self) -> list[Node]:
         """The living nodes; one of another build, or that does not answer, is refused.
@@ -342,15 +337,6 @@ def _is_worker(pid: int) -> bool:
         return b"ray::" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-
-
-def _at_work(pid: int) -> tuple[str, int]:
-    # (state, clock ticks used) of a process; its name may hold anything.
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "X", 0
-    return fields[0], int(fields[11]) + int(fields[12])
 
 
 def _cause(error: BaseException) -> str:

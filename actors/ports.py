@@ -44,8 +44,8 @@ class Launcher(Calls, Protocol):
         """End it, by its pid where it does not answer."""
 
     def is_busy(self, instance: Instance) -> bool:
-        """Whether one that does not answer works, or waits for a processor. Where that cannot be
-        seen, and when it is asked for the first time, it is not."""
+        """Whether one that does not answer works meanwhile, or waits for a processor. Where that
+        cannot be seen, it does not."""
 
     async def existing(self) -> list[Instance]:
         """Actors of an earlier supervisor that are still there."""

@@ -32,6 +32,8 @@ class Served:
             # What was taken back names the block before it.
             block = number if change.retracted else change.as_of.block_number
             self._unsaid.append((block, change))
+        if self.is_held:
+            return  # whoever was the owner may die before it has told them
         while self._unsaid and self._unsaid[0][0] <= number - UNSAID_BLOCKS:
             self._unsaid.popleft()
 

@@ -52,8 +52,8 @@ TAKE_TIMEOUT_S = 60.0
 SHIFTS_AT_ONCE = 2
 """Shards that get served buckets at one time: loading takes processors that quotes need."""
 
-SHIFT_BUCKETS_MAX = 256
-"""Served buckets that move in one step: a quarter of all, loaded within `TAKE_TIMEOUT_S`."""
+SHIFT_BUCKETS_MAX = 320
+"""Served buckets that move in one step, so that they are loaded within `TAKE_TIMEOUT_S`."""
 
 SILENCE_MAX_S = 4.0
 """A role that answers no ping for this long is taken for stopped; a dead one shows at once."""

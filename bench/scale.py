@@ -2,8 +2,9 @@
 
 A client of the stream door asks each token's quote at a steady pace, whether or not earlier ones
 were answered. A bucket's pause is the longest time without an answer of its token, the pace
-included. Nobody trades, so every answer with the same launch fee must be the first one's, to
-the wei.
+included; `scale_unmoved` is that of tokens which stay where they are, so what the processes that
+start take from everybody. Nobody trades, so every answer with the same launch fee must be the
+first one's, to the wei.
 """
 
 import asyncio
@@ -88,6 +89,14 @@ class Paced:
             if len(seen.incarnations) > 1
         }
 
+    def of_others(self) -> dict[str, float]:
+        """The same of those whose owner did not: what the machine did to all of them."""
+        return {
+            token: self.longest_s(token)
+            for token, seen in self.seen.items()
+            if len(seen.incarnations) <= 1
+        }
+
     def longest_s(self, token: str) -> float:
         """Between two answers that follow each other, or since the last one."""
         times = [*sorted(self.seen[token].at), time.monotonic()]
@@ -149,6 +158,7 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
 
 async def _measured(ours: system.Ours, results: Results, turns: int, *, tell: Tell) -> None:
     found: dict[int, list[float]] = {SHARDS: [], 2 * SHARDS: []}
+    others: list[float] = []
     seconds: list[float] = []
     async with StreamClient(ours.run.stream_url) as client:
         paced = Paced(client, ours.tokens)
@@ -162,9 +172,11 @@ async def _measured(ours: system.Ours, results: Results, turns: int, *, tell: Te
                 await asyncio.sleep(SETTLED_S)
                 moved = paced.of_moved()
                 found[shards] += moved.values()
+                others += paced.of_others().values()
                 results.runs.append({"shards": shards, "pauses_s": sorted(moved.values())})
         await paced.stop()
-    for name, pauses in (("scale", found[2 * SHARDS]), ("scale_down", found[SHARDS])):
+    every = {"scale": found[2 * SHARDS], "scale_down": found[SHARDS], "scale_unmoved": others}
+    for name, pauses in every.items():
         if not pauses:
             raise BenchError("Expected buckets to move, none did")
         for rank, value in ranks(pauses).items():

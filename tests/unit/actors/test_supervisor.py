@@ -536,17 +536,23 @@ async def test_pong_from_before_a_take_does_not_have_the_buckets_taken_again():
     world = World()
     async with running(world):
         await world.until(lambda: len(world.owners()) == 2)
+        names = {one.name for one in world.living("shard")}
         before = {o.bucket: o for o in world.supervisor.directory.owners}
+        world.gate.clear()
+        await world.supervisor.handlers[Scale](Scale(shards=3))
+        await world.until(lambda: any(step == "prepare" for step, _ in world.order))
+        (name,) = new_shards(world, names)
         ask = world.launcher.ask
 
-        async def late(name, message, *, timeout_s):
-            answer = await ask(name, message, timeout_s=timeout_s)
-            if isinstance(message, Ping):
-                await asyncio.sleep(0.02)
+        async def late(to, message, *, timeout_s):
+            answer = await ask(to, message, timeout_s=timeout_s)
+            if isinstance(message, Ping) and to == name:
+                # It has answered, and takes before that is heard of.
+                world.gate.set()
+                await world.until(lambda: name in world.owners())
             return answer
 
         world.launcher.ask = late
-        await world.supervisor.handlers[Scale](Scale(shards=6))
         await world.until(lambda: world.supervisor.ready)
         await asyncio.sleep(0.1)
         after = {o.bucket: o for o in world.supervisor.directory.owners}
