@@ -76,7 +76,7 @@ def running(*, tokens: int, **variables: str) -> Iterator[Ours]:
         folder.chmod(0o755)  # Postgres runs as somebody else
         environment = _environment(folder, variables)
         with _up(folder, environment) as (pid, run):
-            yield asyncio.run(with_markets(run, pid, tokens, environment))
+            yield asyncio.run(with_markets(run, pid, tokens=tokens, environment=environment))
 
 
 def _environment(folder: Path, variables: dict[str, str]) -> dict[str, str]:
@@ -121,7 +121,7 @@ def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> runfile.RunFile:
 
 
 async def with_markets(
-    run: runfile.RunFile, pid: int, tokens: int, environment: Mapping[str, str]
+    run: runfile.RunFile, pid: int, *, tokens: int, environment: Mapping[str, str]
 ) -> Ours:
     """`tokens` more on a system that runs as `run` says."""
     rpc = JsonRpc(run.rise_rpc, timeout_s=10.0)

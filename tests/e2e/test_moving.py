@@ -73,7 +73,9 @@ def test_scaling_moves_buckets_without_a_lost_or_wrong_quote(again: running.Runn
 
 
 async def scaled(one: running.Running) -> None:
-    made = await system.with_markets(one.run, one.process.pid, TOKENS, one.environment)
+    made = await system.with_markets(
+        one.run, one.process.pid, tokens=TOKENS, environment=one.environment
+    )
     async with StreamClient(one.run.stream_url) as client:
         paced = scale.Paced(client, made.tokens, pace_s=PACE_S)
         paced.start()

@@ -1,123 +1,20 @@
 """Slots stay filled, buckets owned; kills, stops and moves with fakes."""
 
 import asyncio
-import contextlib
 from dataclasses import replace
 
 from actors import supervisor as module
-from actors.supervisor import Supervisor
-from engine import placement
 from engine.control import (
-    Directory,
     Drain,
-    Ping,
-    Prepare,
-    Prepared,
-    Release,
     Scale,
     StatusWanted,
     Take,
-    Taken,
 )
 from engine.errors import TransientError
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
 from engine.placement import Node
-from engine.settings import ActorSettings
-from tests.support import fake_roles
-
-
-def slots(wanted):
-    return {"listener": "listener"} | placement.scaled(wanted)
-
-
-class FakeRole:
-    """`world.gate` holds up who prepares, `world.refuses` makes it fail."""
-
-    def __init__(self, name, store, log, world=None):
-        self.name, self.store, self.log, self.world = name, store, log, world
-        self.held = {}
-        self.directory = None
-        self.handlers = {
-            Prepare: self.prepare,
-            Take: self.take,
-            Release: self.release,
-            Directory: self.route,
-            Drain: self.drain,
-        }
-
-    async def prepare(self, command):
-        self.log.append(("prepare", self.name))
-        await self.world.gate.wait()
-        if self.world.refuses:
-            raise TransientError("stale_chain", "no head")
-        return Prepared(command.buckets)
-
-    async def take(self, command):
-        self.log.append(("take", self.name))
-        taken = await self.store.take(self.name, sorted(command.buckets))
-        self.held.update(taken)
-        return Taken(tuple(BucketOwner(b, self.name, i) for b, i in taken.items()))
-
-    def release(self, command):
-        self.log.append(("release", self.name))
-        for owner in command.owners:
-            self.held.pop(owner.bucket, None)
-
-    def route(self, directory):
-        self.log.append(("route", self.name))
-        self.directory = directory
-
-    def drain(self, _):
-        self.log.append(("drain", self.name))
-
-    @property
-    def owners(self):
-        return tuple(self.held.items())
-
-
-class World:
-    def __init__(self, **settings):
-        self.store, self.order = fake_roles.Buckets(), []
-        self.wanted = fake_roles.WantedNumbers()
-        self.gate, self.refuses = asyncio.Event(), False
-        self.gate.set()
-        self.launcher = fake_roles.Launcher(lambda s, n: FakeRole(n, self.store, self.order, self))
-        self.settings = ActorSettings(ping_interval_s=0.01, ping_timeout_s=0.05, **settings)
-        self.supervisor = self.build()
-
-    def build(self):
-        return Supervisor(
-            slots=slots,
-            settings=self.settings,
-            launcher=self.launcher,
-            owners=self.store,
-            wanted=self.wanted,
-            log=fake_roles.Log(),
-        )
-
-    async def until(self, condition):
-        async with asyncio.timeout(3):
-            while not condition():
-                await asyncio.sleep(0.01)
-
-    def living(self, role):
-        return [i for i in self.supervisor.directory.instances if i.role == role]
-
-    def owners(self):
-        return {owner.owner for owner in self.supervisor.directory.owners}
-
-
-@contextlib.asynccontextmanager
-async def running(world):
-    task = asyncio.create_task(world.supervisor.run())
-    try:
-        await world.until(lambda: world.supervisor.ready)
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+from tests.support.supervisor_world import FakeRole, World, running
 
 
 async def test_start_fills_slots_and_buckets_and_tells_everybody():
@@ -439,122 +336,3 @@ async def test_status_says_why_a_slot_is_empty_until_it_is_filled():
         assert (await status(StatusWanted()))["failing"] == {}
     finally:
         task.cancel()
-
-
-def steps(world, name):
-    return [step for step, one in world.order if one == name and step in ("prepare", "take")]
-
-
-def new_shards(world, before):
-    return {one.name for one in world.living("shard")} - before
-
-
-async def test_what_somebody_serves_is_prepared_first_and_what_nobody_does_is_taken_at_once():
-    world = World()
-    async with running(world):
-        await world.until(lambda: len(world.owners()) == 2)
-        before = {one.name for one in world.living("shard")}
-        await world.supervisor.handlers[Scale](Scale(shards=4))
-        await world.until(lambda: world.supervisor.ready)
-        made = new_shards(world, before)
-        assert len(made) == 2
-        assert all(steps(world, name)[:2] == ["prepare", "take"] for name in made)
-        assert all(steps(world, name) == ["take"] for name in before)
-
-
-async def test_shard_that_cannot_prepare_takes_nothing_and_the_old_ones_go_on():
-    world = World()
-    async with running(world):
-        await world.until(lambda: len(world.owners()) == 2)
-        before = {one.name for one in world.living("shard")}
-        owners = world.supervisor.directory.owners
-        world.refuses = True
-        await world.supervisor.handlers[Scale](Scale(shards=3))
-        await world.until(lambda: new_shards(world, before))
-        await world.until(lambda: ("prepare", *new_shards(world, before)) in world.order)
-        await asyncio.sleep(0.1)
-        assert world.supervisor.directory.owners == owners and not world.supervisor.ready
-        status = await world.supervisor.handlers[StatusWanted](StatusWanted())
-        assert status["buckets_owned"] == BUCKETS and 200 < status["buckets_to_move"] < 500
-        world.refuses = False
-        await world.until(lambda: world.supervisor.ready)
-        assert len(world.owners()) == 3
-
-
-async def test_buckets_of_a_dead_shard_are_taken_while_another_one_prepares():
-    world = World()
-    async with running(world):
-        await world.until(lambda: len(world.owners()) == 2)
-        before = {one.name for one in world.living("shard")}
-        world.gate.clear()
-        await world.supervisor.handlers[Scale](Scale(shards=3))
-        await world.until(lambda: any(step == "prepare" for step, _ in world.order))
-        victim = min(before)
-        world.launcher.dead.add(victim)
-        await world.until(
-            lambda: victim not in world.owners() and world.supervisor._owned() == BUCKETS
-        )
-        world.gate.set()
-        await world.until(lambda: world.supervisor.ready)
-        assert len(world.owners()) == 3
-
-
-async def test_supervisor_that_dies_while_a_shard_prepares_leaves_the_move_to_the_next():
-    world = World()
-    async with running(world):
-        await world.until(lambda: len(world.owners()) == 2)
-        before = {o.bucket: o for o in world.supervisor.directory.owners}
-        world.gate.clear()
-        await world.supervisor.handlers[Scale](Scale(shards=4))
-        await world.until(lambda: any(step == "prepare" for step, _ in world.order))
-    world.supervisor._shifts.cancel()
-    world.gate.set()
-    world.supervisor = world.build()
-    async with running(world):
-        assert len(world.owners()) == 4
-        after = {o.bucket: o for o in world.supervisor.directory.owners}
-        moved = [b for b in after if after[b].owner != before[b].owner]
-        assert all(after[b].incarnation == before[b].incarnation + 1 for b in moved)
-        assert all(after[b] == before[b] for b in set(after) - set(moved))
-
-
-async def test_shard_that_is_not_wanted_any_more_when_it_is_prepared_gets_nothing():
-    world = World()
-    async with running(world):
-        await world.until(lambda: len(world.owners()) == 2)
-        before = world.supervisor.directory.owners
-        world.gate.clear()
-        await world.supervisor.handlers[Scale](Scale(shards=3))
-        await world.until(lambda: any(step == "prepare" for step, _ in world.order))
-        await world.supervisor.handlers[Scale](Scale(shards=2))
-        world.gate.set()
-        await world.until(lambda: world.supervisor.ready)
-        assert world.supervisor.directory.owners == before
-
-
-async def test_pong_from_before_a_take_does_not_have_the_buckets_taken_again():
-    world = World()
-    async with running(world):
-        await world.until(lambda: len(world.owners()) == 2)
-        names = {one.name for one in world.living("shard")}
-        before = {o.bucket: o for o in world.supervisor.directory.owners}
-        world.gate.clear()
-        await world.supervisor.handlers[Scale](Scale(shards=3))
-        await world.until(lambda: any(step == "prepare" for step, _ in world.order))
-        (name,) = new_shards(world, names)
-        ask = world.launcher.ask
-
-        async def late(to, message, *, timeout_s):
-            answer = await ask(to, message, timeout_s=timeout_s)
-            if isinstance(message, Ping) and to == name:
-                # It has answered, and takes before that is heard of.
-                world.gate.set()
-                await world.until(lambda: name in world.owners())
-            return answer
-
-        world.launcher.ask = late
-        await world.until(lambda: world.supervisor.ready)
-        await asyncio.sleep(0.1)
-        after = {o.bucket: o for o in world.supervisor.directory.owners}
-        moved = [b for b in after if after[b].owner != before[b].owner]
-        assert moved and all(after[b].incarnation == before[b].incarnation + 1 for b in moved)
