@@ -24,6 +24,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors import build
+from actors.working import Working
 from engine import errors, placement
 from engine.control import Failure, Instance, Ping, Pong
 from engine.placement import Node
@@ -103,6 +104,7 @@ class Cluster:
         self._starting: dict[str, Instance] = {}
         self._strangers: list[Instance] = []  # as it were: ports that somebody else has
         self._builds: dict[str, asyncio.Task[str]] = {}
+        self._working = Working()
 
     async def ask(self, name: str, message: Any, *, timeout_s: float) -> Any:
         """The answer of instance `name`.
@@ -163,7 +165,13 @@ class Cluster:
         # The same number may be somebody else on another node.
         if instance.pid and instance.node in ("", _this_node()) and _is_worker(instance.pid):
             os.kill(instance.pid, signal.SIGKILL)
+        self._working.forget(instance.pid)
         self._handles.pop(instance.name, None)
+
+    def is_busy(self, instance: Instance) -> bool:
+        """See `Working`. Of one on another node it is not known, and it is taken for idle."""
+        here = bool(instance.pid) and instance.node in ("", _this_node())
+        return here and self._working.is_busy(instance.pid)
 
     async def nodes(self) -> list[Node]:
         """The living nodes; one of another build, or that does not answer, is refused.

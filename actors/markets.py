@@ -5,6 +5,7 @@ asked again of the present owner, within the deadline; then it is `shard_unavail
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from actors.ports import Calls, Log
 from engine.buckets import bucket_of
-from engine.control import Directory, MarketViews, QuoteReplies, Quotes, StatusWanted, Views
+from engine.control import Directory, MarketViews, Ping, QuoteReplies, Quotes, StatusWanted, Views
 from engine.errors import RiseCurveError
 from engine.limits import QUOTE_BATCH_MAX, QUOTE_CALLS_PER_SHARD, QUOTES_WAITING_MAX
 from engine.messages import BucketOwner, MarketView, QuoteReply, QuoteRequest, Refusal
@@ -62,6 +63,7 @@ class Markets:
         self._directory = Directory(0, (), ())
         self._owners: dict[int, BucketOwner] = {}
         self._lanes: dict[str, _Lane] = {}
+        self._met: dict[str, asyncio.Task[None]] = {}
         self._waiting = 0
         self.refused_stale = 0
 
@@ -75,6 +77,11 @@ class Markets:
             if known is None or known.incarnation <= owner.incarnation:
                 self._owners[owner.bucket] = owner
         names = {one.name for one in directory.instances}
+        for name in {one.name for one in directory.named("shard")} - self._met.keys():
+            # Before it owns anything: the way there is paved by a word that costs nothing.
+            self._met[name] = asyncio.create_task(self._greet(name))
+        for name in self._met.keys() - names:
+            self._met.pop(name).cancel()
         for name in [n for n, lane in self._lanes.items() if n not in names and not lane.calls]:
             del self._lanes[name]
 
@@ -142,6 +149,10 @@ class Markets:
         others = [one for one in ones if one.role != "gateway"]
         answers = await asyncio.gather(*(ask(one.name) for one in others))
         return {one.slot: answer for one, answer in zip(others, answers, strict=True)}
+
+    async def _greet(self, name: str) -> None:
+        with contextlib.suppress(RiseCurveError):
+            await self._calls.ask(name, Ping(), timeout_s=CALL_TIMEOUT_S)
 
     # ---------------------------------------------------------------------- batching
 

@@ -44,6 +44,10 @@ class Launcher(Calls, Protocol):
     async def kill(self, instance: Instance) -> None:
         """End it, by its pid where it does not answer."""
 
+    def is_busy(self, instance: Instance) -> bool:
+        """Whether one that does not answer works meanwhile, or waits for a processor. Where that
+        cannot be seen, it does not."""
+
     async def existing(self) -> list[Instance]:
         """Actors of an earlier supervisor that are still there."""
 

@@ -1,44 +1,46 @@
-"""Taking buckets: the one path of start, failover, moving and scaling.
+"""What start, failover, moving and scaling have in common: buckets from storage to memory.
 
-1. take: one UPDATE in Postgres gives each bucket a new incarnation; from here on an
-   earlier owner is fenced;
-2. load: the newest good snapshot of each bucket, not above the recorder's cursor;
-3. replay: recorded events above each snapshot up to the cursor;
-4. the caller follows the listener from that cursor and serves.
+1. load: the newest good snapshot of each bucket, not above the recorder's cursor;
+2. replay: recorded events above each snapshot up to the cursor;
+3. the caller follows the listener from that cursor.
+Where nobody owns them the caller takes the buckets before the first step, so that whoever is
+back too late is fenced; where another shard serves them, after the last one (`actors/shard.py`).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from actors.ports import Buckets, Log, RecordedEvents, Snapshot, Snapshots
+from actors.ports import Log, RecordedEvents, Snapshot, Snapshots
 from engine import snapshot
 from engine.group import Group
+
+REPLAYED_AT_ONCE = 200
+"""Events between two turns of the loop: the shard may be serving others, about 5 ms."""
 
 
 async def recover(
     *,
     name: str,
-    owner: str,
-    wanted: Sequence[int],
+    incarnations: Mapping[int, int],
     reorg_depth: int,
-    buckets: Buckets,
     snapshots: Snapshots,
     events: RecordedEvents,
     log: Log,
 ) -> Group:
     """The group at the recorder's cursor. Raises TransientError when Postgres is away."""
-    incarnations = await buckets.take(owner, wanted)
+    wanted = sorted(incarnations)
     position = await events.position()
-    group = Group(name, incarnations, reorg_depth)
+    group = Group(name, dict(incarnations), reorg_depth)
     starts = await _restore(group, await snapshots.load(wanted), cursor=position.number, log=log)
     for start in sorted({starts.get(bucket, -1) for bucket in wanted}):
         share = [bucket for bucket in wanted if starts.get(bucket, -1) == start]
         async for chunk in events.market_events(
             share, after_block=start, upto_block=position.number
         ):
-            for event in chunk:
+            for number, event in enumerate(chunk):
                 group.replay(event, cursor=position.number)
-            await asyncio.sleep(0)
+                if number % REPLAYED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
     group.recovered(position, await events.trail(reorg_depth))
     for token, reason in group.halted.items():
         log.error("market_halted", token=token.hex(), reason=reason)

@@ -100,8 +100,8 @@ class Replicator:
         if replace(before, step=place.step) != place:
             self._put_beat()  # of the markets that did not change, the block that they stand on
 
-    def failed(self, group: Group) -> None:
-        """A step broke off, and nobody knows what of it was done."""
+    def untold(self, group: Group) -> None:
+        """A step that is not told: it broke off, or doors do not know yet whose the group is."""
         self._step(group)
         self._numbering.skip(group.incarnations)
 

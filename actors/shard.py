@@ -1,10 +1,11 @@
 """The shard: owns buckets, keeps their markets in memory, answers quotes from there.
 
-Recovery, moving and scaling are one path, `Take`: take the buckets in Postgres (a new
-incarnation), load snapshots, replay recorded events up to the recorder's cursor, follow
-the listener, serve. Another shard that held a bucket before is fenced by the incarnation
-from the first of these steps on. Every command may be repeated: taking what is owned
-renews it, a batch of the feed applies only at its position.
+Recovery, moving and scaling are one path: take the buckets in Postgres (a new incarnation),
+load snapshots, replay recorded events up to the recorder's cursor, follow the listener, serve.
+Another shard that held a bucket before is fenced by the incarnation from the first of these
+steps on. In this order where nobody serves them, `Take`. Where somebody does, `Prepare` loads,
+replays and follows first, silently, and the `Take` after it is one UPDATE. Every command may be
+repeated: taking what is owned renews it, a batch of the feed applies only at its position.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from typing import Any
 from actors import publishing, recovery
 from actors.ports import Buckets, Calls, Log, RecordedEvents, Snapshots, StatesOut, Ticks
 from actors.replicating import Replicator
+from actors.served import Served, Waiting
 from engine import quoting, snapshot
 from engine.buckets import bucket_of
 from engine.control import (
@@ -30,6 +32,8 @@ from engine.control import (
     MarketHashes,
     MarketStates,
     MarketViews,
+    Prepare,
+    Prepared,
     QuoteReplies,
     Quotes,
     Release,
@@ -42,7 +46,7 @@ from engine.control import (
     Unfollow,
     Views,
 )
-from engine.errors import ConsistencyError
+from engine.errors import ConsistencyError, TransientError
 from engine.group import Group
 from engine.limits import STALE_AFTER_BLOCKS
 from engine.messages import (
@@ -58,17 +62,16 @@ from engine.snapshot import state_row
 from engine.timeline import Timeline
 
 SERVE_WAIT_S = 3.0
+PREPARE_WAIT_S = 20.0
+PREPARED_S_MAX = 60.0
+"""Who had them prepared has died, or changed its mind."""
 
+HOLD_S_MAX = 1.0
+"""What is taken of a living owner is told from when the doors know of us, or after so long. Until
+then the old one tells it, and answers; our first word would fence it."""
 
-class _Served:
-    """A group with what only the process knows: its clock and its upkeep."""
-
-    def __init__(self, group: Group, now: float) -> None:
-        self.group = group
-        self.born = now
-        self.beat = float("-inf")
-        self.snapshot_block = -1
-        self.caught_up = asyncio.Event()
+UNOWNED = 0
+"""The incarnation of what is only followed; the first that Postgres gives is 1."""
 
 
 class TokenShard:
@@ -104,22 +107,26 @@ class TokenShard:
         self._replicator = Replicator(
             states,
             log,
-            groups=lambda: [served.group for served in self._served.values()],
+            groups=lambda: [one.group for one in self._served.values() if not one.is_held],
             silence_s=lambda group: self._silence_s(self._served[group.name]),
             lost=self._lost,
             wall_ns=wall_ns,
         )
         self._directory = Directory(0, (), ())
-        self._served: dict[str, _Served] = {}
-        self._owned: dict[int, _Served] = {}
+        self._served: dict[str, Served] = {}
+        self._prepared = Waiting()
+        self._dropped: set[str] = set()
+        self._owned: dict[int, Served] = {}
         self._group_count = 0
         self._quotes = 0
         self._draining = False
         self._taking = asyncio.Lock()
+        self._preparing = asyncio.Lock()
         self._listener_changed = asyncio.Event()
         self._apply_ms: deque[float] = deque(maxlen=256)
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: self._route,
+            Prepare: self._prepare,
             Take: self._take,
             Release: self._release,
             Feed: self._feed,
@@ -154,6 +161,16 @@ class TokenShard:
             if directory.named("listener") != self._directory.named("listener"):
                 self._listener_changed.set()
             self._directory = directory
+            for served in [one for one in self._served.values() if one.is_held]:
+                told = {(o.bucket, o.incarnation) for o in directory.owners}
+                if served.group.incarnations.items() <= told:
+                    self._tell(served)
+
+    def _tell(self, served: Served) -> None:
+        if served.is_held:
+            group, changes = served.group, served.let_go()
+            self._publisher.publish(group, [c for c in changes if c.bucket in group.incarnations])
+            self._publisher.resume(group)
 
     async def _take(self, command: Take) -> Taken:
         # One after the other: each gets a higher incarnation than the one before it.
@@ -161,33 +178,65 @@ class TokenShard:
             return await self._take_now(command)
 
     async def _take_now(self, command: Take) -> Taken:
-        wanted = sorted(command.buckets)
+        incarnations = await self._buckets.take(self._name, sorted(command.buckets))
+        served = self._prepared.having(command.buckets)
+        if served is None:
+            served = await self._recovered(incarnations)
+        else:
+            del self._prepared[served.group.name]
+            served.hold(served.group.own(incarnations, served.unsaid()))
+            asyncio.get_running_loop().call_later(HOLD_S_MAX, self._tell, served)
+        group = served.group
+        self._forget(command.buckets)
+        self._served[group.name] = served
+        for bucket in incarnations:
+            self._owned[bucket] = served
+            self._publisher.open(bucket, incarnations[bucket])
+        if not served.caught_up.is_set():
+            await self._follow(served)
+            if not await self._caught_up(served, SERVE_WAIT_S):
+                self._log.warning("shard_serves_before_first_beat", group=group.name)
+        if not served.is_held:
+            self._publisher.resume(group)
+        owners = [BucketOwner(b, self._name, i) for b, i in incarnations.items()]
+        self._log.info("shard_took_buckets", group=group.name, buckets=len(owners))
+        return Taken(tuple(owners))
+
+    async def _prepare(self, command: Prepare) -> Prepared:
+        async with self._preparing:
+            served = self._prepared.having(command.buckets)
+            if served is None:
+                self._dropped |= self._prepared.give_up(command.buckets)
+                served = await self._recovered(dict.fromkeys(command.buckets, UNOWNED))
+                self._prepared[served.group.name] = served
+                await self._follow(served)
+            else:
+                # It must hear of the head again.
+                served.caught_up.clear()
+            served.born = self._clock()
+        if not await self._caught_up(served, PREPARE_WAIT_S):
+            text = f"Expected the listener's head within {PREPARE_WAIT_S:g} s"
+            raise TransientError("stale_chain", text)
+        return Prepared(command.buckets)
+
+    async def _recovered(self, incarnations: Mapping[int, int]) -> Served:
         self._group_count += 1
         group = await recovery.recover(
             name=f"{self._name}/{self._group_count}",
-            owner=self._name,
-            wanted=wanted,
+            incarnations=incarnations,
             reorg_depth=self._chain.reorg_depth_max,
-            buckets=self._buckets,
             snapshots=self._snapshots,
             events=self._events,
             log=self._log,
         )
-        served = _Served(group, self._clock())
-        self._forget(frozenset(wanted))
-        self._served[group.name] = served
-        for bucket in group.incarnations:
-            self._owned[bucket] = served
-            self._publisher.open(bucket, group.incarnations[bucket])
-        await self._follow(served)
+        return Served(group, self._clock())
+
+    async def _caught_up(self, served: Served, timeout_s: float) -> bool:
         try:
-            await asyncio.wait_for(served.caught_up.wait(), SERVE_WAIT_S)
+            await asyncio.wait_for(served.caught_up.wait(), timeout_s)
         except TimeoutError:
-            self._log.warning("shard_serves_before_first_beat", group=group.name)
-        self._publisher.resume(group)
-        owners = [BucketOwner(b, self._name, i) for b, i in group.incarnations.items()]
-        self._log.info("shard_took_buckets", group=group.name, buckets=len(owners))
-        return Taken(tuple(owners))
+            return False
+        return True
 
     def _release(self, command: Release) -> None:
         lost = {
@@ -216,19 +265,22 @@ class TokenShard:
             if not served.group.incarnations:
                 del self._served[served.group.name]
                 self._replicator.forget(served.group.name)
+                self._dropped.add(served.group.name)
 
     # ----------------------------------------------------------------------- feed
 
     def _feed(self, message: Feed) -> FeedPosition:
-        served = self._served.get(message.group)
+        served = self._served.get(message.group) or self._prepared.get(message.group)
         if served is None:
-            raise ConsistencyError("unknown_group", f"Expected a group, was {message.group}")
+            # Given away, and the listener has not heard of it yet.
+            raise TransientError("shard_unavailable", f"Expected a group, was {message.group}")
         began = time.perf_counter()
         halted_before, previewed = self._halted(served), served.group.previewed
         try:
             changes, applied = served.group.apply(message.batch)
         except ConsistencyError:
-            self._replicator.failed(served.group)
+            if message.group in self._served:
+                self._replicator.untold(served.group)
             raise
         if applied and served.group.position.number >= message.batch.head:
             # A beat is as old as the head it tells of, however late the batch comes.
@@ -236,16 +288,22 @@ class TokenShard:
             age_s = max(self._wall_ns() - made_ns, 0) / 1e9 if made_ns else 0.0
             served.beat = max(served.beat, self._clock() - age_s)
             served.caught_up.set()
-        self._publisher.publish(served.group, changes)
-        if applied:
-            self._replicator.applied(served.group, changes, previewed)
+        if message.group in self._prepared:
+            served.keep(changes)
+        elif served.is_held:
+            served.keep(changes)
+            self._replicator.untold(served.group)
+        else:
+            self._publisher.publish(served.group, changes)
+            if applied:
+                self._replicator.applied(served.group, changes, previewed)
         if changes:
             self._apply_ms.append((time.perf_counter() - began) * 1e3)
             for token, reason in self._halted(served) - halted_before:
                 self._log.error("market_halted", token=token.hex(), reason=reason)
         return served.group.position
 
-    def _halted(self, served: _Served) -> set[tuple[bytes, str]]:
+    def _halted(self, served: Served) -> set[tuple[bytes, str]]:
         return {(token, why) for token, why in served.group.halted.items()}
 
     async def _keep_following(self) -> None:
@@ -257,11 +315,16 @@ class TokenShard:
                 await asyncio.wait_for(self._listener_changed.wait(), pause)
             changed = self._listener_changed.is_set()
             self._listener_changed.clear()
-            for served in list(self._served.values()):
+            old = self._prepared.give_up_born_before(self._clock() - PREPARED_S_MAX)
+            if old:
+                self._log.warning("prepared_in_vain", groups=sorted(old))
+            self._dropped |= old
+            await self._unfollow(self._dropped)
+            for served in [*self._served.values(), *self._prepared.values()]:
                 if changed or self._clock() - max(served.beat, served.born) > patience:
                     await self._follow(served)
 
-    async def _follow(self, served: _Served) -> None:
+    async def _follow(self, served: Served) -> None:
         group = served.group
         follow = Follow(
             self._name, group.name, group.position, frozenset(group.incarnations), group.trail()
@@ -271,6 +334,15 @@ class TokenShard:
                 await self._calls.ask(listener.name, follow, timeout_s=1.0)
             except Exception as error:
                 self._log.warning("shard_cannot_follow", error=str(error))
+
+    async def _unfollow(self, groups: set[str]) -> None:
+        while groups:
+            unfollow = Unfollow(self._name, groups.pop())
+            for listener in self._directory.named("listener"):
+                try:
+                    await self._calls.ask(listener.name, unfollow, timeout_s=1.0)
+                except Exception as error:
+                    self._log.warning("shard_cannot_unfollow", error=str(error))
 
     # -------------------------------------------------------------------- answers
 
@@ -302,7 +374,7 @@ class TokenShard:
         as_of = served.group.as_of(timeline, bucket)
         return quoting.view(timeline.current, as_of=as_of, bucket=bucket)
 
-    def _find(self, token: bytes, bucket: int) -> tuple[_Served, Timeline] | Refusal:
+    def _find(self, token: bytes, bucket: int) -> tuple[Served, Timeline] | Refusal:
         served = self._owned.get(bucket)
         if served is None or self._draining:
             return Refusal("shard_unavailable", "Expected the owner of this bucket", bucket)
@@ -319,7 +391,7 @@ class TokenShard:
             return _unknown(bucket, incarnation)
         return served, timeline
 
-    def _silence_s(self, served: _Served) -> float:
+    def _silence_s(self, served: Served) -> float:
         return self._clock() - served.beat
 
     def _entries(self, message: EntriesWanted) -> Entries:
@@ -384,6 +456,7 @@ class TokenShard:
             token, reason = message.token.hex(), message.reason
             self._log.error("market_halted", token=token, reason=reason)
         if halted and served is not None:
+            self._tell(served)
             changes = [served.group.change(message.token)]
             self._publisher.publish(served.group, changes)
             self._replicator.applied(served.group, changes)
@@ -394,6 +467,7 @@ class TokenShard:
         beats = [now - one.beat for one in self._served.values() if one.caught_up.is_set()]
         return {
             "buckets": len(self._owned),
+            "buckets_prepared": sum(len(s.group.incarnations) for s in self._prepared.values()),
             "markets": sum(len(one.group.timelines) for one in self._served.values()),
             "halted_markets": sum(len(one.group.halted) for one in self._served.values()),
             "quotes": self._quotes,
@@ -416,7 +490,7 @@ class TokenShard:
                 if served.group.base > 0 and age >= self._settings.snapshot_every_blocks:
                     await self._save(served)
 
-    async def _save(self, served: _Served) -> None:
+    async def _save(self, served: Served) -> None:
         group = served.group
         base = group.base
         base_hash = group.hashes.get(base)
@@ -446,13 +520,9 @@ class TokenShard:
         self._draining = True
         self._replicator.stop()
         for served in list(self._served.values()):
+            self._tell(served)
             await self._save(served)
-            for listener in self._directory.named("listener"):
-                unfollow = Unfollow(self._name, served.group.name)
-                try:
-                    await self._calls.ask(listener.name, unfollow, timeout_s=1.0)
-                except Exception as error:
-                    self._log.warning("shard_cannot_unfollow", error=str(error))
+        await self._unfollow(self._dropped | self._served.keys() | self._prepared.keys())
         await self._publisher.flush()
 
 

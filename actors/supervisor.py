@@ -7,7 +7,9 @@ Each round, in order:
      node, one at a time;
   3. buckets go to the living shards by rendezvous hashing: `Take` to the new owner, then
      the new directory to everybody (doors first: from here on they refuse the old owner's
-     answers), then `Release` to the old owner.
+     answers), then `Release` to the old owner. What nobody serves is taken at once, by all
+     shards together. What somebody serves is moved a share at a time, and not before the new
+     owner has answered to `Prepare`: until the doors know of it the old one goes on answering.
 How many slots there are stands in Postgres and is changed by `Scale`. The supervisor holds
 nothing that cannot be asked again: a new one finds the actors by name and asks each shard
 what it owns. Two at once do no harm, since ownership is an UPDATE in Postgres and a directory
@@ -18,6 +20,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from actors.ports import Buckets, Launcher, Log, WantedNumbers
@@ -29,6 +32,7 @@ from engine.control import (
     Instance,
     Ping,
     Pong,
+    Prepare,
     Release,
     Scale,
     StatusWanted,
@@ -39,19 +43,31 @@ from engine.control import (
 from engine.errors import RiseCurveError, TransientError
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
+from engine.ownership import Claims, Ownership
 from engine.placement import Node
 from engine.settings import ActorSettings
 
 ROLE = "supervisor"
 TAKE_TIMEOUT_S = 60.0
+SHIFTS_AT_ONCE = 2
+"""Shards that get served buckets at one time: loading takes processors that quotes need."""
+
+SHIFT_BUCKETS_MAX = 320
+"""Served buckets that move in one step, so that they are loaded within `TAKE_TIMEOUT_S`."""
+
 SILENCE_MAX_S = 4.0
 """A role that answers no ping for this long is taken for stopped; a dead one shows at once."""
+BUSY_MAX_S = 30.0
+"""One that works meanwhile, or waits for a processor. To start another one in its place would take
+from all what there is too little of.
+"""
 STARTS_AT_ONCE = 4
 """On a busy machine a start takes its time: all at once would fail together, again and again."""
 
 NODES_EVERY_S = 3.0
-GATHER_S = 20.0
-"""Shards that start together are waited for so long, so that a bucket moves once."""
+GATHER_S = 60.0
+"""Shards that start together are waited for so long, so that a bucket moves once. One that cannot
+start is not."""
 
 SPREAD = ("shard", "gateway")
 """Roles that are moved to a node that joins later: those of which there is one each."""
@@ -87,17 +103,22 @@ class Supervisor:
         # Wall time in milliseconds, so that a new supervisor's directories are newer.
         self._clock = clock
         self._instances: dict[str, Instance] = {}
-        self._owners: dict[int, BucketOwner] = {}
+        self._owners = Ownership()
         self._launching: dict[str, asyncio.Task[None]] = {}
         self._failing: dict[str, str] = {}
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._unhurried = asyncio.Semaphore(1)
         self._displaced = ""
         self._retiring: dict[str, asyncio.Task[None]] = {}
         self._gathering_since: float | None = None
         self._version = 0
         self._told: dict[str, int] = {}
         self._heard: dict[str, float] = {}
-        self._moves: asyncio.Task[None] | None = None
+        self._rescue: asyncio.Task[None] | None = None
+        self._shifts: asyncio.Task[None] | None = None
+        self._shifting = asyncio.Semaphore(SHIFTS_AT_ONCE)
+        self._takes = 0
+        self._taking = 0
         self._restarts = 0
         self._draining = False
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
@@ -135,15 +156,14 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """Every slot filled and nobody else there, every bucket owned by a living shard."""
+        """Every slot filled and nobody else there, every bucket where it is to be."""
         filled = bool(self._slots) and self._instances.keys() == self._slots.keys()
-        return filled and self._owned() == BUCKETS
+        return filled and not self._misplaced()
 
     @property
     def directory(self) -> Directory:
         """The present one."""
-        owners = tuple(self._owners[bucket] for bucket in sorted(self._owners))
-        return Directory(self._version, tuple(self._instances.values()), owners)
+        return Directory(self._version, tuple(self._instances.values()), self._owners.rows)
 
     # ---------------------------------------------------------------------- rounds
 
@@ -167,28 +187,32 @@ class Supervisor:
                 self._instances[instance.slot] = instance
             else:
                 await self._launcher.kill(instance)
-        pongs = await self._ping_all()
-        for pong in pongs:
-            self._note(pong)
+        claims = _claims(await self._ping_all())
+        self._owners.hear_claims(claims)
         # An earlier supervisor may have died after a `Take`, before it told anybody.
         self._version = self._next_version()
         await self._tell_all()
-        await self._release_superseded(pongs)
+        await self._release_superseded(claims)
 
     async def _round(self) -> None:
-        moving = self._moves is not None and not self._moves.done()
-        pongs = await self._ping_all()
-        if not moving:
-            self._forget_unclaimed(pongs)
-            await self._settle_claims(pongs)
+        takes = self._takes
+        quiet = not self._taking
+        claims = _claims(await self._ping_all())
+        if quiet and self._takes == takes:
+            # Else a pong may tell of before a `Take` that was answered since.
+            self._forget_unclaimed(claims)
+            await self._settle_claims(claims)
         for slot, role in self._slots.items():
             if slot not in self._instances and slot not in self._launching:
                 task = asyncio.create_task(self._fill(slot, role))
                 self._launching[slot] = task
-        if self._moves is None or self._moves.done():
+        if _over(self._shifts) and _over(self._rescue):
             self._spread()
             self._retire_idle()
-            self._moves = asyncio.create_task(self._balance())
+        if _over(self._rescue):
+            self._rescue = asyncio.create_task(self._take_orphans())
+        if _over(self._shifts):
+            self._shifts = asyncio.create_task(self._shift_all())
         await self._tell_all()
 
     async def _ping_all(self) -> list[Pong]:
@@ -212,8 +236,10 @@ class Supervisor:
         if self._instances.get(instance.slot) != instance or self._draining:
             return
         silent_for_s = time.monotonic() - self._heard.setdefault(instance.name, time.monotonic())
-        if error.code != "actor_died" and silent_for_s < SILENCE_MAX_S:
-            return
+        if error.code != "actor_died":
+            busy = self._launcher.is_busy(instance)
+            if silent_for_s < (BUSY_MAX_S if busy else SILENCE_MAX_S):
+                return
         self._log.warning("role_missing", slot=instance.slot, error=str(error))
         del self._instances[instance.slot]
         self._displaced = "" if self._displaced == instance.slot else self._displaced
@@ -223,8 +249,10 @@ class Supervisor:
             await self._launcher.kill(instance)
 
     async def _fill(self, slot: str, role: str) -> None:
+        # Where all is served a shard more may take its time: a start takes processors from quotes.
+        hurried = role != "shard" or self._owned() < BUCKETS
         try:
-            async with self._starts:
+            async with self._starts if hurried else self._unhurried:
                 placed = tuple(self._instances.values())
                 instance = await self._launcher.launch(slot, role, placed)
         except RiseCurveError as error:
@@ -240,46 +268,22 @@ class Supervisor:
         self._version = self._next_version()
         await self._tell(instance)
 
-    def _forget_unclaimed(self, pongs: Sequence[Pong]) -> None:
+    def _forget_unclaimed(self, claims: Claims) -> None:
         # A shard that was fenced let go of a bucket by itself: it is to be taken again.
-        claims = {pong.name: dict(pong.buckets) for pong in pongs}
-        unclaimed = [
-            owner.bucket
-            for owner in self._owners.values()
-            if owner.owner in claims and claims[owner.owner].get(owner.bucket) != owner.incarnation
-        ]
-        for bucket in unclaimed:
-            del self._owners[bucket]
+        unclaimed = self._owners.forget_unclaimed(claims)
         if unclaimed:
-            self._log.warning("buckets_unclaimed", buckets=len(unclaimed))
+            self._log.warning("buckets_unclaimed", buckets=unclaimed)
 
-    async def _settle_claims(self, pongs: Sequence[Pong]) -> None:
+    async def _settle_claims(self, claims: Claims) -> None:
         # The reply to a `Take` was lost: it owns them, or did until another one took them.
-        before = dict(self._owners)
-        for pong in pongs:
-            self._note(pong)
-        if self._owners != before:
+        if self._owners.hear_claims(claims):
             self._version = self._next_version()
-        await self._release_superseded(pongs)
+        await self._release_superseded(claims)
 
-    async def _release_superseded(self, pongs: Sequence[Pong]) -> None:
-        superseded = {
-            pong.name
-            for pong in pongs
-            for bucket, incarnation in pong.buckets
-            if incarnation < self._owners[bucket].incarnation
-        }
+    async def _release_superseded(self, claims: Claims) -> None:
+        superseded = self._owners.superseded(claims)
         if superseded:
-            await self._release(superseded, tuple(self._owners.values()))
-
-    def _note(self, pong: Pong) -> None:
-        for bucket, incarnation in pong.buckets:
-            self._own(BucketOwner(bucket, pong.name, incarnation))
-
-    def _own(self, owner: BucketOwner) -> None:
-        known = self._owners.get(owner.bucket)
-        if known is None or known.incarnation < owner.incarnation:
-            self._owners[owner.bucket] = owner
+            await self._release(superseded, self._owners.rows)
 
     # --------------------------------------------------------------------- scaling
 
@@ -305,7 +309,7 @@ class Supervisor:
 
     def _retire_idle(self) -> None:
         # Called between moves, so that no `Take` is under way to any of them.
-        owning = {owner.owner for owner in self._owners.values()}
+        owning = self._owners.names
         for slot, instance in self._instances.items():
             spare = self._leaves(slot) and instance.name not in owning
             if spare and slot not in self._retiring:
@@ -328,13 +332,13 @@ class Supervisor:
     # -------------------------------------------------------------------- ownership
 
     def _owned(self) -> int:
-        living = {one.name for one in self._instances.values()}
-        return sum(owner.owner in living for owner in self._owners.values())
+        return len(self._owners.of({one.name for one in self._instances.values()}))
 
     def _gathering(self) -> bool:
         # Whether to wait for shards that start: when nothing is owned yet, or all of it is,
         # so that nothing is taken by one to be moved to another at once.
-        missing = any(r == "shard" and s not in self._instances for s, r in self._slots.items())
+        there = self._instances.keys() | self._failing.keys()
+        missing = any(r == "shard" and s not in there for s, r in self._slots.items())
         if not missing or (self._owners and self._owned() < BUCKETS):
             self._gathering_since = None
             return False
@@ -342,37 +346,71 @@ class Supervisor:
         self._gathering_since = self._gathering_since or now
         return now - self._gathering_since < GATHER_S
 
-    async def _balance(self) -> None:
-        if self._gathering():
-            return
+    def _shares(self) -> list[tuple[Instance, frozenset[int]]]:
+        # What each shard that stays is to own.
         shards = {
             slot: instance
             for slot, instance in self._instances.items()
             if instance.role == "shard" and not self._leaves(slot) and slot not in self._retiring
         }
-        wanted = bucketing.assign(sorted(shards))
-        await asyncio.gather(*(self._move(shards[slot], share) for slot, share in wanted.items()))
+        return [(shards[slot], share) for slot, share in _assigned(tuple(sorted(shards)))]
 
-    async def _move(self, instance: Instance, share: frozenset[int]) -> None:
-        missing = frozenset(
-            bucket
-            for bucket in share
-            if bucket not in self._owners or self._owners[bucket].owner != instance.name
-        )
-        if not missing:
+    def _misplaced(self) -> int:
+        # Buckets that nobody owns, or another shard than is to.
+        return self._owners.misplaced((one.name, share) for one, share in self._shares())
+
+    async def _take_orphans(self) -> None:
+        if self._gathering():
             return
-        before = {self._owners[b].owner for b in missing if b in self._owners}
+        served = self._owners.of({one.name for one in self._instances.values()})
+        moves = [self._move(instance, share - served) for instance, share in self._shares()]
+        await asyncio.gather(*moves)
+
+    async def _shift_all(self) -> None:
+        if self._gathering():
+            return
+        await asyncio.gather(*(self._shift(instance, share) for instance, share in self._shares()))
+
+    async def _shift(self, instance: Instance, share: frozenset[int]) -> None:
+        # One share after the other; what cannot be prepared stays where it is served.
+        async with self._shifting:
+            buckets = sorted(self._held_by_others(instance, share))
+            for at in range(0, len(buckets), SHIFT_BUCKETS_MAX):
+                part = frozenset(buckets[at : at + SHIFT_BUCKETS_MAX])
+                if not await self._is_prepared(instance, part) or self._leaves(instance.slot):
+                    return
+                await self._move(instance, self._held_by_others(instance, part))
+
+    def _held_by_others(self, instance: Instance, share: frozenset[int]) -> frozenset[int]:
+        others = {one.name for one in self._instances.values()} - {instance.name}
+        return self._owners.of(others) & share
+
+    async def _is_prepared(self, instance: Instance, buckets: frozenset[int]) -> bool:
         try:
-            taken = await self._launcher.ask(instance.name, Take(missing), timeout_s=TAKE_TIMEOUT_S)
+            await self._launcher.ask(instance.name, Prepare(buckets), timeout_s=TAKE_TIMEOUT_S)
+        except RiseCurveError as error:
+            self._log.warning("shard_cannot_prepare", slot=instance.slot, error=str(error))
+            return False
+        return self._instances.get(instance.slot) == instance
+
+    async def _move(self, instance: Instance, buckets: frozenset[int]) -> None:
+        if not buckets:
+            return
+        before = self._owners.owners_of(buckets)
+        self._takes += 1
+        self._taking += 1
+        try:
+            taken = await self._launcher.ask(instance.name, Take(buckets), timeout_s=TAKE_TIMEOUT_S)
         except RiseCurveError as error:
             self._log.warning("shard_cannot_take", slot=instance.slot, error=str(error))
             return
+        finally:
+            self._taking -= 1
         assert isinstance(taken, Taken)
-        for owner in taken.owners:
-            self._own(owner)
+        self._owners.hear(taken.owners)
         self._version = self._next_version()
         await self._tell_all()
-        self._log.info("buckets_moved", slot=instance.slot, buckets=len(missing))
+        self._log.info("buckets_moved", slot=instance.slot, buckets=len(buckets))
         await self._release(before - {instance.name}, taken.owners)
 
     async def _release(self, names: set[str], owners: Sequence[BucketOwner]) -> None:
@@ -413,6 +451,7 @@ class Supervisor:
             "ready": self.ready,
             "restarts": self._restarts,
             "buckets_owned": self._owned(),
+            "buckets_to_move": self._misplaced(),
             "wanted": asdict(self._numbers) if self._numbers else {},
             "slots": sorted(self._slots),
             "failing": {slot: why for slot, why in self._failing.items() if slot in self._slots},
@@ -422,7 +461,7 @@ class Supervisor:
 
     async def _drain(self, message: Drain) -> None:
         self._draining = True
-        moves = [self._moves] if self._moves else []
+        moves = [one for one in (self._rescue, self._shifts) if one]
         for task in (*self._launching.values(), *self._retiring.values(), *moves):
             task.cancel()
         for role in DRAIN_ORDER:
@@ -435,3 +474,16 @@ class Supervisor:
             for instance, result in zip(ones, results, strict=True):
                 if isinstance(result, BaseException):
                     self._log.warning("role_not_drained", slot=instance.slot, error=str(result))
+
+
+def _claims(pongs: Sequence[Pong]) -> Claims:
+    return {pong.name: dict(pong.buckets) for pong in pongs}
+
+
+@lru_cache(maxsize=8)
+def _assigned(slots: tuple[str, ...]) -> tuple[tuple[str, frozenset[int]], ...]:
+    return tuple(bucketing.assign(slots).items())
+
+
+def _over(task: "asyncio.Task[None] | None") -> bool:
+    return task is None or task.done()

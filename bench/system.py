@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ from deploy.process import StartError, free_port
 from engine import text
 
 START_TIMEOUT_S = 300.0
-RECORDED_S = 10.0
+RECORDED_S_MAX = 30.0
 ETH = 10**18
 WALLETS = 8
 FIRST_BUY_ETH = "0.05"
@@ -46,6 +46,8 @@ class Ours:
     tokens: tuple[str, ...]
     markets: tuple[dict[str, Any], ...]
     launchpad: str
+    environment: Mapping[str, str] = field(repr=False)
+    """Of commands on this system."""
 
     @property
     def api(self) -> Peer:
@@ -72,18 +74,18 @@ def running(*, tokens: int, **variables: str) -> Iterator[Ours]:
     with tempfile.TemporaryDirectory(prefix="risecurve-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # Postgres runs as somebody else
-        with _up(folder, variables) as (pid, run):
-            yield asyncio.run(_with_markets(run, pid, tokens))
+        environment = _environment(folder, variables)
+        with _up(folder, environment) as (pid, run):
+            yield asyncio.run(with_markets(run, pid, tokens=tokens, environment=environment))
 
 
-@contextmanager
-def _up(folder: Path, variables: dict[str, str]) -> Iterator[tuple[int, runfile.RunFile]]:
+def _environment(folder: Path, variables: dict[str, str]) -> dict[str, str]:
     limits = (
         *("READS_PER_MINUTE", "WRITES_PER_WINDOW", "STREAM_OPS_PER_S", "STREAM_BYTES_PER_S"),
         *("SOCKET_QUOTES_PER_MINUTE", "SOCKET_MESSAGES_PER_S", "SOCKET_BYTES_PER_S"),
         *("CONNECTS_PER_S", "CONNECTS_PER_S_ALL"),
     )
-    environment = os.environ | {
+    return os.environ | {
         "APP_ENV": "test",
         "DATA_DIR": str(folder),
         "API_PORT": str(free_port()),
@@ -92,6 +94,10 @@ def _up(folder: Path, variables: dict[str, str]) -> Iterator[tuple[int, runfile.
         **dict.fromkeys(limits, NO_LIMIT),
         **variables,
     }
+
+
+@contextmanager
+def _up(folder: Path, environment: dict[str, str]) -> Iterator[tuple[int, runfile.RunFile]]:
     command = [str(Path(sys.executable).with_name("risecurve")), "up"]
     with (folder / "up.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
@@ -118,7 +124,10 @@ def _wait(process: "subprocess.Popen[bytes]", folder: Path) -> runfile.RunFile:
     raise BenchError(f"Expected the system to come up, it did not:\n{said}")
 
 
-async def _with_markets(run: runfile.RunFile, pid: int, tokens: int) -> Ours:
+async def with_markets(
+    run: runfile.RunFile, pid: int, *, tokens: int, environment: Mapping[str, str]
+) -> Ours:
+    """`tokens` more on a system that runs as `run` says."""
     rpc = JsonRpc(run.rise_rpc, timeout_s=10.0)
     chain_id = int(await rpc.call("eth_chainId", []), 16)
     clients = [Client(run.api_url, new_account(), chain_id) for _ in range(WALLETS)]
@@ -136,7 +145,7 @@ async def _with_markets(run: runfile.RunFile, pid: int, tokens: int) -> Ours:
         await asyncio.gather(*(client.close() for client in clients))
         await rpc.close()
     launchpad = config["rise"]["launchpads"][-1]["address"]
-    return Ours(run, pid, tuple(found), tuple(markets), launchpad)
+    return Ours(run, pid, tuple(found), tuple(markets), launchpad, environment)
 
 
 async def _launch(client: Client, share: range) -> list[str]:
@@ -154,7 +163,7 @@ async def _launch(client: Client, share: range) -> list[str]:
 
 async def _market(client: Client, token: str) -> dict[str, Any]:
     # As the peers read it. History may be a moment behind the receipt of the launch.
-    deadline = time.monotonic() + RECORDED_S
+    deadline = time.monotonic() + RECORDED_S_MAX
     while True:
         try:
             found = await client.get(f"/api/tokens/{token}")
@@ -162,7 +171,7 @@ async def _market(client: Client, token: str) -> dict[str, Any]:
         except ApiError as error:
             if error.code != "token_not_found" or time.monotonic() > deadline:
                 raise
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
     fees = found["fees"]
     return {
         "token": token,

@@ -45,6 +45,8 @@ def lag_blocks(role: str, status: Mapping[str, Any] | None, tip: int | None) -> 
     """How many blocks a consumer stands behind the listener; None for who follows nothing."""
     if role not in ("shard", "recorder") or status is None or tip is None:
         return None
+    if role == "shard" and status["block"] < 0:
+        return None  # it owns nothing
     return max(tip - int(status["block"]), 0)
 
 
@@ -52,9 +54,10 @@ def _summary(data: Mapping[str, Any]) -> str:
     roles = data["roles"]
     markets = sum((roles.get(one["slot"]) or {}).get("markets", 0) for one in _of(data, "shard"))
     memory = sum((status or {}).get("memory_mb", 0) for status in roles.values())
+    moving = f", {data['buckets_to_move']} to move" if data.get("buckets_to_move") else ""
     wanted = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in data["wanted"].items())
     return (
-        f"{'ready' if data['ready'] else 'not ready'}: {data['buckets_owned']} buckets,"
+        f"{'ready' if data['ready'] else 'not ready'}: {data['buckets_owned']} buckets{moving},"
         f" {markets} markets, {memory:.0f} MB, {data['restarts']} restarts\nwanted: {wanted}"
     )
 

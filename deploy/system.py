@@ -218,6 +218,8 @@ def _progress(status: dict[str, Any]) -> str:
     starting = sorted(set(status.get("slots", [])) - there)
     leaving = sorted(there - set(status.get("slots", [])))
     parts = [f"{status.get('buckets_owned', 0)} buckets served"]
+    moving = status.get("buckets_to_move", 0)
+    parts += [f"{moving} to move"] if moving else []
     parts += [f"starting: {', '.join(starting)}"] if starting else []
     parts += [f"leaving: {', '.join(leaving)}"] if leaving else []
     return "; ".join(parts)

@@ -13,8 +13,8 @@ first events do not add up is `broken`: there is no value of it at all.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from engine.buckets import bucket_of
@@ -185,6 +185,16 @@ class Group:
         timeline.changes += 1
         self.stopped.add(token)
         return True
+
+    def own(self, incarnations: Mapping[int, int], unsaid: Iterable[Change]) -> list[Change]:
+        """What was followed without owning it is ours from now on, as far as it is in
+        `incarnations`; the rest is dropped. The changes `unsaid` until now, with our numbers.
+        """
+        self.drop(frozenset(self.incarnations.keys() - incarnations.keys()))
+        self.incarnations = dict(incarnations)
+        return [
+            _stamped(one, incarnations[one.bucket]) for one in unsaid if one.bucket in incarnations
+        ]
 
     def owns(self, token: bytes) -> bool:
         """Whether the token's bucket is in this group."""
@@ -415,6 +425,13 @@ class Group:
             self.hashes.popitem(last=False)
         while self._shown and next(iter(self._shown)) <= base:
             self._shown.popitem(last=False)
+
+
+def _stamped(change: Change, incarnation: int) -> Change:
+    def stamped(as_of: AsOf) -> AsOf:
+        return replace(as_of, version=(incarnation, as_of.version[1]))
+
+    return replace(change, as_of=stamped(change.as_of), events_as_of=stamped(change.events_as_of))
 
 
 def shown_of(event: MarketEvent) -> Shown | None:

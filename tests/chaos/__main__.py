@@ -153,9 +153,11 @@ async def _parts(report: Report, plan: Plan, one: world.World) -> None:
         "frozen": lambda: lies.frozen(one, rng, plan.freezes),
         "kills": lambda: processes.kills(one, rng, plan.kills, limit_s=report.quotes_back_s),
         "one writer": lambda: processes.one_writer(one, plan.stops),
-        "scaling": lambda: scaling.scaling(one, rng, plan.scalings, limit_s=report.pause_s_max),
+        "scaling": lambda: scaling.scaling(
+            one, rng, max(plan.scalings, 1), limit_s=report.pause_s_max
+        ),
     }
-    if not plan.scalings:
+    if not plan.scalings and not report.names("scaling"):
         del parts["scaling"]
     for name, part in parts.items():
         if not report.wants(name):
@@ -266,7 +268,8 @@ def lose_nodes(report: Report, plan: Plan) -> None:
         )
         anvil = Anvil(rpc_url, ws_url, RISE, embedded.pid(f"anvil-{RISE}"))
         urls, rng = stores.started(embedded), random.Random(report.seed)
-        report.add(*asyncio.run(cluster.run(anvil, folder, urls, rng, kills=plan.node_kills)))
+        size, kills = (cluster.SMALL, 1) if report.short else (cluster.WHOLE, plan.node_kills)
+        report.add(*asyncio.run(cluster.run(anvil, folder, urls, rng, size, kills=kills)))
 
 
 def check_contracts(report: Report) -> None:
@@ -341,7 +344,7 @@ def _run(report: Report, plan: Plan) -> None:
         lose_stores(report, plan)
     count_points(report, plan)
     move_across(report, plan)
-    if not report.short:
+    if not report.short or report.names("cluster"):
         lose_nodes(report, plan)
     if report.wants("simulation"):
         simulate(report, plan)

@@ -36,17 +36,27 @@ from tests.support.servers import Anvil
 from tests.support.watching import Watcher
 
 KILLS_MIN = 5
-SHARDS = 6
 NODES = 3
-TOKENS = 16
 UP_S_MAX = 400.0
 BACK_S_MAX = 240.0
 """Only what does not come back at all is broken by it: the figures have bounds of their own."""
 
-FAILOVER_S_MAX = 12.0
 LOOK_S = 2.0
 TOPICS_S = 12.0
 AWAY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of the system."""
+
+    shards: int
+    tokens: int
+    failover_s_max: float = 12.0
+    """Of a machine that does nothing else."""
+
+
+WHOLE, SMALL = Size(shards=6, tokens=16), Size(shards=3, tokens=6, failover_s_max=40.0)
 
 
 @dataclass(kw_only=True)
@@ -57,6 +67,7 @@ class Clustered:
     system: running.Running
     chain: ChainSettings
     anvil: Anvil
+    size: Size
     load: Load
     straight: JsonRpc
     first: int
@@ -99,10 +110,10 @@ class Clustered:
 
 
 async def run(
-    anvil: Anvil, folder: Path, urls: dict[str, str], rng: random.Random, *, kills: int
+    anvil: Anvil, folder: Path, urls: dict[str, str], rng: random.Random, size: Size, *, kills: int
 ) -> list[Row]:
     """All rows."""
-    async with _opened(anvil, folder, urls) as one:
+    async with _opened(anvil, folder, urls, size) as one:
         rows = [await _attach_again(one), await _same_topics(one)]
         rows.append(await _another_build(one, folder))
         rows.append(await _node_kills(one, rng, kills))
@@ -127,7 +138,7 @@ async def _node_kills(one: Clustered, rng: random.Random, count: int) -> Row:
         await _back(one, since=began)
         silences += one.load.silence.values()
         worst = one.load.longest_silence_s()
-        if worst > FAILOVER_S_MAX:
+        if worst > one.size.failover_s_max:
             row.fail(f"kill {number}: quotes silent for {worst:.1f} s")
         await until(one.ready, BACK_S_MAX, "the slots of a dead node are filled elsewhere")
         after = await one.owners()
@@ -142,7 +153,7 @@ async def _node_kills(one: Clustered, rng: random.Random, count: int) -> Row:
     row.figure |= {
         "failover_s": percentiles(silences),
         "moved_to_share": [round(share, 2) for share in shares],
-        "shards": SHARDS,
+        "shards": one.size.shards,
         "nodes": NODES,
     }
     await _agree(one, row)
@@ -192,8 +203,8 @@ async def _head_restarts(one: Clustered) -> Row:
     await pauses.stop()
     await one.load.stop()
     row.trials += 1
-    code, told = await asyncio.to_thread(one.system.cli, "scale", "--shards", "3", timeout_s=240)
-    if code or told["shards"] != 3:
+    code, told = await asyncio.to_thread(one.system.cli, "scale", "--shards", "4", timeout_s=240)
+    if code or told["shards"] != 4:
         row.fail(f"scale after the head was restarted: {told}")
     await _agree(one, row)
     return row
@@ -387,7 +398,9 @@ def _up_and_leave(environment: dict[str, str], folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _opened(anvil: Anvil, folder: Path, urls: dict[str, str]) -> AsyncIterator[Clustered]:
+async def _opened(
+    anvil: Anvil, folder: Path, urls: dict[str, str], size: Size
+) -> AsyncIterator[Clustered]:
     file = await worlds.deployed(anvil, folder)
     nodes = await asyncio.to_thread(RayNodes, urls["redis"])
     try:
@@ -404,12 +417,13 @@ async def _opened(anvil: Anvil, folder: Path, urls: dict[str, str]) -> AsyncIter
             RISE_CHAIN_WS=anvil.ws_url,
             DEPLOYMENTS_FILE=str(file),
             MAX_REORG_DEPTH="64",
-            SHARDS=str(SHARDS),
+            SHARDS=str(size.shards),
             GATEWAYS=str(NODES),
             LOG_DIR=str(folder / "logs"),
         )
         await asyncio.to_thread(_up_and_leave, environment, folder)
-        async with _loaded(anvil, folder, nodes, environment=environment, file=file) as one:
+        loaded = _loaded(anvil, folder, nodes, environment=environment, file=file, size=size)
+        async with loaded as one:
             yield one
     finally:
         await asyncio.to_thread(nodes.stop)
@@ -417,7 +431,13 @@ async def _opened(anvil: Anvil, folder: Path, urls: dict[str, str]) -> AsyncIter
 
 @asynccontextmanager
 async def _loaded(
-    anvil: Anvil, folder: Path, nodes: RayNodes, *, environment: dict[str, str], file: Path
+    anvil: Anvil,
+    folder: Path,
+    nodes: RayNodes,
+    *,
+    environment: dict[str, str],
+    file: Path,
+    size: Size,
 ) -> AsyncIterator[Clustered]:
     chain = worlds.settings_of(anvil, file, environment)
     run_file = RunFile(
@@ -440,6 +460,7 @@ async def _loaded(
         system=system,
         chain=chain,
         anvil=anvil,
+        size=size,
         load=None,  # type: ignore[arg-type]
         straight=JsonRpc(anvil.rpc_url, timeout_s=30.0),
         first=chain.first_block,
@@ -447,10 +468,10 @@ async def _loaded(
     await until(one.ready, BACK_S_MAX, "all roles on all nodes")
     api = one.doors()[nodes.head.node_id]
     one.load = Load(
-        api=api, chain=chain, anvil=anvil, send_url=anvil.rpc_url, seed=1, tokens=TOKENS
+        api=api, chain=chain, anvil=anvil, send_url=anvil.rpc_url, seed=1, tokens=size.tokens
     )
     await one.load.start()
-    say(f"  {TOKENS} tokens are traded, quotes by {api}")
+    say(f"  {size.tokens} tokens are traded, quotes by {api}")
     try:
         yield one
     finally:

@@ -82,6 +82,10 @@ class Report:
         """Whether this part was asked for."""
         return not self._only or part in self._only
 
+    def names(self, part: str) -> bool:
+        """Whether this part was asked for by its name."""
+        return part in self._only
+
     def add(self, *rows: Row) -> None:
         for row in rows:
             self._minima.append((row.part, row.trials, row.trials_min))

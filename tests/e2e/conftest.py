@@ -1,7 +1,8 @@
 """Whole systems. One start takes a while, so two of them serve what does not need its own.
 
 The files are run in the order of their names. `first` has a bridge, and ends by kill -9 where
-`again` begins in its folder, without a bridge; the last file ends that one.
+`again` begins in its folder, without a bridge; `test_stopping` ends that one. What needs the
+whole machine comes after it.
 """
 
 from collections.abc import Iterator

@@ -45,7 +45,7 @@ def test_replay_from_zero_makes_the_same_memory_and_rows(again: running.Running)
     asyncio.run(traded(again))
     _, done = again.cli("replay", "--from-zero", timeout_s=90)
     assert not done["details"], "\n".join(done["details"])
-    assert done["markets"] == 8 and done["rows"] > TRADES * 4
+    assert done["markets"] >= 8 and done["rows"] > TRADES * 4
     print(f"\n{done['events']} events of the chain make {done['rows']} rows: all as recorded")
     asyncio.run(execute(again.run.database_url, SPOIL))
     code, done = again.cli("replay", "--from-zero", timeout_s=90)

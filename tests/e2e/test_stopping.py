@@ -1,5 +1,5 @@
-"""The end of a system that was scaled meanwhile: nothing is left of it. The last file, for it ends
-what others use.
+"""The end of a system that was scaled meanwhile: nothing is left of it. The files after it do not
+use that one.
 """
 
 import signal

@@ -206,6 +206,9 @@ class Cluster:
     async def nodes(self) -> list[Node]:
         return []
 
+    def is_busy(self, instance: Instance) -> bool:
+        return False
+
     async def existing(self) -> list[Instance]:
         return [one.instance for one in self.processes.values() if not one.dead]
 

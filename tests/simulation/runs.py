@@ -308,12 +308,11 @@ async def _put_back(world: World, rows: list[Any]) -> None:
 async def _recovered(world: World, *, snapshots: bool = True) -> tuple[bytes, int]:
     # (the bytes of every market, how many snapshots were found bad)
     store, log = SnapshotStore(world.pool, world.chain_id), Log()
+    incarnations = await BucketStore(world.pool, world.chain_id).take("again", range(1024))
     group: Group = await recovery.recover(
         name="again",
-        owner="again",
-        wanted=range(1024),
+        incarnations=incarnations,
         reorg_depth=DEPTH,
-        buckets=BucketStore(world.pool, world.chain_id),
         snapshots=store if snapshots else _None(),
         events=EventStore(world.pool, world.chain_id),
         log=log,

@@ -200,7 +200,7 @@ class World:
             return
         one = self.supervisor
         tasks = [self._main, *one._launching.values(), *one._retiring.values()]
-        tasks += [one._moves] if one._moves else []
+        tasks += [task for task in (one._rescue, one._shifts) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -220,6 +220,7 @@ class Launcher(Calls):
         self.killed: list[str] = []
         self.start_s = 0.0
         self.places: list[Node] = []
+        self.busy: set[str] = set()
 
     async def launch(self, slot, role, placed):
         await asyncio.sleep(self.start_s)
@@ -235,6 +236,9 @@ class Launcher(Calls):
 
     async def nodes(self):
         return self.places
+
+    def is_busy(self, instance):
+        return instance.name in self.busy
 
     async def existing(self):
         return [

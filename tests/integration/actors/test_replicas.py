@@ -18,7 +18,7 @@ from engine.states import Beat, BucketStates, Mark, Place, Standing, state_of
 from storage import valkey
 from storage.states import States
 from tests.support import fake_roles
-from tests.unit.actors.test_shard import ALL, CHAIN, CHAIN_ID, ETH, World, running
+from tests.support.shard_world import ALL, CHAIN, CHAIN_ID, ETH, World, running
 from tests.unit.engine.test_group_overlay import open_view
 
 STALE_S = REPLICA_LEASE_S + 0.05

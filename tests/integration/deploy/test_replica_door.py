@@ -21,7 +21,7 @@ from engine.limits import BUCKETS
 from engine.messages import BucketOwner
 from storage import valkey
 from tests.support import chain_settings
-from tests.unit.actors.test_shard import ALL, World, running
+from tests.support.shard_world import ALL, World, running
 
 JWT_SECRET = "correct horse battery staple, at length"
 

@@ -4,7 +4,7 @@ import asyncio
 
 from actors.markets import Markets
 from engine.buckets import bucket_of
-from engine.control import Directory, Instance, MarketViews, QuoteReplies, Quotes, Views
+from engine.control import Directory, Instance, MarketViews, Ping, QuoteReplies, Quotes, Views
 from engine.limits import BUCKETS, QUOTE_BATCH_MAX, QUOTE_CALLS_PER_SHARD
 from engine.messages import BucketOwner, QuoteRequest, Refusal
 from tests.support import fake_roles
@@ -87,6 +87,14 @@ async def test_dead_owner_answers_shard_unavailable_in_time_and_heals_with_the_d
     calls.roles["b"] = FakeShard(2)
     markets.route(directory(2, ("b", 2)))
     assert (await markets.quote(REQUEST)).code == "zero_output"
+
+
+async def test_shard_is_greeted_once_before_it_owns_anything():
+    markets, calls = client(a=FakeShard(1), b=FakeShard(2))
+    markets.route(directory(1, ("b", 1), ("a", 1)))
+    markets.route(directory(2, ("b", 1), ("a", 1)))
+    await asyncio.sleep(0.01)
+    assert sorted(calls.asked, key=str) == [("a", Ping()), ("b", Ping())]
 
 
 async def test_older_directory_changes_nothing():

@@ -10,7 +10,7 @@ from engine.errors import ConsistencyError, TransientError
 from engine.messages import FeedBatch, FeedPosition, Finalised
 from tests.support import fake_roles
 from tests.support.scenario import CHAIN_ID, Scenario
-from tests.unit.actors.test_shard import CHAIN
+from tests.support.shard_world import CHAIN
 
 
 class FakeHistory:

@@ -12,7 +12,7 @@ from engine.limits import BUCKETS, REPLICA_LEASE_S
 from engine.messages import BucketOwner, QuoteReply, QuoteRequest
 from engine.states import Cut, Deaf, Listening
 from tests.support import fake_roles
-from tests.unit.actors.test_shard import ALL, ETH, World, running
+from tests.support.shard_world import ALL, ETH, World, running
 
 
 class Wire:

@@ -12,7 +12,7 @@ from engine.errors import ConsistencyError
 from engine.messages import FeedBatch
 from engine.states import Beat, BucketStates, Mark
 from tests.support.scenario import CHAIN_ID
-from tests.unit.actors.test_shard import ALL, ETH, World, running
+from tests.support.shard_world import ALL, ETH, World, running
 
 BEATS_S = 3 * replicating.REPLICA_BEAT_S
 

@@ -1,99 +1,20 @@
 """Slots stay filled, buckets owned; kills, stops and moves with fakes."""
 
 import asyncio
-import contextlib
 from dataclasses import replace
 
 from actors import supervisor as module
-from actors.supervisor import Supervisor
-from engine import placement
-from engine.control import Directory, Drain, Release, Scale, StatusWanted, Take, Taken
+from engine.control import (
+    Drain,
+    Scale,
+    StatusWanted,
+    Take,
+)
 from engine.errors import TransientError
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
 from engine.placement import Node
-from engine.settings import ActorSettings
-from tests.support import fake_roles
-
-
-def slots(wanted):
-    return {"listener": "listener"} | placement.scaled(wanted)
-
-
-class FakeRole:
-    def __init__(self, name, store, log):
-        self.name, self.store, self.log = name, store, log
-        self.held = {}
-        self.directory = None
-        self.handlers = {
-            Take: self.take,
-            Release: self.release,
-            Directory: self.route,
-            Drain: self.drain,
-        }
-
-    async def take(self, command):
-        taken = await self.store.take(self.name, sorted(command.buckets))
-        self.held.update(taken)
-        return Taken(tuple(BucketOwner(b, self.name, i) for b, i in taken.items()))
-
-    def release(self, command):
-        self.log.append(("release", self.name))
-        for owner in command.owners:
-            self.held.pop(owner.bucket, None)
-
-    def route(self, directory):
-        self.log.append(("route", self.name))
-        self.directory = directory
-
-    def drain(self, _):
-        self.log.append(("drain", self.name))
-
-    @property
-    def owners(self):
-        return tuple(self.held.items())
-
-
-class World:
-    def __init__(self, **settings):
-        self.store, self.order = fake_roles.Buckets(), []
-        self.wanted = fake_roles.WantedNumbers()
-        self.launcher = fake_roles.Launcher(lambda s, n: FakeRole(n, self.store, self.order))
-        self.settings = ActorSettings(ping_interval_s=0.01, ping_timeout_s=0.05, **settings)
-        self.supervisor = self.build()
-
-    def build(self):
-        return Supervisor(
-            slots=slots,
-            settings=self.settings,
-            launcher=self.launcher,
-            owners=self.store,
-            wanted=self.wanted,
-            log=fake_roles.Log(),
-        )
-
-    async def until(self, condition):
-        async with asyncio.timeout(3):
-            while not condition():
-                await asyncio.sleep(0.01)
-
-    def living(self, role):
-        return [i for i in self.supervisor.directory.instances if i.role == role]
-
-    def owners(self):
-        return {owner.owner for owner in self.supervisor.directory.owners}
-
-
-@contextlib.asynccontextmanager
-async def running(world):
-    task = asyncio.create_task(world.supervisor.run())
-    try:
-        await world.until(lambda: world.supervisor.ready)
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+from tests.support.supervisor_world import FakeRole, World, running
 
 
 async def test_start_fills_slots_and_buckets_and_tells_everybody():
@@ -169,6 +90,20 @@ async def test_silent_role_is_killed_after_a_while_not_at_once(monkeypatch):
         monkeypatch.setattr(module, "SILENCE_MAX_S", 0.1)
         await world.until(lambda: victim in world.launcher.killed)
         await world.until(lambda: world.supervisor.ready)
+
+
+async def test_silent_role_that_is_busy_is_given_more_time(monkeypatch):
+    monkeypatch.setattr(module, "SILENCE_MAX_S", 0.05)
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        victim = world.living("shard")[0].name
+        world.launcher.busy.add(victim)
+        world.launcher.silent.add(victim)
+        await asyncio.sleep(0.3)
+        assert victim not in world.launcher.killed and victim in world.owners()
+        monkeypatch.setattr(module, "BUSY_MAX_S", 0.1)
+        await world.until(lambda: victim in world.launcher.killed)
 
 
 async def test_silent_role_is_left_alone_with_the_kill_switched_off(monkeypatch):

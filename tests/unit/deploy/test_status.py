@@ -44,6 +44,12 @@ def test_text_shows_lag_mailbox_memory_and_who_is_silent():
     assert "Expected a key" in line(text, "keeper")
 
 
+def test_text_says_how_many_buckets_are_to_move_while_there_are_some():
+    moving = status.text({**DATA, "buckets_to_move": 256})
+    assert moving.startswith("not ready: 1024 buckets, 256 to move, 40 markets")
+    assert "to move" not in status.text({**DATA, "buckets_to_move": 0})
+
+
 def test_text_shows_nodes_where_there_are_several():
     text = status.text(DATA)
     assert "shard x2" in line(text, NODE_A[:8]) and line(text, NODE_A[:8]).endswith("head")
@@ -56,3 +62,5 @@ def test_lag_is_of_those_who_follow_the_chain():
     assert status.lag_blocks("shard", {"block": 101}, 100) == 0
     assert status.lag_blocks("keeper", {"block": 90}, 100) is None
     assert status.lag_blocks("shard", None, 100) is None
+    assert status.lag_blocks("shard", {"block": -1}, 100) is None
+    assert status.lag_blocks("recorder", {"block": -1}, 100) == 101

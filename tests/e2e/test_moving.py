@@ -1,0 +1,104 @@
+"""Shards that come and go while quotes are asked: none is wrong or lost, whoever dies meanwhile."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import scale, system
+from gateway.client import StreamClient
+from tests.support import running
+
+TOKENS = 12
+PACE_S = 0.05
+PAUSE_S_MAX = 3.0
+"""On a machine that does other things too; the bench measures what it is."""
+
+RECOVERY_S_MAX = 20.0
+READY_S_MAX = 60.0
+
+
+def lines(one: running.Running, event: str, **fields: str) -> list[dict]:
+    text = (one.folder / "logs" / "combined.log").read_text().splitlines()
+    found = [json.loads(line) for line in text]
+    return [f for f in found if f.get("event") == event and fields.items() <= f.items()]
+
+
+def supervisor(one: running.Running) -> int:
+    # The host that no slot names.
+    named = set(one.pids().values())
+    hosts = [p.pid for p in running.descendants(one.process.pid) if _is_host(p.pid)]
+    (found,) = [pid for pid in hosts if pid not in named]
+    return found
+
+
+def _is_host(pid: int) -> bool:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::Host")
+
+
+async def killed_while_scaling(one: running.Running, wanted: int, event: str, **fields: str) -> int:
+    """kill -9 of the supervisor at the first such line of the log."""
+    pid = await asyncio.to_thread(supervisor, one)
+    before = len(lines(one, event, **fields))
+    scaling = asyncio.create_task(asyncio.to_thread(scale.scale, wanted, one.environment))
+    async with asyncio.timeout(READY_S_MAX):
+        while len(lines(one, event, **fields)) == before:
+            assert not scaling.done(), "it was over before anybody was killed"
+            await asyncio.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    await scaling
+    return pid
+
+
+async def settled(one: running.Running, shards: int) -> None:
+    deadline = time.monotonic() + READY_S_MAX
+    while True:
+        code, status = await asyncio.to_thread(one.cli, "status")
+        owned = {
+            slot: role["buckets"] for slot, role in status["roles"].items() if "buckets" in role
+        }
+        if code == 0 and status["ready"] and len(owned) == shards and sum(owned.values()) == 1024:
+            return
+        assert time.monotonic() < deadline, status
+        await asyncio.sleep(0.5)
+
+
+@pytest.mark.timeout(300)
+def test_scaling_moves_buckets_without_a_lost_or_wrong_quote(again: running.Running) -> None:
+    asyncio.run(scaled(again))
+
+
+async def scaled(one: running.Running) -> None:
+    made = await system.with_markets(
+        one.run, one.process.pid, tokens=TOKENS, environment=one.environment
+    )
+    async with StreamClient(one.run.stream_url) as client:
+        paced = scale.Paced(client, made.tokens, pace_s=PACE_S)
+        paced.start()
+        for wanted in (4, 2):
+            paced.begin()
+            await asyncio.to_thread(scale.scale, wanted, one.environment)
+            await settled(one, wanted)
+            moved = paced.of_moved()
+            paused = scale.ranks([*moved.values()])
+            print(f"\n{wanted} shards: {len(moved)} tokens moved, paused {paused}")
+            assert moved and max(moved.values()) < PAUSE_S_MAX
+        # The new shards are there and nothing has moved; then, some of it has.
+        for wanted, event, fields in (
+            (4, "role_started", {"slot": "shard-3"}),
+            (2, "buckets_moved", {}),
+        ):
+            paced.begin()
+            dead = await killed_while_scaling(one, wanted, event, **fields)
+            await settled(one, wanted)
+            moved = paced.of_moved()
+            longest = max(paced.longest_s(token) for token in made.tokens)
+            print(f"supervisor {dead} killed: {len(moved)} tokens moved, longest {longest:.2f} s")
+            assert moved and longest < RECOVERY_S_MAX
+        await paced.stop()
+    assert paced.wrong == []
+    assert paced.asked > 1_000 and paced.lost == 0, paced.codes
