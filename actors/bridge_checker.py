@@ -39,6 +39,10 @@ from engine.messages import Block, FeedBatch, FeedPosition, Finalised, Reorg
 BLIND_S = 60.0
 """A payment whose other end could not be read for so long is taken for unmatched."""
 
+WITNESS_S = 10.0
+"""An endpoint of several may take so long for all that is asked about a payment. A deposit that is
+there is found at once: the search begins with the newest blocks."""
+
 STUCK_S = 10.0
 """An endpoint that is behind and whose head did not move for so long counts as away."""
 
@@ -254,18 +258,27 @@ class BridgeChecker:
     ) -> str | RiseCurveError:
         witness, about = other.witnesses[at], (other.chain_id, at)
         try:
-            fault = await self._fault_by(end, other, witness, payment=payment)
-            if fault:
-                await self._must_not_be_behind(other, witness)
+            # One that answers and answers, and never to the end, must not hold up the others.
+            async with asyncio.timeout(WITNESS_S):
+                fault = await self._fault_by(end, other, witness, payment=payment)
+                if fault:
+                    await self._must_not_be_behind(other, witness)
         except _Behind as error:
             return error
         except RiseCurveError as error:
-            self._saying.wrong(
-                "bridge_endpoint_silent", about, chain_id=about[0], endpoint=at, error=str(error)
-            )
-            return error
+            return self._silent(about, error)
+        except TimeoutError:
+            text = f"Expected an end within {WITNESS_S:g} s"
+            return self._silent(about, TransientError("stale_chain", text))
         self._saying.over("bridge_endpoint_silent", about)
         return f"{fault}, by endpoint {at} of chain {other.chain_id}" if fault else ""
+
+    def _silent(self, about: tuple[int, int], error: RiseCurveError) -> RiseCurveError:
+        chain_id, at = about
+        self._saying.wrong(
+            "bridge_endpoint_silent", about, chain_id=chain_id, endpoint=at, error=str(error)
+        )
+        return error
 
     async def _must_not_be_behind(self, end: CheckedEnd, witness: Witness) -> None:
         head, now = await witness.head_of(), self._clock()

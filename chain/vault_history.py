@@ -27,7 +27,7 @@ class VaultHistory:
 
     async def _by_ranges(self, message_id: bytes) -> Message | None:
         try:
-            last = int(await self._rpc.call("eth_blockNumber"), 16)
+            last = await self._head()
             while last >= self._first_block:
                 first = max(self._first_block, last - BACKFILL_RANGE + 1)
                 found = await self._within(message_id, first, last)
@@ -37,6 +37,13 @@ class VaultHistory:
         except RpcError as error:
             raise TransientError("stale_chain", f"The node refused: {error}") from error
         return None
+
+    async def _head(self) -> int:
+        found = await self._rpc.call("eth_blockNumber")
+        try:
+            return int(found, 16)
+        except (TypeError, ValueError) as error:
+            raise TransientError("stale_chain", f"Expected a number: {error!r}") from error
 
     async def _within(self, message_id: bytes, first: int, last: int | None) -> Message | None:
         query = {

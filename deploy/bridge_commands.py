@@ -8,7 +8,6 @@ from typing import Any
 
 from chain import vault
 from chain.failover import FAILURES_MAX, Endpoint, FailoverRpc
-from chain.rpc import JsonRpc
 from chain.sender import Node
 from chain.vault_history import VaultHistory
 from chain.vault_logs import VaultDecoder
@@ -151,10 +150,11 @@ async def _deposited(id: bytes, view: VaultView, chain: ChainSettings) -> Json:
     del view
     one = chain.vault
     assert one is not None, "Expected a vault"
-    rpc = JsonRpc(chain.rpc_url, timeout_s=chain.rpc_timeout_s)
+    rpc = _nodes(chain)
     decoder = VaultDecoder(chain.chain_id, one.address, one.version)
     history = VaultHistory(rpc, decoder, vault=one.address, first_block=one.first_block)
     try:
+        await _awake(rpc)
         return {"message": await history.message(id)}
     finally:
         await rpc.close()

@@ -39,7 +39,7 @@ class Clock:
 class NothingRecorded:
     """A history without anything above what was counted."""
 
-    async def above(self, wallets: Any, block: int) -> tuple[tuple[()], int, bool]:
+    async def above(self, wallets: Any, block: int, seq: int) -> tuple[tuple[()], int, bool]:
         return (), block, True
 
 

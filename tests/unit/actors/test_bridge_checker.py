@@ -316,6 +316,23 @@ async def test_endpoint_that_does_not_know_a_deposit_is_enough_and_nobody_is_wai
         assert alarm is not None and f"endpoint {len(ledgers) - 1}" in alarm
 
 
+async def test_endpoint_that_never_comes_to_an_end_holds_up_no_later_payment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.bridge_checker.WITNESS_S", 0.02)
+    paid, _ = witnessed(Mute(3), Ledger(3))
+    await paid.fed()
+    async with asyncio.timeout(1):
+        await paid.checker.step()
+    assert paid.checker.alarm is None and paid.saved == [t.RISE]
+    # None of them is an answer at all.
+    paid, _ = witnessed(Mute(3), Mute(3))
+    await paid.fed()
+    async with asyncio.timeout(1):
+        with pytest.raises(TransientError):
+            await paid.checker.step()
+
+
 async def test_endpoint_without_an_answer_is_no_alarm_and_is_said_once() -> None:
     paid, _ = witnessed(Ledger(3, silent=9), Ledger(3))
     await paid.fed()
