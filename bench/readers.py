@@ -1,6 +1,7 @@
 """Socket.IO readers over raw sockets: cheap enough that hundreds fit beside what is measured."""
 
 import asyncio
+import re
 import socket
 import struct
 import time
@@ -9,12 +10,15 @@ from typing import cast
 
 MASK = bytes(4)
 STAMP = b'"at":'
+NUMBERS = re.compile(rb'"fromSeq":([0-9]+),"toSeq":([0-9]+)')
 SMALL_BUFFER = 8 * 1024
 _TEXT, _CLOSE = 1, 8
 
 
 class Reader(asyncio.Protocol):
-    """One subscriber of `topic`: keeps the delays of what it is pushed, in microseconds."""
+    """One subscriber of `topic`: keeps the delays of what it is pushed, in microseconds, and for
+    how many of the topic's numbers that stands: one price may stand for those before it.
+    """
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
@@ -22,6 +26,7 @@ class Reader(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._is_open = False
         self.delays_us = array("q")
+        self.accounted = 0
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_ended = False
 
@@ -94,6 +99,8 @@ class Reader(asyncio.Protocol):
             at = body.index(STAMP) + len(STAMP)
             sent_ns = int(body[at : body.index(b",", at)])
             self.delays_us.append((now_ns - sent_ns) // 1_000)
+            numbers = NUMBERS.search(body)
+            self.accounted += int(numbers[2]) - int(numbers[1]) + 1 if numbers else 1
         elif body == b"2":
             self._send(b"3")
         elif body.startswith(b"0"):

@@ -93,7 +93,7 @@ async def round_of(
         readers += await asyncio.gather(*coming)
     await asyncio.sleep(WARM_S)
     for reader in readers:
-        reader.delays_us = array("q")
+        reader.delays_us, reader.accounted = array("q"), 0
     if not reads:
         for reader in readers[:slow]:
             reader.stop_reading()
@@ -103,7 +103,7 @@ async def round_of(
         await asyncio.sleep(0.5)
     others = readers[slow:]
     delays = sorted(delay for reader in others for delay in reader.delays_us)
-    counts = {len(reader.delays_us) for reader in others}
+    counts = {reader.accounted for reader in others}
     found = {
         "messages": len(delays),
         "others_ended": sum(reader.is_ended for reader in others),

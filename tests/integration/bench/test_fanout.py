@@ -28,7 +28,7 @@ def test_message_that_a_reader_misses_is_no_result(monkeypatch: pytest.MonkeyPat
 
     class Deaf:
         def __init__(self) -> None:
-            self.delays_us = [1]
+            self.accounted = 1
             self.is_ended = False
 
     crowd = fanout.Crowd("ours", Peer("ours", 1, ()), None)  # type: ignore[arg-type]
