@@ -26,6 +26,7 @@ from typing import Any
 from actors.ports import Buckets, Launcher, Log, WantedNumbers
 from engine import buckets as bucketing
 from engine import placement
+from engine.awake import AwakeClock
 from engine.control import (
     Directory,
     Drain,
@@ -55,6 +56,7 @@ SHIFTS_AT_ONCE = 2
 SHIFT_BUCKETS_MAX = 320
 """Served buckets that move in one step, so that they are loaded within `TAKE_TIMEOUT_S`."""
 
+AWAKE_STEP_S = 0.25
 SILENCE_MAX_S = 4.0
 """A role that answers no ping for this long is taken for stopped; a dead one shows at once."""
 BUSY_MAX_S = 30.0
@@ -113,6 +115,7 @@ class Supervisor:
         self._gathering_since: float | None = None
         self._version = 0
         self._told: dict[str, int] = {}
+        self._awake = AwakeClock(AWAKE_STEP_S)
         self._heard: dict[str, float] = {}
         self._rescue: asyncio.Task[None] | None = None
         self._shifts: asyncio.Task[None] | None = None
@@ -130,8 +133,15 @@ class Supervisor:
     async def run(self) -> None:
         """Adopt what is there, then look after it until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stay_awake())
             tasks.create_task(self._watch_nodes())
             tasks.create_task(self._look_after())
+
+    async def _stay_awake(self) -> None:
+        # After a stop of its own all pings have run out at once, and nobody is at fault.
+        while True:
+            self._awake.tick(time.monotonic())
+            await asyncio.sleep(AWAKE_STEP_S)
 
     async def _look_after(self) -> None:
         await self._learn()
@@ -229,13 +239,14 @@ class Supervisor:
             await self._missing(instance, error)
             return None
         assert isinstance(pong, Pong)
-        self._heard[instance.name] = time.monotonic()
+        self._heard[instance.name] = self._awake.now_s
         return pong
 
     async def _missing(self, instance: Instance, error: RiseCurveError) -> None:
         if self._instances.get(instance.slot) != instance or self._draining:
             return
-        silent_for_s = time.monotonic() - self._heard.setdefault(instance.name, time.monotonic())
+        now_s = self._awake.now_s
+        silent_for_s = now_s - self._heard.setdefault(instance.name, now_s)
         if error.code != "actor_died":
             busy = self._launcher.is_busy(instance)
             if silent_for_s < (BUSY_MAX_S if busy else SILENCE_MAX_S):

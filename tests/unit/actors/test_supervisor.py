@@ -1,6 +1,7 @@
 """Slots stay filled, buckets owned; kills, stops and moves with fakes."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 from actors import supervisor as module
@@ -104,6 +105,22 @@ async def test_silent_role_that_is_busy_is_given_more_time(monkeypatch):
         assert victim not in world.launcher.killed and victim in world.owners()
         monkeypatch.setattr(module, "BUSY_MAX_S", 0.1)
         await world.until(lambda: victim in world.launcher.killed)
+
+
+async def test_supervisor_that_was_stopped_itself_takes_nobody_for_silent(monkeypatch):
+    monkeypatch.setattr(module, "AWAKE_STEP_S", 0.02)
+    monkeypatch.setattr(module, "SILENCE_MAX_S", 0.2)
+    world = World()
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        started = world.launcher.count
+        world.launcher.silent.update(one.name for one in world.living("shard"))
+        await asyncio.sleep(0.05)
+        time.sleep(0.5)  # the process stands, and its pings run out meanwhile
+        await asyncio.sleep(0.05)
+        world.launcher.silent.clear()
+        await asyncio.sleep(0.3)
+        assert world.launcher.killed == [] and world.launcher.count == started
 
 
 async def test_silent_role_is_left_alone_with_the_kill_switched_off(monkeypatch):
