@@ -64,6 +64,12 @@ class Running:
         bad = [line for line in lines if line.get("level") in ("warning", "error")]
         return [str(line)[:400] for line in bad[-COMPLAINTS:]]
 
+    def show_complaints(self) -> None:
+        """For whoever is to find out why something did not come."""
+        print("  the system complains:", flush=True)
+        for line in self.complaints():
+            print(f"    {line}", flush=True)
+
     def pid_of(self, slot: str) -> int:
         """Of the newest process of this slot; the supervisor is the host that no slot names."""
         if slot == "supervisor":
@@ -138,7 +144,11 @@ class Running:
         async def answer() -> bool:
             return self.load.all_answer(since=since)
 
-        await until(answer, BACK_S_MAX, self.load.codes)
+        try:
+            await until(answer, BACK_S_MAX, self.load.codes)
+        except AssertionError:
+            self.show_complaints()
+            raise
 
     def sample_rss(self) -> None:
         """MB of each host, with the time; what it shares, Ray's object store for one, which has
