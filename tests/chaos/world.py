@@ -36,7 +36,7 @@ BLOCK_S = 0.25
 RECOVERY_S_MAX = 6.0
 SETTLE_S_MAX = 30.0
 BACK_S_MAX = 40.0
-COMPLAINTS = 12
+COMPLAINTS = 24
 
 
 @dataclass(kw_only=True)

@@ -116,7 +116,8 @@ async def test_supervisor_that_was_stopped_itself_takes_nobody_for_silent(monkey
         started = world.launcher.count
         world.launcher.silent.update(one.name for one in world.living("shard"))
         await asyncio.sleep(0.05)
-        time.sleep(0.5)  # the process stands, and its pings run out meanwhile
+        # The process stands, and its pings run out meanwhile.
+        asyncio.get_running_loop().call_soon(time.sleep, 0.5)
         await asyncio.sleep(0.05)
         world.launcher.silent.clear()
         await asyncio.sleep(0.3)
