@@ -33,7 +33,8 @@ from chain.vault_history import VaultHistory
 from chain.vault_logs import TOPICS, VaultDecoder
 from chain.vault_view import VaultView
 from deploy import bridge_endpoints, bridge_keys, logs
-from deploy.adapters import nodes_at, nodes_of_chain, ticks_of
+from deploy.adapters.nodes import nodes_at, nodes_of_chain
+from deploy.adapters.redis import ticks_of
 from deploy.bridge_slots import SLOTS
 from deploy.datadir import write_atomic
 from deploy.feeding import feeding

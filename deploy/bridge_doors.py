@@ -9,7 +9,7 @@ from chain import vault
 from chain.sender import Node
 from chain.vault_view import VaultView
 from deploy import bridge_slots
-from deploy.adapters import nodes_of_chain
+from deploy.adapters.nodes import nodes_of_chain
 from engine.bridge.control import Pause
 from engine.settings import ChainSettings, Settings
 from gateway.bridge_ports import BridgeEnd, BridgePorts

@@ -11,18 +11,12 @@ from actors.replicas import ReplicatedMarkets
 from chain.sender import Node
 from chain.signatures import verify_message
 from chain.strangers import Strangers
-from deploy.adapters import (
-    log_of,
-    media_of,
-    mongo_of,
-    namespace_of,
-    nodes_of,
-    pool_of,
-    redis_of,
-    replica_of,
-    states_of,
-    ticks_of,
-)
+from deploy.adapters.log import log_of
+from deploy.adapters.media import media_of
+from deploy.adapters.mongo import mongo_of
+from deploy.adapters.nodes import nodes_of
+from deploy.adapters.postgres import pool_of, replica_of
+from deploy.adapters.redis import namespace_of, redis_of, states_of, ticks_of
 from deploy.bridge_doors import bridge_ports
 from engine.control import Directory, Drain, StatusWanted
 from gateway.api import ApiGateway

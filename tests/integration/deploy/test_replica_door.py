@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from actors.host import Context
-from deploy.adapters import states_of
+from deploy.adapters.redis import states_of
 from deploy.doors import stream_gateway
 from deploy.settings import compose, load_settings
 from engine.control import Directory, Drain, Instance, StatusWanted, Take

@@ -3,7 +3,7 @@
 import importlib
 
 from actors.handles import ROLES
-from deploy import roles
+from deploy.roles import supervisor
 from engine.control import Wanted
 from engine.settings import BridgeSettings
 from tests.support.chain_settings import settings
@@ -21,7 +21,7 @@ def test_slots_are_of_known_roles():
         sepolia = None
         bridge = BridgeSettings()
 
-    found = roles.slots(Given(), Wanted(shards=3, gateways=2, stream_gateways=1))
+    found = supervisor.slots(Given(), Wanted(shards=3, gateways=2, stream_gateways=1))
     assert set(found.values()) <= ROLES.keys()
     assert sum(role == "shard" for role in found.values()) == 3
     assert sum(role == "gateway" for role in found.values()) == 2
