@@ -39,8 +39,8 @@ async def test_shard_that_freezes_at_a_take_leaves_no_bucket_without_an_owner():
     world = World(kill_stopped=False)
     async with running(world):
         await world.until(lambda: len(world.owners()) == 2)
-        dead, other = (one.name for one in world.living("shard"))
-        frozen = freeze_at(world, Take, lambda name: True)
+        dead, _ = (one.name for one in world.living("shard"))
+        frozen = freeze_at(world, Take, lambda _: True)
         world.launcher.dead.add(dead)
         await world.until(lambda: frozen)
         await world.until(lambda: world.supervisor._owned() == BUCKETS and world.supervisor.ready)
@@ -85,7 +85,7 @@ async def test_late_take_of_a_shard_that_was_forgotten_is_not_heard_and_the_fenc
     async with running(world):
         await world.until(lambda: len(world.owners()) == 2)
         dead, _ = (one.name for one in world.living("shard"))
-        frozen = freeze_at(world, Take, lambda name: True)
+        frozen = freeze_at(world, Take, lambda _: True)
         world.launcher.dead.add(dead)
         await world.until(lambda: frozen and world.supervisor.ready)
         owners = {o.bucket: o for o in world.supervisor.directory.owners}
