@@ -19,7 +19,7 @@ from actors import publishing, recovery
 from actors.ports import Buckets, Calls, Log, RecordedEvents, Snapshots, StatesOut, Ticks
 from actors.replicating import Replicator
 from actors.served import Served, Waiting
-from engine import quoting, snapshot
+from engine import at_block, quoting, snapshot
 from engine.buckets import bucket_of
 from engine.control import (
     Directory,
@@ -29,8 +29,6 @@ from engine.control import (
     Feed,
     Follow,
     Halt,
-    MarketHashes,
-    MarketStates,
     MarketViews,
     Prepare,
     Prepared,
@@ -58,7 +56,6 @@ from engine.messages import (
     Refusal,
 )
 from engine.settings import ActorSettings, ChainSettings
-from engine.snapshot import state_row
 from engine.timeline import Timeline
 
 SERVE_WAIT_S = 3.0
@@ -133,9 +130,9 @@ class TokenShard:
             Quotes: self._answer_quotes,
             Views: self._answer_views,
             EntriesWanted: self._entries,
-            StatesAt: self._states_at,
-            StatesOf: self._states_of,
-            StateHashes: self._state_hashes,
+            StatesAt: lambda message: at_block.states_at(self._groups, message),
+            StatesOf: lambda message: at_block.states_of(self._groups, message),
+            StateHashes: lambda message: at_block.state_hashes(self._groups, message),
             Halt: self._halt,
             StatusWanted: self._status,
             Drain: self._drain,
@@ -404,50 +401,9 @@ class TokenShard:
             )
         )
 
-    def _states_at(self, message: StatesAt) -> MarketStates:
-        states = []
-        halted: dict[bytes, str] = {}
-        for group in self._standing_over(message.block):
-            halted |= group.halted
-            for timeline in group.timelines.values():
-                market = timeline.state_at(message.block)
-                if market is not None:
-                    states.append(state_row(market))
-        return MarketStates(message.block, tuple(states), tuple(halted.items()))
-
-    def _states_of(self, message: StatesOf) -> MarketStates:
-        states, block = [], message.block
-        for group in self._standing_over(block):
-            changed = group.changed_in_window(message.changed)
-            wanted = [token for token in message.tokens if token in group.timelines]
-            for token in dict.fromkeys([*wanted, *changed]):
-                timeline = group.timelines[token]
-                market = timeline.state_at(block)
-                if market is not None and timeline.halted is None:
-                    states.append(state_row(market))
-        return MarketStates(block, tuple(states), block_hash=self._hash_at(block))
-
-    def _state_hashes(self, message: StateHashes) -> MarketHashes:
-        block = message.block
-        found = [
-            (token, snapshot.hash_of(market))
-            for group in self._standing_over(block)
-            for token, timeline in group.timelines.items()
-            if (market := timeline.state_at(block)) is not None
-        ]
-        return MarketHashes(block, tuple(found), self._hash_at(block))
-
-    def _standing_over(self, block: int) -> list[Group]:
-        groups = [served.group for served in self._served.values()]
-        for group in groups:
-            if not group.base <= block <= group.position.number:
-                text = f"Expected a block in {group.base}..{group.position.number}"
-                raise ConsistencyError("outside_window", f"{text}, was {block}")
-        return groups
-
-    def _hash_at(self, block: int) -> bytes:
-        hashes = {served.group.hashes.get(block, b"") for served in self._served.values()}
-        return hashes.pop() if len(hashes) == 1 else b""
+    @property
+    def _groups(self) -> list[Group]:
+        return [served.group for served in self._served.values()]
 
     def _halt(self, message: Halt) -> bool:
         served = self._owned.get(bucket_of(message.token))

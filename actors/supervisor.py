@@ -461,7 +461,8 @@ class Supervisor:
             "ready": self.ready,
             "restarts": self._restarts,
             "buckets_owned": self._owned(),
-            "buckets_to_move": self._misplaced(),
+            # Served, by another shard than is to: what nobody serves is not among them.
+            "buckets_to_move": self._owned() + self._misplaced() - BUCKETS,
             "wanted": asdict(self._numbers) if self._numbers else {},
             "slots": sorted(self._slots),
             "failing": {slot: why for slot, why in self._failing.items() if slot in self._slots},

@@ -6,7 +6,7 @@ import pytest
 
 from actors import supervisor as module
 from actors.asking import Asking
-from engine.control import Prepare, Scale, Take
+from engine.control import Prepare, Scale, StatusWanted, Take
 from engine.errors import TransientError
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
@@ -46,6 +46,21 @@ async def test_shard_that_freezes_at_a_take_leaves_no_bucket_without_an_owner():
         await world.until(lambda: world.supervisor._owned() == BUCKETS and world.supervisor.ready)
         assert not {dead, *frozen} & world.owners()
         assert world.supervisor._taking == 0
+
+
+async def test_status_counts_as_to_move_what_is_served_elsewhere_and_not_what_nobody_serves():
+    world = World(kill_stopped=False)
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        dead, _ = (one.name for one in world.living("shard"))
+        freeze_at(world, Take, lambda _: True)
+        world.launcher.start_s = 60.0
+        module.SILENCE_MAX_S = 60.0
+        world.launcher.dead.add(dead)
+        await world.until(lambda: world.supervisor._owned() < BUCKETS)
+        status = await world.supervisor.handlers[StatusWanted](StatusWanted())
+        assert 400 < status["buckets_owned"] < 600
+        assert status["buckets_to_move"] == 0 and not status["ready"]
 
 
 async def test_shard_that_freezes_while_it_prepares_holds_up_no_other_move():
