@@ -23,7 +23,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors import build
+from actors import build, starting
+from actors.ports import Log
 from actors.working import Working
 from engine import errors, placement
 from engine.control import Failure, Instance, Ping, Pong
@@ -59,19 +60,28 @@ ROLES = {
 }
 
 
-def connect(settings: Settings, *, temp_dir: Path, cpus: int | None = None) -> None:
+def connect(settings: Settings, *, temp_dir: Path, log: Log, cpus: int | None = None) -> None:
     """Start a local Ray that ends with this process.
 
-    `temp_dir` holds Ray's session files; short, since Unix socket paths are. The
-    environment must have been prepared (`deploy.ray_environment`) before Ray's import.
+    `temp_dir` holds Ray's session files, and no other Ray's; short, since Unix socket paths
+    are. The environment must have been prepared (`deploy.ray_environment`) before Ray's import.
+    Raises TransientError when it does not start, twice.
     """
-    ray.init(
-        include_dashboard=False,
-        object_store_memory=80 * 1024 * 1024,
-        num_cpus=cpus or 1,
-        _temp_dir=str(temp_dir),
-        **_common(settings),
-    )
+
+    def start() -> None:
+        ray.init(
+            include_dashboard=False,
+            object_store_memory=80 * 1024 * 1024,
+            num_cpus=cpus or 1,
+            _temp_dir=str(temp_dir),
+            **_common(settings),
+        )
+
+    def clean() -> None:
+        ray.shutdown()
+        starting.end_all_of(temp_dir)
+
+    starting.twice(start, clean=clean, log=log)
 
 
 def join(settings: Settings, address: str) -> None:

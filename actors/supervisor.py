@@ -23,6 +23,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
+from actors.asking import Asking
 from actors.ports import Buckets, Launcher, Log, WantedNumbers
 from engine import buckets as bucketing
 from engine import placement
@@ -120,6 +121,7 @@ class Supervisor:
         self._rescue: asyncio.Task[None] | None = None
         self._shifts: asyncio.Task[None] | None = None
         self._shifting = asyncio.Semaphore(SHIFTS_AT_ONCE)
+        self._asking = Asking()
         self._takes = 0
         self._taking = 0
         self._restarts = 0
@@ -253,6 +255,7 @@ class Supervisor:
                 return
         self._log.warning("role_missing", slot=instance.slot, error=str(error))
         del self._instances[instance.slot]
+        self._asking.give_up(instance.name)
         self._displaced = "" if self._displaced == instance.slot else self._displaced
         self._restarts += 1
         self._version = self._next_version()
@@ -398,11 +401,11 @@ class Supervisor:
 
     async def _is_prepared(self, instance: Instance, buckets: frozenset[int]) -> bool:
         try:
-            await self._launcher.ask(instance.name, Prepare(buckets), timeout_s=TAKE_TIMEOUT_S)
+            await self._answer(instance, Prepare(buckets))
         except RiseCurveError as error:
             self._log.warning("shard_cannot_prepare", slot=instance.slot, error=str(error))
             return False
-        return self._instances.get(instance.slot) == instance
+        return True
 
     async def _move(self, instance: Instance, buckets: frozenset[int]) -> None:
         if not buckets:
@@ -411,7 +414,7 @@ class Supervisor:
         self._takes += 1
         self._taking += 1
         try:
-            taken = await self._launcher.ask(instance.name, Take(buckets), timeout_s=TAKE_TIMEOUT_S)
+            taken = await self._answer(instance, Take(buckets))
         except RiseCurveError as error:
             self._log.warning("shard_cannot_take", slot=instance.slot, error=str(error))
             return
@@ -423,6 +426,13 @@ class Supervisor:
         await self._tell_all()
         self._log.info("buckets_moved", slot=instance.slot, buckets=len(buckets))
         await self._release(before - {instance.name}, taken.owners)
+
+    async def _answer(self, instance: Instance, command: Prepare | Take) -> Any:
+        # One that is forgotten is not heard. If it takes after all, the fence in Redis ends one.
+        if self._instances.get(instance.slot) != instance:
+            raise TransientError("actor_died", f"Expected {instance.name}, it was given up")
+        asked = self._launcher.ask(instance.name, command, timeout_s=TAKE_TIMEOUT_S)
+        return await self._asking.answer(instance.name, asked)
 
     async def _release(self, names: set[str], owners: Sequence[BucketOwner]) -> None:
         living = {one.name for one in self._instances.values()}
@@ -462,7 +472,8 @@ class Supervisor:
             "ready": self.ready,
             "restarts": self._restarts,
             "buckets_owned": self._owned(),
-            "buckets_to_move": self._misplaced(),
+            # Served, by another shard than is to: what nobody serves is not among them.
+            "buckets_to_move": self._owned() + self._misplaced() - BUCKETS,
             "wanted": asdict(self._numbers) if self._numbers else {},
             "slots": sorted(self._slots),
             "failing": {slot: why for slot, why in self._failing.items() if slot in self._slots},

@@ -65,6 +65,7 @@ def _verdict(gate: Mapping[str, Any]) -> str:
 
 
 def _plots(runs: Sequence[Mapping[str, Any]]) -> str:
+    runs = [run for run in runs if "contestant" in run]
     names = list(dict.fromkeys(run["contestant"] for run in runs))
     parts = ["<h2>Plots</h2>"]
     for clients, window in ((1, 1), (50, 16)):

@@ -1,10 +1,11 @@
 """Part "cluster": quotes of every token, all the time, while shards double and halve.
 
-A client of the stream door asks each token's quote at a steady pace, whether or not earlier ones
-were answered. A bucket's pause is the longest time without an answer of its token, the pace
-included; `scale_unmoved` is that of tokens which stay where they are, so what the processes that
-start take from everybody. Nobody trades, so every answer with the same launch fee must be the
-first one's, to the wei.
+Clients of the stream door ask each token's quote at a steady pace, whether or not earlier ones
+were answered; several, so that what waits in a pause stays below what a connection may have. A
+bucket's pause is the longest time without an answer of its token, the pace included;
+`scale_unmoved` is that of tokens which stay where they are, so what the processes that start
+take from everybody. Nobody trades, so every answer with the same launch fee must be the first
+one's, to the wei.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -26,6 +28,7 @@ from bench.results import Results
 from gateway.client import Quote, QuoteOf, StreamClient, StreamError
 
 TOKENS = 48
+CLIENTS = 4
 SHARDS = 2
 AMOUNT_WEI = 10**15
 PACE_S = 0.05
@@ -45,8 +48,10 @@ class Paced:
     """Asks until `stop`. `begin` forgets; `of_moved` is since then. `wrong`, `lost` and `codes`
     are of all the time."""
 
-    def __init__(self, client: StreamClient, tokens: Sequence[str], *, pace_s: float = PACE_S):
-        self._client = client
+    def __init__(
+        self, clients: Sequence[StreamClient], tokens: Sequence[str], *, pace_s: float = PACE_S
+    ) -> None:
+        self._clients = dict(zip(tokens, itertools.cycle(clients), strict=False))
         self._tokens = tokens
         self._pace_s = pace_s
         self._first: dict[tuple[str, int], int] = {}
@@ -116,7 +121,7 @@ class Paced:
     async def _ask(self, token: str) -> None:
         self.asked += 1
         try:
-            quote = await self._client.quote(QuoteOf(token, "buy", AMOUNT_WEI))
+            quote = await self._clients[token].quote(QuoteOf(token, "buy", AMOUNT_WEI))
         except StreamError as error:
             self.codes[error.code] += 1
             return
@@ -160,8 +165,12 @@ async def _measured(ours: system.Ours, results: Results, turns: int, *, tell: Te
     found: dict[int, list[float]] = {SHARDS: [], 2 * SHARDS: []}
     others: list[float] = []
     seconds: list[float] = []
-    async with StreamClient(ours.run.stream_url) as client:
-        paced = Paced(client, ours.tokens)
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(StreamClient(ours.run.stream_url))
+            for _ in range(CLIENTS)
+        ]
+        paced = Paced(clients, ours.tokens)
         paced.start()
         await asyncio.sleep(SETTLED_S)
         for turn in range(turns):

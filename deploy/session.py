@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chain.rpc import JsonRpc
-from deploy import datadir, devnet, ray_environment, registry
+from deploy import datadir, devnet, logs, ray_environment, registry
 from deploy.environment import Environment
 from deploy.platform import Platform
 from deploy.replay import Replayed, replay
@@ -73,7 +73,7 @@ def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
 
     say("Ray starts")
     guard = _watchdog(carrier)
-    handles.connect(carrier.settings, temp_dir=carrier.ray_folder)
+    handles.connect(carrier.settings, temp_dir=carrier.ray_folder, log=logs.get("ray"))
     try:
         settings = carrier.settings
         file = RunFile(

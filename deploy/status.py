@@ -9,12 +9,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from engine.limits import BUCKETS
+
 WIDTH_MIN = 100
 NODE_DIGITS = 8
 SHOWN = {
     "listener": ("tip", "finalised", "tip_age_s", "connected", "halted"),
     "recorder": ("block", "events", "reorgs"),
-    "shard": ("buckets", "markets", "quotes", "ticks", "halted_markets"),
+    "shard": ("buckets", "buckets_prepared", "markets", "quotes", "ticks", "halted_markets"),
     "gateway": ("refused_stale", "replica_served", "replica_age_ms_p99"),
     "stream_gateway": (
         "connections",
@@ -54,10 +56,11 @@ def _summary(data: Mapping[str, Any]) -> str:
     roles = data["roles"]
     markets = sum((roles.get(one["slot"]) or {}).get("markets", 0) for one in _of(data, "shard"))
     memory = sum((status or {}).get("memory_mb", 0) for status in roles.values())
-    moving = f", {data['buckets_to_move']} to move" if data.get("buckets_to_move") else ""
+    moving = f", {data['buckets_to_move']} of them to move" if data.get("buckets_to_move") else ""
+    served = f"{data['buckets_owned']} of {BUCKETS} buckets served{moving}"
     wanted = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in data["wanted"].items())
     return (
-        f"{'ready' if data['ready'] else 'not ready'}: {data['buckets_owned']} buckets{moving},"
+        f"{'ready' if data['ready'] else 'not ready'}: {served},"
         f" {markets} markets, {memory:.0f} MB, {data['restarts']} restarts\nwanted: {wanted}"
     )
 
@@ -84,7 +87,9 @@ def _roles(data: Mapping[str, Any]) -> Table:
     listeners = [data["roles"].get(one["slot"]) for one in _of(data, "listener")]
     tip = next((one["tip"] for one in listeners if one), None)
     for one in sorted(data["instances"], key=lambda row: (row["role"], row["slot"])):
-        table.add_row(*_row(one, data["roles"].get(one["slot"]), tip))
+        row = _row(one, data["roles"].get(one["slot"]), tip)
+        note = "" if one["slot"] in data["slots"] else "leaves; "
+        table.add_row(*row[:-1], note + row[-1])
     for slot in sorted(set(data["slots"]) - {one["slot"] for one in data["instances"]}):
         table.add_row(slot, *[""] * 6, f"starts; {data['failing'].get(slot, '')}".strip("; "))
     return table

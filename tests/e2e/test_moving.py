@@ -77,7 +77,7 @@ async def scaled(one: running.Running) -> None:
         one.run, one.process.pid, tokens=TOKENS, environment=one.environment
     )
     async with StreamClient(one.run.stream_url) as client:
-        paced = scale.Paced(client, made.tokens, pace_s=PACE_S)
+        paced = scale.Paced([client], made.tokens, pace_s=PACE_S)
         paced.start()
         for wanted in (4, 2):
             paced.begin()

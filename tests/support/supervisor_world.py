@@ -101,6 +101,10 @@ class World:
         return {owner.owner for owner in self.supervisor.directory.owners}
 
 
+def new_shards(world, before):
+    return {one.name for one in world.living("shard")} - before
+
+
 @contextlib.asynccontextmanager
 async def running(world):
     task = asyncio.create_task(world.supervisor.run())

@@ -8,15 +8,11 @@ from engine.control import (
     StatusWanted,
 )
 from engine.limits import BUCKETS
-from tests.support.supervisor_world import World, running
+from tests.support.supervisor_world import World, new_shards, running
 
 
 def steps(world, name):
     return [step for step, one in world.order if one == name and step in ("prepare", "take")]
-
-
-def new_shards(world, before):
-    return {one.name for one in world.living("shard")} - before
 
 
 async def test_what_somebody_serves_is_prepared_first_and_what_nobody_does_is_taken_at_once():

@@ -51,6 +51,15 @@ def test_page_fetches_nothing() -> None:
     assert not re.search(r"(src|href)=|@import|url\(|https?://", found)
 
 
+def test_page_plots_runs_of_contestants_and_lists_the_figures_of_others() -> None:
+    made = results()
+    before = page(made.as_dict()).count("<svg")
+    made.runs.append({"shards": 4, "pauses_s": [0.3]})
+    made.figures["scale_pause_p50_ms"] = 399.218
+    found = page(made.as_dict())
+    assert "399.218" in found and found.count("<svg") == before
+
+
 def test_page_of_nothing_measured_is_a_page() -> None:
     assert page(Results().as_dict()).startswith("<!doctype html>")
 

@@ -36,7 +36,7 @@ def line(text: str, begins: str) -> str:
 
 def test_text_shows_lag_mailbox_memory_and_who_is_silent():
     text = status.text(DATA)
-    assert text.splitlines()[0].startswith("not ready: 1024 buckets, 40 markets, 500 MB")
+    assert text.splitlines()[0].startswith("not ready: 1024 of 1024 buckets served, 40 markets")
     assert line(text, "shard-0").split()[2:7] == ["12", "130", "3", "5", "buckets"]
     assert "does not answer" in line(text, "shard-1")
     assert line(text, "recorder").split()[2:6] == ["11", "120", "0", "1"]
@@ -46,8 +46,15 @@ def test_text_shows_lag_mailbox_memory_and_who_is_silent():
 
 def test_text_says_how_many_buckets_are_to_move_while_there_are_some():
     moving = status.text({**DATA, "buckets_to_move": 256})
-    assert moving.startswith("not ready: 1024 buckets, 256 to move, 40 markets")
+    assert moving.startswith("not ready: 1024 of 1024 buckets served, 256 of them to move, 40")
     assert "to move" not in status.text({**DATA, "buckets_to_move": 0})
+
+
+def test_text_says_who_leaves():
+    slots = [slot for slot in DATA["slots"] if slot != "shard-0"]
+    leaving = status.text({**DATA, "slots": slots})
+    assert line(leaving, "shard-0").split()[6] == "leaves;"
+    assert "leaves" not in status.text(DATA)
 
 
 def test_text_shows_nodes_where_there_are_several():
