@@ -241,9 +241,10 @@ def _troubles(data: Json) -> list[str]:
         if one is None:
             found.append(f"{slot} does not answer")
             continue
-        for name in ("halted", "closed", "alarm", "disagreement"):
-            if one.get(name):
-                found.append(f"{slot} {name}: {one[name]}")
+        said = [name for name in ("halted", "closed", "alarm", "disagreement") if one.get(name)]
+        # Of an attestor; the others say why as well.
+        said = said or [name for name in ("stopped",) if one.get(name)]
+        found += [f"{slot} {name}: {one[name]}" for name in said]
     return found
 
 
