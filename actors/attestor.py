@@ -107,6 +107,7 @@ class Attestor:
             halting=self._halting,
             memory=memory,
             gone=self._halt,
+            saying=Saying(log, clock=clock),
             after_s=WATCH_S,
         )
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
