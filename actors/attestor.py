@@ -13,6 +13,7 @@ more means that something final was taken back: it halts, for good, until an ope
 looked (ARCHITECTURE, "When something is halted"). By the word of one endpoint of several it only
 signs nothing for as long as that one says so. Whatever fails, nothing is signed. What is over it
 forgets (`actors.forgetting`); where nothing ends, it signs nothing new at ATTESTATIONS_MAX.
+Whether it signs at all is `stopped` of its status, by looks at its endpoints though nobody asks.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from engine.bridge.agreement import Answer, Believed, Standing, Word
 from engine.bridge.attesting import DISAGREEMENT, TROUBLE
 from engine.bridge.control import RELEASE, Attest, Attested, Declined
 from engine.bridge.events import Cancelled, Deposited
+from engine.bridge.standstill import Standstill
 from engine.control import Directory, Drain, StatusWanted
 from engine.errors import ConsistencyError, RiseCurveError
 from engine.limits import ATTESTATIONS_MAX
@@ -71,6 +73,7 @@ class Attestor:
         quorum: int = 0,
         watch_every_s: float = WATCH_EVERY_S,
         wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._key = key
         self._vaults = vaults
@@ -92,6 +95,8 @@ class Attestor:
         self._disagreed = 0
         self._watch_every_s = watch_every_s
         self._wall_clock = wall_clock
+        self._clock = clock
+        self._standstill = Standstill()
         self._said_halted = False
         self._attested = 0
         self._declined: dict[str, int] = {}
@@ -102,6 +107,7 @@ class Attestor:
             halting=self._halting,
             memory=memory,
             gone=self._halt,
+            saying=Saying(log, clock=clock),
             after_s=WATCH_S,
         )
         self._at_once = asyncio.Semaphore(AT_ONCE_MAX)
@@ -116,14 +122,11 @@ class Attestor:
         }
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch, look and forget until cancelled; none of them waits for another to go well."""
         while True:
-            try:
-                await self.watch()
-                await self.forget()
-                self._saying.over("attestor_cannot_watch")
-            except (RiseCurveError, OSError) as error:
-                self._saying.wrong("attestor_cannot_watch", error=str(error))
+            await self._turned(self.watch(), "attestor_cannot_watch")
+            await self._turned(self.look(), "attestor_cannot_look")
+            await self._turned(self.forget(), "attestor_cannot_forget")
             await asyncio.sleep(self._watch_every_s)
 
     async def attest(self, message: Attest) -> Attested | Declined:
@@ -165,6 +168,17 @@ class Attestor:
             del self._doubts[place]
         self._turn += 1
 
+    async def look(self) -> None:
+        """Ask every endpoint once for itself, and note whether anything would be signed."""
+        found = await asyncio.gather(*map(self._unreached, self._evidence))
+        code = DISAGREEMENT if self._doubts else next(filter(None, found), "")
+        self._standstill = self._standstill.noted(code, self._clock())
+        lasting = self._standstill.lasting
+        if lasting:
+            self._saying.wrong("attestor_stopped", as_error=True, code=lasting)
+        elif self._saying.over("attestor_stopped"):
+            self._log.info("attestor_goes_on")
+
     async def forget(self) -> int:
         """Take what is over out of a journal that grew long; how many entries were."""
         gone = await self._forgetting.turn(self._wall_clock())
@@ -173,6 +187,17 @@ class Attestor:
         return len(gone)
 
     # -------------------------------------------------------------------- private
+
+    async def _turned(self, turn: Awaitable[Any], trouble: str) -> None:
+        try:
+            await turn
+            self._saying.over(trouble)
+        except (RiseCurveError, OSError) as error:
+            self._saying.wrong(trouble, error=str(error))
+
+    async def _unreached(self, chain_id: int) -> str:
+        answers = await self._each(chain_id, _of_itself)
+        return agreement.unreached(answers, self._quorums[chain_id], chain_id=chain_id)
 
     async def _hashes(self, chain_id: int, numbers: list[int]) -> list[list[bytes] | None]:
         asked = [one.hashes(numbers) for one in self._evidence[chain_id]]
@@ -300,7 +325,7 @@ class Attestor:
         if stopped is not None:
             return stopped
         if before is None:
-            if len(self._memory.entries) >= ATTESTATIONS_MAX:
+            if self._is_full():
                 text = f"Expected fewer than {ATTESTATIONS_MAX} attestations that are not over"
                 return Declined(FULL, text)
             entry = self._entry(
@@ -315,6 +340,14 @@ class Attestor:
             self._memory.append(entry)
             self._journal[kind, message_id] = entry
         return None
+
+    def _is_full(self) -> bool:
+        return len(self._memory.entries) >= ATTESTATIONS_MAX
+
+    def _stopped_by(self) -> str:
+        if self._memory.halted() is not None:
+            return HALTED
+        return FULL if self._is_full() else self._standstill.lasting
 
     def _halt(self, reason: str) -> None:
         self._memory.halt(reason, int(self._wall_clock()))
@@ -333,6 +366,7 @@ class Attestor:
         return {
             "address": "0x" + self._key.address.hex(),
             "halted": self._memory.halted(),
+            "stopped": self._stopped_by(),
             "attested": self._attested,
             "declined": dict(self._declined),
             "endpoints": {str(chain): len(ends) for chain, ends in self._evidence.items()},
@@ -349,6 +383,12 @@ def _of_turn(numbers: list[int], turn: int) -> list[int]:
     newest, others = numbers[-half:], numbers[:-half]
     parts = -(-len(others) // half) or 1
     return others[turn % parts :: parts] + newest
+
+
+async def _of_itself(end: ChainEvidence) -> Word:
+    # Without a final block nothing of it can be believed either.
+    chain_id, _ = await asyncio.gather(end.chain_id(), end.final())
+    return Word(chain_id=chain_id)
 
 
 async def _of_event(end: ChainEvidence, asked: Attest) -> Word:

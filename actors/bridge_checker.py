@@ -14,7 +14,8 @@ is asked again, as in 3.
 Each block the books are compared too (`engine.bridge.conservation`): of each vault with what
 it holds, and of both with each other, at the block below the head: a node may answer a call at
 its newest one with the state of the next. A violation pauses as well. Only the owner unpauses.
-It has the guardian's key, so it is asked too when an operator ends a queued message.
+It has the guardian's key, so it is asked too when an operator ends a queued message
+(`actors.cancelling`).
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.bridge_ports import CheckedVault, Deposits, Guardian
+from actors.cancelling import Cancelling
 from actors.ports import Log
 from actors.saying import Saying
 from engine.bridge.conservation import Books, fault_between, fault_of
@@ -32,7 +34,7 @@ from engine.bridge.control import CancelQueued, Pause
 from engine.bridge.events import Refunded, Released
 from engine.bridge.messages import Fate, Message
 from engine.control import Directory, Drain, StatusWanted
-from engine.errors import CallerError, RiseCurveError, TransientError
+from engine.errors import RiseCurveError, TransientError
 from engine.limits import BRIDGE_CHECKS_MAX, BRIDGE_RECENT_MAX
 from engine.messages import Block, FeedBatch, FeedPosition, Finalised, Reorg
 
@@ -51,8 +53,8 @@ PAUSE_RETRY_S = 1.0
 PAUSE_GAS = 100_000
 """Measured: 31,000."""
 
-CANCEL_GAS = 200_000
-"""Several times what one fate and its event take."""
+PAUSE_TRIES = 3
+"""At once, where another transaction of the guardian's was mined meanwhile."""
 
 Payment = Released | Refunded
 
@@ -114,13 +116,19 @@ class BridgeChecker:
     ) -> None:
         self._ends = ends
         self._pause = pause
-        self._cancel = cancel
+        self._cancelling = Cancelling(
+            ends=ends,
+            cancel=cancel,
+            must_wait=lambda: self._alarm is not None or self._pauses_asked > 0,
+            log=log,
+        )
         self._save = save
         self._log = log
         self._saying = Saying(log, clock=clock)
         self._clock = clock
         self._work = asyncio.Event()
         self._alarmed = asyncio.Event()
+        self._pauses_asked = 0
         self._alarm: str | None = None
         self._alarm_at = 0.0
         self._figures: dict[str, Any] = {"checked": 0, "blocks": 0, "violations": 0}
@@ -128,7 +136,7 @@ class BridgeChecker:
         self.handlers: Mapping[type, Callable[[Any], Any]] = {
             Directory: lambda _: None,
             Pause: self._pause_now,
-            CancelQueued: self._cancel_queued,
+            CancelQueued: self._cancelling.queued,
             StatusWanted: self._status,
             Drain: lambda _: None,
         }
@@ -351,6 +359,7 @@ class BridgeChecker:
         if self._alarm is None:
             self._alarm, self._alarm_at = fault, seen_at
         self._alarmed.set()
+        self._cancelling.give_up()
 
     # -------------------------------------------------------------------- pausing
 
@@ -366,34 +375,19 @@ class BridgeChecker:
     async def _pause_now(self, _: Pause) -> dict[int, bool]:
         # An operator's: done once, so that the owner may unpause without ending this process.
         self._log.error("bridge_pause_asked")
-        done = await asyncio.gather(*(self._paused(end) for end in self._ends.values()))
+        self._pauses_asked += 1
+        self._cancelling.give_up()
+        try:
+            done = await asyncio.gather(*(self._paused(end) for end in self._ends.values()))
+        finally:
+            self._pauses_asked -= 1
         return dict(zip(self._ends, done, strict=True))
-
-    async def _cancel_queued(self, asked: CancelQueued) -> int:
-        message = await self._message(asked.id)
-        target = self._ends[message.target_chain]
-        fate = await target.vault.fate(asked.id)
-        if fate is Fate.QUEUED:
-            self._log.error("bridge_cancel_asked", message=asked.id.hex())
-            data = self._cancel(message)
-            await target.guardian.send(to=target.vault.address, data=data, gas=CANCEL_GAS)
-            fate = await target.vault.fate(asked.id)
-        if fate is not Fate.CANCELLED:
-            raise CallerError("invalid_request", f"Expected a queued message, was {fate.name}")
-        return target.chain_id
-
-    async def _message(self, message_id: bytes) -> Message:
-        for end in self._ends.values():
-            found = await end.deposits.message(message_id)
-            if found is not None and found.target_chain in self._ends:
-                return found
-        raise CallerError("not_found", "Expected a message that was deposited at one of the vaults")
 
     async def _paused(self, end: CheckedEnd) -> bool:
         try:
             if await end.vault.paused():
                 return True
-            await end.guardian.send(to=end.vault.address, data=self._pause, gas=PAUSE_GAS)
+            await self._pause_sent(end)
             self._saying.over("bridge_cannot_pause", end.chain_id)
             return await end.vault.paused()
         except RiseCurveError as error:
@@ -405,6 +399,16 @@ class BridgeChecker:
                 error=str(error),
             )
             return False
+
+    async def _pause_sent(self, end: CheckedEnd) -> None:
+        for left in reversed(range(PAUSE_TRIES)):
+            try:
+                await end.guardian.send(to=end.vault.address, data=self._pause, gas=PAUSE_GAS)
+                return
+            except TransientError as error:
+                # What was given up for it was mined after all: the next nonce is free.
+                if error.code != "nonce_used" or not left:
+                    raise
 
     def _status(self, _: StatusWanted) -> dict[str, Any]:
         return {

@@ -113,7 +113,7 @@ class BridgeHealth:
         return [
             bytes.fromhex(one["address"][2:])
             for one in answers
-            if one is not None and one["halted"] is None
+            if one is not None and not one["stopped"]
         ]
 
     async def _status(self, attestor: str) -> dict[str, Any] | None:

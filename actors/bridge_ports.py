@@ -255,6 +255,13 @@ class Deposits(Protocol):
 
 
 class Guardian(Protocol):
-    """`chain.payer.Payer` with the guardian's key."""
+    """`chain.payer.Payer` with the guardian's key. Who cancels `send` gives up its nonce."""
 
-    async def send(self, *, to: bytes, data: bytes, gas: int) -> Any: ...
+    async def send(self, *, to: bytes, data: bytes, gas: int) -> "GuardianMined": ...
+
+
+class GuardianMined(Protocol):
+    """`chain.payer.Mined`; `status` is 1 where the vault did it."""
+
+    @property
+    def status(self) -> int: ...

@@ -3,7 +3,8 @@
 Everything it sends must be harmless when it is mined twice, or refused the second time.
 One nonce is used at a time, the first that no block holds: so whatever a crashed process
 left behind is replaced, not queued behind, and of all that is sent with one nonce at most
-one is mined. The cases of a round, in order:
+one is mined. A caller that gives up, by cancelling its task, leaves its nonce to the next, which
+begins above what was offered for it. The cases of a round, in order:
   1. mined: its receipt;
   2. not yet: the same nonce again with higher fees, `FEE_STEP_BPS` more of both;
   3. the nonce went to something else: TransientError, the caller looks at the chain again.
@@ -54,6 +55,7 @@ class Payer:
         self._account = TransactionAccount(private_key, chain_id=chain_id)
         self._wait_s = wait_s
         self._one_at_a_time = asyncio.Lock()
+        self._last_offer: tuple[int, tuple[int, int]] | None = None
         self.replaced = 0
 
     @property
@@ -78,12 +80,16 @@ class Payer:
     async def _send(self, *, to: bytes, data: bytes, gas: int, value: int) -> Mined:
         nonce = await self._node.nonce(self.address, mined=True)
         fees = await self._node.fees()
+        if self._last_offer is not None and self._last_offer[0] == nonce:
+            # Of one that was given up, and may still be in the nodes' pools.
+            fees = raised(self._last_offer[1], fees)
         sent: list[bytes] = []
         for _ in range(ROUNDS):
             raw, tx_hash = self._account.sign(
                 to=to, data=data, gas=gas, value=value, nonce=nonce, fees=fees
             )
             sent.append(tx_hash)
+            self._last_offer = nonce, fees
             mined = await self._offered(raw) or await self._any_of(sent)
             if mined is not None:
                 return mined

@@ -25,7 +25,9 @@ from engine.text import address, hex_of, units
 from gateway.addresses import parse_hash
 
 PAUSE_TIMEOUT_S = 30.0
-CANCEL_TIMEOUT_S = 60.0
+CANCEL_TIMEOUT_S = 150.0
+"""The guardian offers a transaction five times, for two blocks each: two minutes in Sepolia."""
+
 ROLES = ("relayer", "bridge_checker", "attestor", "vault_listener")
 
 Json = dict[str, Any]
@@ -75,18 +77,28 @@ def cancel(message_id: str, *, unsigned: bool) -> Outcome:
 
 
 async def cancelled(run: Session, id: bytes, *, unsigned: bool) -> Outcome:
-    """The same of a system that is known. Raises CallerError: not_found, invalid_request."""
+    """The same of a system that is known; what is cancelled already is said to be. Raises
+    CallerError: not_found, invalid_request; TransientError: not cancelled as far as is known, and
+    it may be asked again.
+    """
     _must_be(run)
     if unsigned:
         return await _unsigned(run, id)
     checkers = (await run.system.directory()).named("bridge_checker")
     if not checkers:
         raise StartError("No bridge checker runs; with --unsigned another guardian can do it.")
-    chain_id: int = await run.system.cluster.ask(
-        checkers[0].name, CancelQueued(id), timeout_s=CANCEL_TIMEOUT_S
-    )
-    text = f"{hex_of(id)} is cancelled on {chain_id}; it is refunded once that is final."
-    return Outcome(data={"id": hex_of(id), "chainId": chain_id, "cancelled": True}, text=text)
+    try:
+        chain_id: int = await run.system.cluster.ask(
+            checkers[0].name, CancelQueued(id), timeout_s=CANCEL_TIMEOUT_S
+        )
+    except TransientError as error:
+        # It may have been mined all the same: the vaults know.
+        found = await _cancelled_on(run, id)
+        if found is None:
+            text = f"{error.message}; it is not cancelled as far as is known, ask again"
+            raise TransientError(error.code, text) from error
+        chain_id = found
+    return _is_cancelled(id, chain_id)
 
 
 def signers() -> Outcome:
@@ -127,6 +139,19 @@ def _must_be(run: Session) -> None:
         raise StartError(f"There is no bridge here: {absent}.")
 
 
+def _is_cancelled(id: bytes, chain_id: int) -> Outcome:
+    text = f"{hex_of(id)} is cancelled on {chain_id}; it is refunded once that is final."
+    return Outcome(data={"id": hex_of(id), "chainId": chain_id, "cancelled": True}, text=text)
+
+
+async def _cancelled_on(run: Session, id: bytes) -> int | None:
+    try:
+        fates = await _each(run, partial(_fate, id))
+    except TransientError:
+        return None
+    return next((one["chainId"] for one in fates if one["fate"] is Fate.CANCELLED), None)
+
+
 async def _unsigned(run: Session, id: bytes) -> Outcome:
     found = [one for one in await _each(run, partial(_deposited, id)) if one["message"]]
     if not found:
@@ -135,6 +160,8 @@ async def _unsigned(run: Session, id: bytes) -> Outcome:
     message: Message = found[0]["message"]
     fates = await _each(run, partial(_fate, id))
     (fate,) = (one["fate"] for one in fates if one["chainId"] == message.target_chain)
+    if fate is Fate.CANCELLED:
+        return _is_cancelled(id, message.target_chain)
     if fate is not Fate.QUEUED:
         raise CallerError("invalid_request", f"Expected a queued message, was {fate.name}")
     data = {
@@ -241,9 +268,10 @@ def _troubles(data: Json) -> list[str]:
         if one is None:
             found.append(f"{slot} does not answer")
             continue
-        for name in ("halted", "closed", "alarm", "disagreement"):
-            if one.get(name):
-                found.append(f"{slot} {name}: {one[name]}")
+        said = [name for name in ("halted", "closed", "alarm", "disagreement") if one.get(name)]
+        # Of an attestor; the others say why as well.
+        said = said or [name for name in ("stopped",) if one.get(name)]
+        found += [f"{slot} {name}: {one[name]}" for name in said]
     return found
 
 

@@ -106,6 +106,15 @@ def believed(answers: Sequence[Answer], quorum: int, *, chain_id: int) -> Believ
     return Believed(replace(known[0][1], refunded=refunded), len(known))
 
 
+def unreached(answers: Sequence[Answer], quorum: int, *, chain_id: int) -> str:
+    """Why nothing at all is believed of a chain, by what its endpoints say of themselves: the code
+    that is declined with, empty where enough are there."""
+    if _stranger(answers, chain_id) is not None:
+        return DISAGREEMENT
+    there = sum(isinstance(one, Word) for one in answers)
+    return TROUBLE if there < quorum else ""
+
+
 def permitted(
     kind: str, message: Message, signer: bytes, *, there: Word, here: Sequence[Answer], quorum: int
 ) -> bytes | Declined:

@@ -48,7 +48,9 @@ class Retry:
 class CancelQueued:
     """Bridge checker: end this queued message with the guardian's key; the relayer refunds it then.
     Answer: the chain on which it is cancelled. Repeatable. CallerError: `not_found` where no vault
-    knows it, `invalid_request` where it is not queued."""
+    knows it, `invalid_request` where it has another fate. TransientError: `bridge_pausing` while
+    there is an alarm or a pause is asked for, `not_cancelled` where the vault reverted it; it is
+    queued then, as far as was seen."""
 
     id: bytes
 

@@ -43,7 +43,7 @@ def closed_because(
     signing: Collection[bytes],
 ) -> str:
     """Cases 1 to 4; empty if none. `relayer` is case 1 in its own words, `signing` are addresses
-    of attestors that answer and are not halted.
+    of attestors that answer and sign (`engine.bridge.standstill`).
     """
     if relayer:
         return relayer

@@ -18,7 +18,7 @@ NONCE_MAX = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Believed:
-    """`sure`: more than one endpoint says so. `alike`: none says otherwise."""
+    """`sure`: more than one endpoint says so. `alike`: none that can be right says otherwise."""
 
     nonce: int
     sure: bool
@@ -32,7 +32,7 @@ def believed(said: Sequence[int], *, used: int, endpoints: int) -> Believed | No
     possible = sorted((one for one in said if used <= one <= NONCE_MAX), reverse=True)
     if not possible:
         return None
-    alike = possible[0] == possible[-1] and len(possible) == len(said)
+    alike = possible[0] == possible[-1]
     if len(possible) < quorum:
         return Believed(possible[-1], sure=False, alike=alike)
     return Believed(possible[quorum - 1], sure=quorum > 1, alike=alike)

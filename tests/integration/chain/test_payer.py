@@ -70,6 +70,26 @@ async def test_payer_after_a_crash_takes_over_the_nonce_that_waits(make_anvil: M
     assert paid == 5, "of one nonce one transaction, the newest"
 
 
+async def test_payer_that_is_given_up_leaves_its_nonce_to_the_next_at_once(
+    make_anvil: MakeAnvil,
+) -> None:
+    anvil = make_anvil(block_time=None)
+    anvil.rpc("evm_setAutomine", False)
+    async with paying(anvil, wait_s=0.2) as payer:
+        given_up = asyncio.create_task(payer.send(to=NOBODY, data=b"", gas=GAS, value=3))
+        while payer.replaced < 3:
+            await asyncio.sleep(0.02)
+        sending = asyncio.create_task(payer.send(to=NOBODY, data=b"", gas=GAS, value=5))
+        given_up.cancel()
+        replaced = payer.replaced
+        while "'value': '0x5'" not in str(anvil.rpc("txpool_content")):
+            await asyncio.sleep(0.02)
+        assert payer.replaced <= replaced + 1, "its first offer is above what waits"
+        anvil.rpc("anvil_mine", "0x1")
+        assert (await sending).status == 1
+    assert int(anvil.rpc("eth_getBalance", "0x" + NOBODY.hex(), "latest"), 16) == 5
+
+
 async def test_payer_without_ether_is_refused(make_anvil: MakeAnvil) -> None:
     anvil = make_anvil(block_time=None)
     async with paying(anvil) as payer:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from actors.bridge_checker import BLIND_S, STUCK_S, BridgeChecker, CheckedEnd, Witness
-from engine.bridge.control import CancelQueued, Pause
+from engine.bridge.control import Pause
 from engine.bridge.messages import Fate
 from engine.control import StatusWanted
-from engine.errors import CallerError, TransientError
+from engine.errors import TransientError
 from engine.limits import BRIDGE_RECENT_MAX
 from engine.messages import FeedBatch, FeedPosition, Finalised, Reorg
 from tests.support import transfers as t
@@ -62,9 +62,10 @@ class Guardian:
     sent: list[bytes] = field(default_factory=list)
     works: bool = True
 
-    async def send(self, *, to: bytes, data: bytes, gas: int) -> None:
+    async def send(self, *, to: bytes, data: bytes, gas: int) -> Any:
         self.sent.append(data)
         self.vault.is_paused = self.works
+        return SimpleNamespace(status=int(self.works))
 
 
 def end_of(chain_id: int, vault: Vault, other: int) -> CheckedEnd:
@@ -389,64 +390,3 @@ async def test_books_that_do_not_add_up_at_each_block_are_not_said_at_each() -> 
     sink: Any = checker._log
     assert checker.handlers[StatusWanted](StatusWanted())["violations"] == 20
     assert [event for _, event, _ in sink.lines].count("bridge_violated") == 1
-
-
-class Queue(Vault):
-    """A target that has one message, of this fate; a guardian's call cancels it."""
-
-    fate_now: Fate = Fate.QUEUED
-
-    async def fate(self, message_id: bytes, at: int | str = "latest") -> Fate:
-        return self.fate_now
-
-
-class Canceller(Guardian):
-    """One whose calls the vault obeys, if it `works`."""
-
-    async def send(self, *, to: bytes, data: bytes, gas: int) -> None:
-        self.sent.append(data)
-        if self.works:
-            assert isinstance(self.vault, Queue)
-            self.vault.fate_now = Fate.CANCELLED
-
-
-def cancelling(queue: Queue, *, works: bool = True) -> tuple[BridgeChecker, Canceller]:
-    checker, ends = checker_of(rise=queue)
-    ends[t.RISE].guardian = guardian = Canceller(queue, works=works)
-
-    async def message(message_id: bytes) -> Any:
-        return t.MESSAGE if message_id == t.MESSAGE.id else None
-
-    async def nothing(message_id: bytes) -> None: ...
-
-    known: Any = SimpleNamespace(message=message)
-    empty: Any = SimpleNamespace(message=nothing)
-    ends[t.SEPOLIA].deposits, ends[t.RISE].deposits = known, empty
-    return checker, guardian
-
-
-async def test_queued_message_is_cancelled_once_at_its_target_by_the_guardian() -> None:
-    checker, guardian = cancelling(Queue(3))
-    for _ in range(2):
-        assert await checker.handlers[CancelQueued](CancelQueued(t.MESSAGE.id)) == t.RISE
-    assert guardian.sent == [b"cancel " + t.MESSAGE.id]
-    assert checker.alarm is None
-
-
-@pytest.mark.parametrize("fate", [Fate.NONE, Fate.RELEASED])
-async def test_message_that_is_not_queued_is_not_cancelled(fate: Fate) -> None:
-    queue = Queue(3)
-    queue.fate_now = fate
-    checker, guardian = cancelling(queue)
-    with pytest.raises(CallerError, match=f"was {fate.name}"):
-        await checker.handlers[CancelQueued](CancelQueued(t.MESSAGE.id))
-    assert guardian.sent == []
-
-
-async def test_cancel_that_the_vault_did_not_take_or_nobody_knows_of_says_so() -> None:
-    checker, _ = cancelling(Queue(3), works=False)
-    with pytest.raises(CallerError, match="was QUEUED"):
-        await checker.handlers[CancelQueued](CancelQueued(t.MESSAGE.id))
-    with pytest.raises(CallerError) as caught:
-        await checker.handlers[CancelQueued](CancelQueued(bytes(32)))
-    assert caught.value.code == "not_found"

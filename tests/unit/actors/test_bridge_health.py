@@ -21,7 +21,7 @@ class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("actors.bridge_health.ASK_TIMEOUT_S", 0.05)
         self.relayer = SimpleNamespace(closed_because="", turn_age_s=1.0)
-        self.halted: dict[str, str | None] = {f"attestor-{n}": None for n in range(3)}
+        self.stopped = {f"attestor-{n}": "" for n in range(3)}
         self.silent: set[Any] = set()
         self.hanging: set[int] = set()
         self.paused: set[int] = set()
@@ -38,7 +38,7 @@ class World:
             log=self.log,
             every_s=0.01,
         )
-        instances = tuple(Instance(name, "attestor", name) for name in self.halted)
+        instances = tuple(Instance(name, "attestor", name) for name in self.stopped)
         self.directory = Directory(1, (*instances, Instance("r", "relayer", "r")), ())
         self.health.route(self.directory)
 
@@ -60,7 +60,9 @@ class World:
         if name in self.silent:
             raise TransientError("shard_unavailable", "Expected an answer")
         number = int(name[-1])
-        return {"address": "0x" + SIGNERS[number].hex(), "halted": self.halted[name]}
+        stopped = self.stopped[name]
+        halted = "a block is gone" if stopped == "halted" else None
+        return {"address": "0x" + SIGNERS[number].hex(), "halted": halted, "stopped": stopped}
 
     async def say(self, name: str, *, closed: str, paused: bool) -> None:
         if self.store_is_away:
@@ -81,12 +83,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 async def test_whole_bridge_is_open_and_one_attestor_less_is_enough(world: World) -> None:
     assert await world.step() == ("", False)
-    world.halted["attestor-0"] = "a block is gone"
+    world.stopped["attestor-0"] = "halted"
     assert await world.step() == ("", False)
 
 
 async def test_quorum_that_is_halted_or_away_closes_it(world: World) -> None:
-    world.halted["attestor-0"] = "a block is gone"
+    world.stopped["attestor-0"] = "halted"
     world.silent.add("attestor-2")
     closed, _ = await world.step()
     assert "2 attestors" in closed and "was 1" in closed
@@ -94,6 +96,18 @@ async def test_quorum_that_is_halted_or_away_closes_it(world: World) -> None:
     assert await world.step() == ("", False)
     world.health.route(Directory(2, (), ()))
     assert "was 0" in (await world.step())[0]
+
+
+@pytest.mark.parametrize("code", ["halted", "full", "disagreement", "trouble"])
+async def test_attestor_that_answers_and_signs_nothing_is_not_counted(
+    world: World, code: str
+) -> None:
+    world.stopped["attestor-0"] = code
+    assert await world.step() == ("", False)
+    world.stopped["attestor-2"] = code
+    assert "was 1" in (await world.step())[0]
+    world.stopped["attestor-0"] = ""
+    assert await world.step() == ("", False)
 
 
 async def test_relayers_own_reason_and_an_old_turn_close_it(world: World) -> None:

@@ -9,9 +9,11 @@ import pytest
 from actors import forgetting
 from actors.attestor import FULL, WATCH_S, Attestor
 from actors.forgetting import LOOKED_MAX, Forgetting
+from actors.saying import Saying
 from engine.bridge.attesting import DEEP, Found
 from engine.bridge.control import REFUND, RELEASE, Attest, Declined
 from engine.bridge.messages import Fate
+from engine.errors import TransientError
 from engine.limits import ATTESTATIONS_KEPT, ATTESTATIONS_MAX, ATTESTATIONS_OVER
 from tests.support import transfers as t
 from tests.support.fakes import FakeSink
@@ -50,24 +52,33 @@ class Chain:
     given_back: set[bytes] = field(default_factory=set)
     gone: set[int] = field(default_factory=set)
     asked: int = 0
+    away: bool = False
 
     async def chain_id(self) -> int:
         return self.chain
 
     async def final(self) -> Any:
+        self._must_be_there()
         return SimpleNamespace(number=self.final_number)
 
+    def _must_be_there(self) -> None:
+        if self.away:
+            raise TransientError("stale_chain", "Expected an answer")
+
     async def hashes(self, numbers: list[int]) -> list[bytes]:
+        self._must_be_there()
         return [
             t.header(self.chain, one, fork=1 if one in self.gone else 0).hash for one in numbers
         ]
 
     async def fate(self, message_id: bytes, *, final: bool) -> Fate:
+        self._must_be_there()
         assert final, "Expected the final state to be asked"
         self.asked += 1
         return self.fates.get(message_id, Fate.NONE)
 
     async def deposit(self, message_id: bytes) -> Any:
+        self._must_be_there()
         return SimpleNamespace(refunded=message_id in self.given_back)
 
 
@@ -78,12 +89,14 @@ class World:
         self.memory = Memory()
         self.rise, self.sepolia = Chain(t.RISE), Chain(t.SEPOLIA)
         self.told: list[str] = []
+        self.log = FakeSink()
         evidence: Any = {t.RISE: [self.rise], t.SEPOLIA: [self.sepolia, *others]}
         self.forgetting = Forgetting(
             evidence=evidence,
             halting={t.RISE: 1, t.SEPOLIA: min(2, 1 + len(others))},
             memory=self.memory,
             gone=self.told.append,
+            saying=Saying(self.log),
             after_s=WATCH_S,
         )
         self.count = 0
@@ -210,6 +223,71 @@ async def test_one_node_of_two_is_not_enough_to_forget_or_to_tell(world: World) 
     for one in (world.sepolia, other):
         one.gone.clear()
     assert len(await world.turns(10)) == OVER
+
+
+def said(world: World) -> list[str]:
+    return [event for _, event, _ in world.log.lines]
+
+
+@pytest.mark.parametrize("kind", [RELEASE, REFUND])
+async def test_dead_endpoint_of_three_is_told_and_holds_nothing_up(world: World, kind: str) -> None:
+    dead, other = Chain(t.SEPOLIA, away=True), Chain(t.SEPOLIA)
+    world = World(dead, other)
+    for _ in range(OVER + KEPT):
+        entry = world.attest(kind)
+        world.rise.fates[entry.id] = Fate.RELEASED
+        world.sepolia.given_back.add(entry.id)
+        other.given_back.add(entry.id)
+    assert len(await world.turns(10)) == OVER
+    assert said(world) == ["attestor_cannot_forget"] and world.told == []
+    assert world.log.lines[0][2]["endpoint"] == 1
+
+
+@pytest.mark.parametrize("kind", [RELEASE, REFUND])
+async def test_what_one_endpoint_alone_confirms_is_kept_and_others_are_not(
+    world: World, kind: str
+) -> None:
+    dead = Chain(t.SEPOLIA, away=True)
+    world = World(dead)
+    for _ in range(OVER + KEPT):
+        entry = world.attest(kind)
+        world.rise.fates[entry.id] = Fate.RELEASED
+        world.sepolia.given_back.add(entry.id)
+        dead.given_back.add(entry.id)
+    assert await world.turns(10) == set() and said(world) == ["attestor_cannot_forget"]
+    dead.away = False
+    assert len(await world.turns(10)) == OVER
+    dead.away = True
+    for _ in range(OVER + KEPT):
+        world.attest(kind)
+    await world.turns(1)
+    assert said(world) == ["attestor_cannot_forget"] * 2, "told anew, after it was over"
+
+
+async def test_other_chain_without_any_answer_keeps_all_and_hides_no_block_that_is_gone(
+    world: World,
+) -> None:
+    world.rise.away = True
+    for _ in range(OVER + KEPT):
+        world.rise.fates[world.attest().id] = Fate.RELEASED
+    assert await world.turns(10) == set() and world.told == []
+    # A block that is gone is told although the other chain is silent.
+    world.sepolia.gone.add(7)
+    await world.turns(1)
+    assert world.told
+
+
+async def test_block_that_one_endpoint_alone_denies_is_told_and_kept(world: World) -> None:
+    liar = Chain(t.SEPOLIA)
+    world = World(liar)
+    for number in range(OVER + KEPT):
+        world.rise.fates[world.attest(block=number + 1).id] = Fate.RELEASED
+    liar.gone.add(3)
+    await world.turns(20)
+    ((level, event, fields),) = world.log.lines
+    assert (level, event) == ("error", "attestor_endpoints_disagree")
+    assert "Block 3 of chain" in fields["reason"] and "endpoint 1 alone" in fields["reason"]
+    assert world.told == [] and 3 in {one.block_number for one in world.memory.entries}
 
 
 async def test_refund_is_over_when_every_node_says_so(world: World) -> None:

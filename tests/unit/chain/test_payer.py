@@ -1,5 +1,6 @@
 """One nonce at a time: replaced when it waits, never queued, never mined twice."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -113,6 +114,35 @@ async def test_payer_never_mined_gives_up_after_its_rounds() -> None:
     with pytest.raises(TransientError, match="not_mined"):
         await send(node)
     assert len(node.offers) == ROUNDS
+
+
+async def test_payer_of_one_that_was_given_up_takes_its_nonce_above_its_price() -> None:
+    node = _Node(mined_at=100)
+    payer_ = payer(node)
+    real, gate = node.send_raw_sync, asyncio.Event()
+
+    async def pending(raw: bytes, timeout_s: float) -> _Mined | None:
+        await real(raw, timeout_s)
+        if len(node.offers) < 3:
+            return None
+        return await asyncio.wait_for(gate.wait(), 60) and None
+
+    node.send_raw_sync = pending  # type: ignore[method-assign]
+    first = asyncio.create_task(payer_.send(to=PAD, data=b"\x01", gas=90_000))
+    while len(node.offers) < 3:
+        await asyncio.sleep(0)
+    second = asyncio.create_task(payer_.send(to=PAD, data=b"\x02", gas=90_000))
+    node.send_raw_sync, node.mined_at = real, 4  # type: ignore[method-assign]
+    first.cancel()
+    async with asyncio.timeout(2):
+        assert (await second).tx_hash == node.offers[3].hash
+    assert [one.nonce for one in node.offers] == [7] * 4
+    assert [one.max_fee for one in node.offers] == [1_000, 1_125, 1_266, 1_425]
+    assert [one.data for one in node.offers] == [b"\x01"] * 3 + [b"\x02"]
+    # What was mined is no price for the next nonce.
+    node.mined_at = 5
+    await payer_.send(to=PAD, data=b"\x03", gas=90_000)
+    assert (node.offers[4].nonce, node.offers[4].max_fee) == (8, 1_000)
 
 
 def test_raised_fees_grow_in_both_follow_the_node_and_end_at_the_cap() -> None:

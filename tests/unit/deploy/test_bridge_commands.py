@@ -52,6 +52,18 @@ async def test_chain_that_is_away_is_a_trouble_beside_what_is_known_of_the_rest(
     assert "PAUSED" in lines[0] and lines[1] == troubles[1]
 
 
+def test_attestor_that_signs_nothing_is_a_trouble_that_is_said_once() -> None:
+    roles: Any = {
+        "attestor-0": {"halted": None, "stopped": "trouble", "disagreement": None},
+        "attestor-1": {"halted": "a block is gone", "stopped": "halted", "disagreement": None},
+        "attestor-2": {"halted": None, "stopped": "", "disagreement": None},
+    }
+    assert bridge_commands._troubles({"vaults": [], "roles": roles}) == [
+        "attestor-0 stopped: trouble",
+        "attestor-1 halted: a block is gone",
+    ]
+
+
 def test_cancel_on_the_command_line_names_a_message_and_who_sends_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

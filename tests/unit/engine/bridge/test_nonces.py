@@ -26,7 +26,8 @@ def test_nothing_below_what_final_blocks_used_is_believed(said: list[int], used:
         assert not any(used <= one <= NONCE_MAX for one in said)
     else:
         assert used <= told.nonce <= NONCE_MAX
-        assert not told.alike or set(said) == {told.nonce}
+        possible = {one for one in said if used <= one <= NONCE_MAX}
+        assert told.alike is (possible == {told.nonce})
 
 
 def test_few_answers_are_believed_and_not_sure() -> None:
@@ -35,6 +36,14 @@ def test_few_answers_are_believed_and_not_sure() -> None:
     assert believed([7, 7], used=0, endpoints=2) == Believed(7, sure=True, alike=True)
     assert believed([7, 9], used=0, endpoints=2) == Believed(7, sure=True, alike=False)
     assert believed([], used=0, endpoints=2) is None
+
+
+def test_what_cannot_be_is_not_asked_whether_all_agree() -> None:
+    # A node that lags, or lies, below what a final block used, or far above what any account has.
+    for wrong in (6, -1, NONCE_MAX + 1):
+        told = believed([8, wrong, 8], used=7, endpoints=3)
+        assert told == Believed(8, sure=True, alike=True)
+    assert believed([8, 7, 8], used=7, endpoints=3) == Believed(8, sure=True, alike=False)
 
 
 def test_unsure_nonce_is_reached_once_it_was_said_for_a_while() -> None:
