@@ -20,14 +20,15 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from typing import Any
 
+from actors import draining
 from actors.asking import Asking
+from actors.draining import DOORS
 from actors.ports import Buckets, Launcher, Log, WantedNumbers
 from engine import buckets as bucketing
 from engine import placement
-from engine.awake import AwakeClock
+from engine.awake import AwakeClock, Silences
 from engine.control import (
     Directory,
     Drain,
@@ -75,8 +76,6 @@ start is not."""
 SPREAD = ("shard", "gateway")
 """Roles that are moved to a node that joins later: those of which there is one each."""
 
-DOORS = ("gateway", "stream_gateway")
-DRAIN_ORDER = (*DOORS, "listener", "shard", "recorder")
 Slots = Callable[[Wanted], Mapping[str, str]]
 
 
@@ -117,7 +116,7 @@ class Supervisor:
         self._version = 0
         self._told: dict[str, int] = {}
         self._awake = AwakeClock(AWAKE_STEP_S)
-        self._heard: dict[str, float] = {}
+        self._silences = Silences(self._awake)
         self._rescue: asyncio.Task[None] | None = None
         self._shifts: asyncio.Task[None] | None = None
         self._shifting = asyncio.Semaphore(SHIFTS_AT_ONCE)
@@ -241,14 +240,13 @@ class Supervisor:
             await self._missing(instance, error)
             return None
         assert isinstance(pong, Pong)
-        self._heard[instance.name] = self._awake.now_s
+        self._silences.heard(instance.name)
         return pong
 
     async def _missing(self, instance: Instance, error: RiseCurveError) -> None:
         if self._instances.get(instance.slot) != instance or self._draining:
             return
-        now_s = self._awake.now_s
-        silent_for_s = now_s - self._heard.setdefault(instance.name, now_s)
+        silent_for_s = self._silences.silent_s(instance.name)
         if error.code != "actor_died":
             busy = self._launcher.is_busy(instance)
             if silent_for_s < (BUSY_MAX_S if busy else SILENCE_MAX_S):
@@ -367,7 +365,7 @@ class Supervisor:
             for slot, instance in self._instances.items()
             if instance.role == "shard" and not self._leaves(slot) and slot not in self._retiring
         }
-        return [(shards[slot], share) for slot, share in _assigned(tuple(sorted(shards)))]
+        return [(shards[slot], share) for slot, share in bucketing.shares(tuple(sorted(shards)))]
 
     def _misplaced(self) -> int:
         # Buckets that nobody owns, or another shard than is to.
@@ -454,7 +452,7 @@ class Supervisor:
         await asyncio.gather(*(self._tell(one) for one in late if one not in doors))
         names = {one.name for one in self._instances.values()}
         self._told = {name: v for name, v in self._told.items() if name in names}
-        self._heard = {name: t for name, t in self._heard.items() if name in names}
+        self._silences.keep(names)
 
     async def _tell(self, instance: Instance) -> None:
         directory = self.directory
@@ -486,25 +484,13 @@ class Supervisor:
         moves = [one for one in (self._rescue, self._shifts) if one]
         for task in (*self._launching.values(), *self._retiring.values(), *moves):
             task.cancel()
-        for role in DRAIN_ORDER:
-            ones = [i for i in self._instances.values() if i.role == role]
-            timeout = self._settings.drain_timeout_s / len(DRAIN_ORDER)
-            results = await asyncio.gather(
-                *(self._launcher.ask(i.name, message, timeout_s=timeout) for i in ones),
-                return_exceptions=True,
-            )
-            for instance, result in zip(ones, results, strict=True):
-                if isinstance(result, BaseException):
-                    self._log.warning("role_not_drained", slot=instance.slot, error=str(result))
+        timeout_s = self._settings.drain_timeout_s
+        ones = list(self._instances.values())
+        await draining.drain(ones, self._launcher, self._log, timeout_s=timeout_s)
 
 
 def _claims(pongs: Sequence[Pong]) -> Claims:
     return {pong.name: dict(pong.buckets) for pong in pongs}
-
-
-@lru_cache(maxsize=8)
-def _assigned(slots: tuple[str, ...]) -> tuple[tuple[str, frozenset[int]], ...]:
-    return tuple(bucketing.assign(slots).items())
 
 
 def _over(task: "asyncio.Task[None] | None") -> bool:

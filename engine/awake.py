@@ -1,4 +1,6 @@
-"""A clock for the silence of others: it stands still while this process does."""
+"""For how long others were silent, by a clock that stands still while this process does."""
+
+from collections.abc import Collection
 
 
 class AwakeClock:
@@ -18,3 +20,23 @@ class AwakeClock:
         if self._ticked_at_s is not None:
             self.now_s += min(max(at_s - self._ticked_at_s, 0.0), self._step_max_s)
         self._ticked_at_s = at_s
+
+
+class Silences:
+    """Since when who was not heard, by that clock."""
+
+    def __init__(self, clock: AwakeClock) -> None:
+        self._clock = clock
+        self._heard_s: dict[str, float] = {}
+
+    def heard(self, name: str) -> None:
+        """It spoke."""
+        self._heard_s[name] = self._clock.now_s
+
+    def silent_s(self, name: str) -> float:
+        """Since it spoke, or since this was asked first."""
+        return self._clock.now_s - self._heard_s.setdefault(name, self._clock.now_s)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget all others."""
+        self._heard_s = {name: at for name, at in self._heard_s.items() if name in names}

@@ -23,14 +23,20 @@ def bucket_of(token: bytes) -> int:
 
 def assign(slots: Sequence[str]) -> dict[str, frozenset[int]]:
     """Every bucket to exactly one of `slots`; the same answer for the same set of slots."""
-    shares: dict[str, set[int]] = {slot: set() for slot in slots}
-    if shares:
+    found: dict[str, set[int]] = {slot: set() for slot in slots}
+    if found:
         for bucket in range(BUCKETS):
-            shares[max(shares, key=lambda slot: (_weight(slot, bucket), slot))].add(bucket)
-    return {slot: frozenset(share) for slot, share in shares.items()}
+            found[max(found, key=lambda slot: (_weight(slot, bucket), slot))].add(bucket)
+    return {slot: frozenset(share) for slot, share in found.items()}
 
 
 @lru_cache(maxsize=64 * BUCKETS)
 def _weight(slot: str, bucket: int) -> int:
     digest = blake2b(f"{slot}/{bucket}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big")
+
+
+@lru_cache(maxsize=8)
+def shares(slots: tuple[str, ...]) -> tuple[tuple[str, frozenset[int]], ...]:
+    """As `assign`, for who asks the same again and again."""
+    return tuple(assign(slots).items())

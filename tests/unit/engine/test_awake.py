@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.awake import AwakeClock
+from engine.awake import AwakeClock, Silences
 
 
 @given(st.lists(st.floats(min_value=0.0, max_value=0.5), max_size=50))
@@ -28,3 +28,18 @@ def test_clock_that_goes_back_counts_nothing():
     clock.tick(5.0)
     clock.tick(4.0)
     assert clock.now_s == 0.0
+
+
+def test_silence_counts_from_the_last_word_or_the_first_question_and_is_forgotten():
+    clock = AwakeClock(0.25)
+    silences = Silences(clock)
+    clock.tick(0.0)
+    silences.heard("a")
+    clock.tick(0.5)
+    assert (silences.silent_s("a"), silences.silent_s("b")) == (0.5, 0.0)
+    clock.tick(1.0)
+    silences.heard("a")
+    assert (silences.silent_s("a"), silences.silent_s("b")) == (0.0, 0.5)
+    silences.keep({"b"})
+    clock.tick(1.5)
+    assert (silences.silent_s("a"), silences.silent_s("b")) == (0.0, 1.0)
