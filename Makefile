@@ -121,7 +121,7 @@ fuzz: install-dev
 	@$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(or $(SEED),1)
 
 fuzz-short: install-dev
-	@$(BIN)/python -m tests.fuzz --cases 1000 --examples 4 --messages 500 --seed $(or $(SEED),1)
+	@$(BIN)/python -m tests.fuzz --cases 600 --examples 3 --messages 300 --seed $(or $(SEED),1)
 
 ALTERNATIONS ?= 12
 BENCH = $(BIN)/python -m bench $(PARTS) --alternations $(ALTERNATIONS) $(if $(FULL),--full)

@@ -346,11 +346,11 @@ def _run(report: Report, plan: Plan) -> None:
     move_across(report, plan)
     if not report.short or report.names("cluster"):
         lose_nodes(report, plan)
-    if report.wants("simulation"):
+    if report.names("simulation") if report.short else report.wants("simulation"):
         simulate(report, plan)
     if report.short:
         report.elsewhere += [
-            "contract suites, the vault's too: the integration tests run them",
+            "contract suites, the vault's too, and the simulation: the integration tests run them",
             "recovery of a shard with many markets, two nodes, memory slopes: the long form",
             "a cluster that loses nodes and its head: the long form",
         ]
