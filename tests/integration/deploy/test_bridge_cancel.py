@@ -58,6 +58,18 @@ def running(busy: Bridged, *, checker: bool = True) -> Any:
     return SimpleNamespace(settings=settings, system=system)
 
 
+def losing(run: Any, *, does: bool) -> Any:
+    """The same, where no answer of a role arrives."""
+
+    async def ask(name: str, message: Any, *, timeout_s: float) -> Any:
+        if does:
+            await run.system.cluster.ask(name, message, timeout_s=timeout_s)
+        raise TransientError("shard_unavailable", f"Expected an answer of {name}")
+
+    system = SimpleNamespace(directory=run.system.directory, cluster=SimpleNamespace(ask=ask))
+    return SimpleNamespace(settings=run.settings, system=system)
+
+
 async def moved(busy: Bridged, amount: str, *steps: str) -> dict[str, Any]:
     status, begun = await busy.post("/bridge/deposit", amount=amount)
     assert status == 200, begun
@@ -74,9 +86,12 @@ async def test_queued_transfer_is_cancelled_by_either_guardian_and_refunded(busy
         await bridge_commands.cancelled(run, ids[0], unsigned=True)
     with pytest.raises(CallerError, match="was RELEASED"):
         await bridge_commands.cancelled(run, ids[0], unsigned=False)
-    # By the checker, which has the guardian's key, any number of times.
-    for _ in range(2):
-        done = await bridge_commands.cancelled(run, ids[1], unsigned=False)
+    # By the checker, which has the guardian's key, any number of times, also where its answer is
+    # lost: before it did anything, which is no success, and after.
+    with pytest.raises(TransientError, match="not cancelled as far as is known, ask again"):
+        await bridge_commands.cancelled(losing(run, does=False), ids[1], unsigned=False)
+    for one in (losing(run, does=True), run):
+        done = await bridge_commands.cancelled(one, ids[1], unsigned=False)
         assert done.ok and done.data == {
             "id": first["messageId"],
             "chainId": RISE,
