@@ -143,7 +143,9 @@ class Attestor:
 
     async def watch(self) -> None:
         """Look once at blocks of what was attested lately (WATCH_MAX); halt where one is gone.
-        Raises TransientError where no endpoint of a chain says."""
+        Raises TransientError where no endpoint of a chain says; the other one is looked at first.
+        """
+        troubles: list[RiseCurveError] = []
         since = self._wall_clock() - WATCH_S
         blocks: dict[int, dict[int, bytes]] = {}
         for entry in self._memory.entries:
@@ -153,7 +155,11 @@ class Attestor:
         for chain_id, hashes in blocks.items():
             doubted = {number for one, number in self._doubts if one == chain_id} & hashes.keys()
             numbers = sorted({*_of_turn(sorted(hashes), self._turn), *doubted})
-            said = await self._hashes(chain_id, numbers)
+            try:
+                said = await self._hashes(chain_id, numbers)
+            except RiseCurveError as error:
+                troubles.append(error)
+                continue
             for at, number in enumerate(numbers):
                 self._judge(
                     chain_id,
@@ -167,6 +173,8 @@ class Attestor:
         }:
             del self._doubts[place]
         self._turn += 1
+        if troubles:
+            raise troubles[0]
 
     async def look(self) -> None:
         """Ask every endpoint once for itself, and note whether anything would be signed."""

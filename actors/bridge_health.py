@@ -12,7 +12,7 @@ from actors.bridge_ports import CurrentSigners
 from actors.ports import Calls, Log
 from engine.bridge.health import VaultSeen, closed_because
 from engine.control import Directory, StatusWanted
-from engine.errors import RiseCurveError
+from engine.errors import RiseCurveError, TransientError
 from engine.limits import BRIDGE_BEAT_S
 
 ASK_TIMEOUT_S = 2.0
@@ -38,6 +38,7 @@ class AskedVault(Protocol):
 
     async def signers(self, at: int | str = "latest") -> CurrentSigners: ...
     async def paused(self, at: int | str = "latest") -> bool: ...
+    async def minimum(self, chain_id: int) -> int: ...
 
 
 class BridgeHealth:
@@ -61,6 +62,7 @@ class BridgeHealth:
         self._calls = calls
         self._log = log
         self._every_s = every_s
+        self._faults: dict[int, str] = {}
         self._seen: dict[int, VaultSeen | None] = dict.fromkeys(vaults)
         self._attestors: tuple[str, ...] = ()
         self._troubled = False
@@ -104,9 +106,24 @@ class BridgeHealth:
         try:
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 found, paused = await asyncio.gather(vault.signers(), vault.paused())
+                fault = await self._fault_of(chain_id)
         except (RiseCurveError, TimeoutError):
             return
-        self._seen[chain_id] = VaultSeen(chain_id, found.addresses, found.threshold, paused)
+        self._seen[chain_id] = VaultSeen(chain_id, found.addresses, found.threshold, paused, fault)
+
+    async def _fault_of(self, chain_id: int) -> str:
+        # Its code never changes, so one answer is for good.
+        if chain_id not in self._faults:
+            fault = ""
+            try:
+                await self._vaults[chain_id].minimum(chain_id)
+            except TransientError as error:
+                if error.code != "bridge_unavailable":
+                    raise
+                fault = error.message
+                self._log.error("bridge_vault_outdated", chain_id=chain_id, reason=fault)
+            self._faults[chain_id] = fault
+        return self._faults[chain_id]
 
     async def _signing(self) -> list[bytes]:
         answers = await asyncio.gather(*map(self._status, self._attestors))

@@ -55,7 +55,8 @@ class Payer:
         self._account = TransactionAccount(private_key, chain_id=chain_id)
         self._wait_s = wait_s
         self._one_at_a_time = asyncio.Lock()
-        self._last_offer: tuple[int, tuple[int, int]] | None = None
+        self._given_up: tuple[int, tuple[int, int]] | None = None
+        self._offered_fees = (0, 0)
         self.replaced = 0
 
     @property
@@ -80,16 +81,36 @@ class Payer:
     async def _send(self, *, to: bytes, data: bytes, gas: int, value: int) -> Mined:
         nonce = await self._node.nonce(self.address, mined=True)
         fees = await self._node.fees()
-        if self._last_offer is not None and self._last_offer[0] == nonce:
-            # Of one that was given up, and may still be in the nodes' pools.
-            fees = raised(self._last_offer[1], fees)
+        given_up, self._given_up = self._given_up, None
+        if given_up is not None and given_up[0] == nonce:
+            # It may still be in the nodes' pools. What was not mined in its rounds is no reason to
+            # begin higher: nobody mines then, and each call would offer more than the last.
+            fees = raised(given_up[1], fees)
+        try:
+            return await self._rounds(
+                to=to, data=data, gas=gas, value=value, nonce=nonce, fees=fees
+            )
+        except asyncio.CancelledError:
+            self._given_up = nonce, self._offered_fees
+            raise
+
+    async def _rounds(
+        self,
+        *,
+        to: bytes,
+        data: bytes,
+        gas: int,
+        value: int,
+        nonce: int,
+        fees: tuple[int, int],
+    ) -> Mined:
         sent: list[bytes] = []
         for _ in range(ROUNDS):
             raw, tx_hash = self._account.sign(
                 to=to, data=data, gas=gas, value=value, nonce=nonce, fees=fees
             )
             sent.append(tx_hash)
-            self._last_offer = nonce, fees
+            self._offered_fees = fees
             mined = await self._offered(raw) or await self._any_of(sent)
             if mined is not None:
                 return mined

@@ -7,7 +7,8 @@ from chain import vault
 from chain.sender import Node
 from engine.bridge.messages import Fate, Message
 from engine.bridge.transfers import Terms
-from engine.errors import TransientError
+from engine.errors import CallerError, TransientError
+from engine.text import address as shown
 
 At = int | str
 """A block's number, or a node's tag: "latest", "finalized"."""
@@ -51,7 +52,8 @@ class Totals:
 
 
 class VaultView:
-    """One vault through one node. Trouble is TransientError("stale_chain")."""
+    """One vault through one node. Trouble is TransientError("stale_chain"), and CallerError where
+    the node refuses."""
 
     def __init__(self, node: Node, *, address: bytes) -> None:
         self._node = node
@@ -106,13 +108,11 @@ class VaultView:
         return word == 1
 
     async def terms(self, chain_id: int) -> Terms:
-        """What the doors must know of it before somebody deposits here or is paid from here."""
-        paused, (left, limit), totals, (fee_bps,), (minimum,) = await asyncio.gather(
-            self.paused(),
-            self.window(),
-            self.totals(),
-            self._asked("feeBps", 1, at="latest"),
-            self._asked("minimum", 1, at="latest"),
+        """What the doors must know of it before somebody deposits here or is paid from here. Raises
+        as `minimum` does.
+        """
+        paused, (left, limit), totals, fee_bps, minimum = await asyncio.gather(
+            self.paused(), self.window(), self.totals(), self._fee_bps(), self.minimum(chain_id)
         )
         return Terms(
             chain_id=chain_id,
@@ -124,6 +124,24 @@ class VaultView:
             fee_bps=fee_bps,
             minimum=minimum,
         )
+
+    async def minimum(self, chain_id: int) -> int:
+        """Wei that a deposit is at least. TransientError("bridge_unavailable") of a vault that was
+        deployed before there was one: its message names no node.
+        """
+        try:
+            (found,) = await self._asked("minimum", 1, at="latest")
+        except CallerError as error:
+            # A node that refuses everything says nothing about the vault.
+            await self._fee_bps()
+            place = f"{shown(self.address)} on chain {chain_id}"
+            text = f"Expected a vault with minimum() at {place}, it is older: deploy it anew"
+            raise TransientError("bridge_unavailable", text) from error
+        return found
+
+    async def _fee_bps(self) -> int:
+        (found,) = await self._asked("feeBps", 1, at="latest")
+        return found
 
     async def digest(self, name: str, of: Message | bytes, at: At = "latest") -> bytes:
         """`releaseDigest` of a message or `refundDigest` of an id, as the vault computes it."""

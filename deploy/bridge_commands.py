@@ -229,8 +229,9 @@ async def _terms(view: VaultView, chain: ChainSettings) -> Json:
     try:
         terms: Terms = await view.terms(chain.chain_id)
     except RiseCurveError as error:
-        # Said of this end only: the other one and the roles are wanted most just then.
-        return {"trouble": error.code}
+        # Said of this end only: the other one and the roles are wanted most just then. The words of
+        # a node may hold its key, our own of an old vault do not.
+        return {"trouble": error.message if error.code == "bridge_unavailable" else error.code}
     return {
         "paused": terms.paused,
         "pool": units(terms.pool),

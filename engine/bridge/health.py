@@ -3,7 +3,7 @@
 A relayer says, every BRIDGE_BEAT_S, why nothing goes through, in this order:
   1. it is halted, or a chain's finality does not move;
   2. its last turn was too long ago;
-  3. a vault was never asked who its signers are;
+  3. a vault was never asked who its signers are, or is of a kind that the doors cannot use;
   4. fewer attestors of a vault's signers are there and sign than must;
   5. a vault is paused.
 The doors take requests while any relayer that was heard lately says that they go through; one
@@ -27,12 +27,14 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class VaultSeen:
-    """A vault as it was asked last: `threshold` of `signers` must sign."""
+    """A vault as it was asked last: `threshold` of `signers` must sign. `fault`: why no new
+    transfer may have it for an end, empty if one may."""
 
     chain_id: int
     signers: tuple[bytes, ...]
     threshold: int
     paused: bool
+    fault: str = ""
 
 
 def closed_because(
@@ -52,6 +54,8 @@ def closed_because(
     for vault in vaults:
         if vault is None:
             return "Expected both vaults to have been asked"
+        if vault.fault:
+            return vault.fault
         there = len(set(vault.signers) & set(signing))
         if there < vault.threshold:
             text = f"Expected {vault.threshold} attestors that sign for chain {vault.chain_id}"

@@ -96,6 +96,8 @@ class World:
     attestors: dict[str, Attestor] = field(default_factory=dict)
     endpoints: dict[int, list[str]] = field(default_factory=dict)
     """URLs of a chain for attestors and checker, where they are not the chain's own one."""
+    keys: list[bytes] = field(default_factory=lambda: list(SIGNER_KEYS))
+    """The attestors', by number."""
 
     def client(self, end: End) -> JsonRpc:
         """A connection of its own, closed with the world."""
@@ -156,7 +158,7 @@ class World:
         """One that is there, made from its key and its folder."""
         name = f"attestor-{index}"
         killer = Killer(name, self.rng, chances)
-        key = DigestKey(SIGNER_KEYS[index])
+        key = DigestKey(self.keys[index])
         memory = self.makers.memory(self.folder / name, signer=key.address)
         memory.opened()
         kept = _Kept(memory, self)

@@ -79,9 +79,9 @@ class World:
             clock=lambda: self.now,
         )
 
-    def attested(self) -> None:
-        block_hash = t.header(t.RISE, 7).hash
-        entry = {"chain_id": t.RISE, "block_number": 7, "block_hash": block_hash, "time": 100}
+    def attested(self, chain_id: int = t.RISE) -> None:
+        block_hash = t.header(chain_id, 7).hash
+        entry = {"chain_id": chain_id, "block_number": 7, "block_hash": block_hash, "time": 100}
         self.memory.entries.append(SimpleNamespace(kind="release", id=bytes(32), **entry))
 
     @property
@@ -153,6 +153,21 @@ async def test_halt_and_a_full_journal_stop_it_at_once(
     world.attested()
     assert world.stopped == "full"
     world.memory.reason = "a block is gone"
+    assert world.stopped == "halted"
+
+
+@pytest.mark.parametrize("dead_first", [True, False])
+async def test_block_that_is_gone_halts_it_though_the_other_chain_is_away(
+    world: World, dead_first: bool
+) -> None:
+    for chain_id in (t.RISE, t.SEPOLIA) if dead_first else (t.SEPOLIA, t.RISE):
+        world.attested(chain_id)
+    for one in world.rise:
+        one.away = True
+    world.sepolia.gone = True
+    with pytest.raises(TransientError):
+        await world.attestor.watch()
+    assert world.memory.reason is not None and f"chain {t.SEPOLIA}" in world.memory.reason
     assert world.stopped == "halted"
 
 

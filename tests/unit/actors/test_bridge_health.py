@@ -25,6 +25,8 @@ class World:
         self.silent: set[Any] = set()
         self.hanging: set[int] = set()
         self.paused: set[int] = set()
+        self.old: set[int] = set()
+        self.minimums_asked = 0
         self.said: list[tuple[str, str, bool]] = []
         self.store_is_away = False
         vaults: Any = {chain: self._vault(chain) for chain in (t.RISE, t.SEPOLIA)}
@@ -53,7 +55,14 @@ class World:
         async def paused(at: Any = "latest") -> bool:
             return chain_id in self.paused
 
-        return SimpleNamespace(signers=signers, paused=paused)
+        async def minimum(of: int) -> int:
+            assert of == chain_id
+            self.minimums_asked += 1
+            if chain_id in self.old:
+                raise TransientError("bridge_unavailable", f"{chain_id} is older: deploy it anew")
+            return 1
+
+        return SimpleNamespace(signers=signers, paused=paused, minimum=minimum)
 
     async def ask(self, name: str, message: Any, *, timeout_s: float) -> Any:
         assert isinstance(message, StatusWanted)
@@ -130,6 +139,17 @@ async def test_vault_that_was_never_asked_closes_it_and_one_that_falls_silent_la
     getattr(world, how).add(t.RISE)
     world.paused.clear()
     assert await world.step() == ("", True)
+
+
+async def test_vault_from_before_there_was_a_minimum_closes_it_and_is_said_once_at_start(
+    world: World,
+) -> None:
+    world.old.add(t.SEPOLIA)
+    for _ in range(3):
+        assert await world.step() == (f"{t.SEPOLIA} is older: deploy it anew", False)
+    ((level, event, fields),) = world.log.lines
+    assert (level, event, fields["chain_id"]) == ("error", "bridge_vault_outdated", t.SEPOLIA)
+    assert world.minimums_asked == 2, "its code never changes"
 
 
 async def test_it_goes_on_saying_it_after_the_store_was_away(world: World) -> None:

@@ -145,6 +145,16 @@ async def test_payer_of_one_that_was_given_up_takes_its_nonce_above_its_price() 
     assert (node.offers[4].nonce, node.offers[4].max_fee) == (8, 1_000)
 
 
+async def test_payer_whose_chain_mines_nothing_does_not_offer_more_with_each_call() -> None:
+    node = _Node(mined_at=100)
+    payer_ = payer(node)
+    for _ in range(4):
+        with pytest.raises(TransientError, match="not_mined"):
+            await payer_.send(to=PAD, data=b"\x01", gas=90_000)
+    fees = [offer.max_fee for offer in node.offers]
+    assert fees == fees[:ROUNDS] * 4 and max(fees) < 1_700
+
+
 def test_raised_fees_grow_in_both_follow_the_node_and_end_at_the_cap() -> None:
     assert raised((1_000, 0), (10, 0)) == (1_125, 1)
     assert raised((1_000, 100), (5_000, 300)) == (5_000, 300)

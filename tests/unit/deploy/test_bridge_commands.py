@@ -52,6 +52,17 @@ async def test_chain_that_is_away_is_a_trouble_beside_what_is_known_of_the_rest(
     assert "PAUSED" in lines[0] and lines[1] == troubles[1]
 
 
+async def test_vault_that_must_be_deployed_anew_is_said_to_be() -> None:
+    async def terms(chain_id: int) -> Terms:
+        raise TransientError("bridge_unavailable", "it is older: deploy it anew")
+
+    view: Any = SimpleNamespace(terms=terms)
+    chain: Any = SimpleNamespace(chain_id=t.RISE)
+    vault = {"chainId": t.RISE} | await bridge_commands._terms(view, chain)
+    (trouble,) = bridge_commands._troubles({"vaults": [vault], "roles": {}})
+    assert trouble.endswith("could not be asked: it is older: deploy it anew")
+
+
 def test_attestor_that_signs_nothing_is_a_trouble_that_is_said_once() -> None:
     roles: Any = {
         "attestor-0": {"halted": None, "stopped": "trouble", "disagreement": None},

@@ -37,6 +37,8 @@ def test_bridge_with_a_quorum_and_a_turn_in_time_is_open():
         ({"relayer": "halted", "turn_age_s": 10**6, "signing": ()}, "halted"),
         ({"turn_age_s": BRIDGE_TURN_S_MAX + 1, "signing": ()}, "turn within"),
         ({"vaults": (RISE, None)}, "both vaults"),
+        ({"vaults": (RISE, replace(SEPOLIA, fault="older")), "signing": ()}, "2 attestors"),
+        ({"vaults": (replace(RISE, fault="older"), SEPOLIA), "signing": ()}, "older"),
         ({"signing": SIGNERS[:1]}, "2 attestors that sign for chain 11155931, was 1"),
         ({"signing": SIGNERS[:1] * 3}, "was 1"),
         ({"signing": (SIGNERS[0], b"\x09" * 20)}, "was 1"),
