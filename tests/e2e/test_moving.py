@@ -99,6 +99,7 @@ async def scaled(one: running.Running) -> None:
             longest = max(paced.longest_s(token) for token in made.tokens)
             print(f"supervisor {dead} killed: {len(moved)} tokens moved, longest {longest:.2f} s")
             assert moved and longest < RECOVERY_S_MAX
+        await asyncio.to_thread(supervisor, one)  # there is one, and nobody whom it does not know
         await paced.stop()
     assert paced.wrong == []
     assert paced.asked > 1_000 and paced.lost == 0, paced.codes
