@@ -29,6 +29,7 @@ SHOWN = {
 """What is said of a role; of others their first few counters."""
 
 OTHERS_SHOWN = 4
+SHOWN_ABOVE_ZERO = ("buckets_prepared",)
 
 
 def text(data: Mapping[str, Any]) -> str:
@@ -108,7 +109,7 @@ def _row(
     if status is None:
         return (*shared, "", "", "", "does not answer")
     names = SHOWN.get(one["role"], tuple(_counters(status))[:OTHERS_SHOWN])
-    told = "  ".join(f"{name} {status[name]}" for name in names if status.get(name) is not None)
+    told = "  ".join(f"{name} {status[name]}" for name in names if _is_shown(name, status))
     return (
         *shared,
         f"{status['memory_mb']:.0f}",
@@ -116,6 +117,10 @@ def _row(
         "" if lag is None else str(lag),
         told,
     )
+
+
+def _is_shown(name: str, status: Mapping[str, Any]) -> bool:
+    return bool(status.get(name)) if name in SHOWN_ABOVE_ZERO else status.get(name) is not None
 
 
 def _counters(status: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,8 @@ command; a local one is watched by the command that started it.
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -51,7 +52,7 @@ class System:
         timeout_s = READY_TIMEOUT_S + BRIDGE_ROLE_TIMEOUT_S * len(
             bridge_slots.slots(self._settings)
         )
-        status = await self._until_ready(timeout_s, lambda line: None)
+        status = await self._until_ready(timeout_s, lambda line: None, lost=self._replaced)
         if not status.get("ready"):
             text = f"Expected all roles within {timeout_s:g} s, missing: {_missing(status)}"
             raise TransientError("shard_unavailable", text)
@@ -96,7 +97,8 @@ class System:
         name = self._supervisor.name if self._supervisor else SLOT
         wanted = await self.cluster.ask(name, change, timeout_s=ASK_TIMEOUT_S)
         assert isinstance(wanted, Wanted)
-        status = await self._until_ready(SCALE_TIMEOUT_S, say)
+        # Not ours to start again: a supervisor that this command starts would end with it.
+        status = await self._until_ready(SCALE_TIMEOUT_S, say, lost=self._found_again)
         if not status.get("ready") or status["wanted"] != asdict(wanted):
             text = f"Expected to be there in {SCALE_TIMEOUT_S:g} s, missing: {_missing(status)}"
             raise TransientError("shard_unavailable", text)
@@ -149,7 +151,13 @@ class System:
 
     # ----------------------------------------------------------------------------- private
 
-    async def _until_ready(self, timeout_s: float, say: Callable[[str], None]) -> dict[str, Any]:
+    async def _until_ready(
+        self,
+        timeout_s: float,
+        say: Callable[[str], None],
+        *,
+        lost: Callable[[RiseCurveError], Awaitable[None]],
+    ) -> dict[str, Any]:
         deadline = asyncio.get_running_loop().time() + timeout_s
         status: dict[str, Any] = {}
         told = ""
@@ -158,13 +166,21 @@ class System:
                 status = await self.status()
             except RiseCurveError as error:
                 status |= {"ready": False}
-                await self._looked_after(died=error.code == "actor_died", misses=0)
+                await lost(error)
             line = _progress(status)
             if line != told:
                 say(line)
             told = line
             await asyncio.sleep(POLL_S)
         return status
+
+    async def _replaced(self, error: RiseCurveError) -> None:
+        await self._looked_after(died=error.code == "actor_died", misses=0)
+
+    async def _found_again(self, error: RiseCurveError) -> None:
+        if error.code == "actor_died":
+            with contextlib.suppress(RiseCurveError):
+                await self.attach()
 
     async def _looked_after(self, *, died: bool, misses: int) -> bool:
         # Whether something was done about a supervisor that does not answer.

@@ -50,6 +50,13 @@ def test_text_says_how_many_buckets_are_to_move_while_there_are_some():
     assert "to move" not in status.text({**DATA, "buckets_to_move": 0})
 
 
+def test_text_says_what_a_shard_has_prepared_while_there_is_some():
+    shard = DATA["roles"]["shard-0"]
+    roles = {n: {**DATA["roles"], "shard-0": {**shard, "buckets_prepared": n}} for n in (0, 256)}
+    assert "buckets_prepared 256" in line(status.text({**DATA, "roles": roles[256]}), "shard-0")
+    assert "prepared" not in status.text({**DATA, "roles": roles[0]})
+
+
 def test_text_says_who_leaves():
     slots = [slot for slot in DATA["slots"] if slot != "shard-0"]
     leaving = status.text({**DATA, "slots": slots})

@@ -1,0 +1,73 @@
+"""A supervisor that dies is started again by the command that the system belongs to, and by no
+other: what another command starts would end with it.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+
+from actors.build import build
+from deploy import system as module
+from deploy.system import System
+from engine.control import Instance, Pong, Scale, StatusWanted, Wanted
+from engine.errors import TransientError
+
+WANTED = Wanted(4, 1, 0)
+
+
+class Cluster:
+    """Supervisors by name. `old` dies at the first question; `new` is there a while later."""
+
+    def __init__(self, *, has_new: bool) -> None:
+        self.living = ["old"]
+        self.has_new = has_new
+        self.looks = 0
+        self.launched: list[str] = []
+
+    async def ask(self, name, message, *, timeout_s):
+        if name not in self.living:
+            raise TransientError("actor_died", name)
+        if name == "old":
+            self.living.remove(name)
+        if isinstance(message, Scale):
+            return WANTED
+        assert isinstance(message, StatusWanted)
+        ready = name != "old"
+        return {"ready": ready, "wanted": {"shards": 4, "gateways": 1, "stream_gateways": 0}}
+
+    async def pongs(self):
+        self.looks += 1
+        if self.has_new and self.looks == 4:
+            self.living.append("new")
+        return [Pong("supervisor", "supervisor", one, 1, build=build()) for one in self.living]
+
+    async def launch(self, slot, role, placed=()):
+        self.launched.append("ours")
+        self.living.append("ours")
+        return Instance(slot, role, "ours")
+
+    async def kill(self, instance, *, restart=False):
+        self.living = [one for one in self.living if one != instance.name]
+
+
+def system_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> System:
+    monkeypatch.setattr(module, "POLL_S", 0.001)
+    monkeypatch.setattr(module.bridge_slots, "slots", lambda _: {})
+    made = System(SimpleNamespace(actors=SimpleNamespace(ray_namespace="x", ray_address="")))
+    made.cluster = cluster
+    return made
+
+
+async def test_scale_whose_supervisor_dies_waits_for_the_next_and_starts_none(monkeypatch):
+    cluster = Cluster(has_new=True)
+    system = system_on(cluster, monkeypatch)
+    await system.attach()
+    assert await system.scale(Scale(shards=4), lambda _: None) == WANTED
+    assert cluster.launched == [] and cluster.living == ["new"]
+
+
+async def test_start_whose_supervisor_dies_starts_another(monkeypatch):
+    cluster = Cluster(has_new=False)
+    system = system_on(cluster, monkeypatch)
+    await system.start()
+    assert cluster.launched == ["ours"] and cluster.living == ["ours"]
