@@ -12,12 +12,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from bench import baseline, fanout, quotes, report, scale
+from bench import baseline, fanout, quotes, rates, report, scale, tokens
 from bench.processes import BenchError
 from bench.results import Results, read
 
 Part = Callable[[Results, quotes.Effort, quotes.Tell], None]
-PARTS: dict[str, Part] = {"quotes": quotes.run, "fanout": fanout.run, "cluster": scale.run}
+PARTS: dict[str, Part] = {
+    "quotes": quotes.run,
+    "fanout": fanout.run,
+    "rates": rates.run,
+    "tokens": tokens.run,
+    "cluster": scale.run,
+}
 
 
 def parser() -> argparse.ArgumentParser:
