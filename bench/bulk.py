@@ -1,0 +1,49 @@
+"""Buys in bulk on a local chain: anvil signs for its own accounts, so that sending costs little."""
+
+import itertools
+from collections.abc import Sequence
+
+from chain import transactions
+from chain.rpc import JsonRpc
+
+VALUE_WEI = 10**13
+GAS = 400_000
+GAS_PRICE = 10**11
+FOREVER = 2**60
+
+
+class Bulk:
+    """`await send(500)`: so many buys of all tokens in turn, by the chain's own accounts."""
+
+    def __init__(self, rpc: JsonRpc, *, launchpad: str, tokens: Sequence[str]) -> None:
+        self._rpc = rpc
+        self._launchpad = launchpad
+        self._tokens = itertools.cycle(bytes.fromhex(token[2:]) for token in tokens)
+        self._accounts: list[str] = []
+        self._turn = 0
+
+    async def send(self, count: int) -> None:
+        """In one round trip; they wait for the next block."""
+        # The first account is the deployer's and pays for the bench's wallets.
+        accounts = self._accounts or (await self._rpc.call("eth_accounts", []))[1:]
+        self._accounts = accounts
+        calls = []
+        for _ in range(count):
+            self._turn += 1
+            sender = accounts[self._turn % len(accounts)]
+            data = transactions.buy(
+                token=next(self._tokens),
+                min_tokens=0,
+                recipient=bytes.fromhex(sender[2:]),
+                deadline=FOREVER,
+            )
+            transaction = {
+                "from": sender,
+                "to": self._launchpad,
+                "value": hex(VALUE_WEI),
+                "gas": hex(GAS),
+                "gasPrice": hex(GAS_PRICE),
+                "data": "0x" + data.hex(),
+            }
+            calls.append(("eth_sendTransaction", [transaction]))
+        await self._rpc.batch(calls)
