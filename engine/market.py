@@ -150,6 +150,12 @@ def apply(market: Market | None, event: MarketEvent) -> tuple[Market, tuple[Effe
     return _numbered(market, event)
 
 
+def shared(market: Market) -> Market:
+    """The same, its configurations the objects that all markets of them have."""
+    numbers, fees = _shared(market.numbers), _shared_fees(market.fees)
+    return replace(market, numbers=numbers, fees=fees)
+
+
 def spot_fraction(market: Market) -> tuple[int, int]:
     """Spot price in wei per token-wei as (numerator, denominator), of the pool or the curve."""
     if market.pool is not None:
