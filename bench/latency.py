@@ -106,7 +106,9 @@ async def _on_anvil(ours: system.Ours, results: Results, *, turns: int, tell: Te
                 await _all_there(doors.values(), TRADES)
                 for name, door in doors.items():
                     lasts.setdefault(name, []).append(door.last_ms())
-            fills = await _fills(ours, rpc, doors["stream"], min(2 * turns, FILLS_MAX), tell=tell)
+            fills = await _fills(
+                ours, rpc, doors["stream"], count=min(2 * turns, FILLS_MAX), tell=tell
+            )
     finally:
         await rpc.close()
     for name, found in lasts.items():
@@ -169,7 +171,7 @@ async def _all_there(doors: Collection[Arrivals], trades: int) -> None:
 
 
 async def _fills(
-    ours: system.Ours, rpc: JsonRpc, door: Arrivals, count: int, *, tell: Tell
+    ours: system.Ours, rpc: JsonRpc, door: Arrivals, *, count: int, tell: Tell
 ) -> list[float]:
     """Milliseconds from the submission to the trade on its topic, at times all over a block."""
     chain_id = int(await rpc.call("eth_chainId", []), 16)

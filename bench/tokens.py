@@ -17,20 +17,22 @@ from contextlib import AsyncExitStack
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
-from actors import handles
 from actors.markets import Markets
-from bench import shard_of
+from bench import stored
 from bench.arrays import summed
 from bench.processes import BenchError
 from bench.quotes import Effort, Tell
 from bench.results import Results
-from bench.shard_of import Loaded
 from bench.stats import ratio
 from deploy import ray_environment
 from deploy.embedded import Embedded
 from engine.messages import QuoteReply, QuoteRequest, Refusal
 from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from bench.shard_of import Loaded
 
 SIZES = (10, 1_000, 10_000, 100_000)
 LARGEST = 1_000_000
@@ -56,9 +58,11 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
         ray_environment.prepare(folder)
         with Embedded(folder / "data", durable=False) as embedded:
             database_url, redis_url = embedded.start_postgres(), embedded.start_valkey()
-            settings = shard_of.settings_of(
+            settings = stored.settings_of(
                 folder=folder, database_url=database_url, redis_url=redis_url
             )
+            from actors import handles  # noqa: PLC0415 (Ray reads its environment at import)
+
             handles.connect(settings, temp_dir=folder / "ray")
             try:
                 asyncio.run(_measured(settings, results, sizes, effort=effort, tell=tell))
@@ -111,10 +115,12 @@ def _compare(
 
 async def _loaded(
     stack: AsyncExitStack, settings: Settings, size: int, *, results: Results, tell: Tell
-) -> Loaded:
+) -> "Loaded":
+    from bench import shard_of  # noqa: PLC0415 (as above)
+
     tell(f"{size} markets are stored")
-    ours = await shard_of.apart(settings, size)
-    position = await shard_of.stored(ours.stores.database_url, shard_of.tokens_of(size))
+    ours = await stored.apart(settings, size)
+    position = await stored.fill(ours.stores.database_url, stored.tokens_of(size))
     tell(f"a shard recovers {size} markets")
     one = await stack.enter_async_context(shard_of.loaded(ours, position))
     results.figures |= {
@@ -125,7 +131,7 @@ async def _loaded(
 
 
 def _requests(size: int, *, zipf: bool) -> list[QuoteRequest]:
-    tokens, dice = shard_of.tokens_of(size), random.Random(size)
+    tokens, dice = stored.tokens_of(size), random.Random(size)
     weights = list(accumulate(1 / (rank + 1) if zipf else 1 for rank in range(size)))
     drawn = dice.choices(tokens, cum_weights=weights, k=CHOICES)
     return [QuoteRequest(token, True, False, AMOUNT_WEI) for token in drawn]

@@ -1,6 +1,6 @@
 """Markets of any number for a bench: different, servable, and the same each time."""
 
-from bench import shard_of, tokens
+from bench import stored, tokens
 from engine import snapshot
 from engine.messages import AsOf, QuoteReply, QuoteRequest
 from engine.quoting import answer
@@ -9,12 +9,12 @@ AS_OF = AsOf(10, bytes(32), 0, "sealed", (1, 1))
 
 
 def test_tokens_of_fewer_are_the_first_of_more() -> None:
-    assert shard_of.tokens_of(50)[:10] == shard_of.tokens_of(10)
-    assert len(set(shard_of.tokens_of(50))) == 50
+    assert stored.tokens_of(50)[:10] == stored.tokens_of(10)
+    assert len(set(stored.tokens_of(50))) == 50
 
 
 def test_markets_come_through_a_snapshot_and_are_quoted() -> None:
-    made = shard_of.markets(shard_of.tokens_of(40))
+    made = stored.markets(stored.tokens_of(40))
     assert snapshot.from_bytes(snapshot.to_bytes(made)) == made
     assert len({(market.sold, market.raised) for market in made}) > 10
     for market in made:
@@ -25,7 +25,7 @@ def test_markets_come_through_a_snapshot_and_are_quoted() -> None:
 def test_demand_by_zipf_is_of_few_tokens_and_even_demand_of_all() -> None:
     def share_of_first(*, zipf: bool) -> float:
         asked = tokens._requests(1_000, zipf=zipf)
-        first = set(shard_of.tokens_of(10))
+        first = set(stored.tokens_of(10))
         return sum(request.token in first for request in asked) / len(asked)
 
     assert share_of_first(zipf=False) < 0.05
