@@ -19,31 +19,33 @@ class Bulk:
         self._rpc = rpc
         self._launchpad = launchpad
         self._tokens = itertools.cycle(bytes.fromhex(token[2:]) for token in tokens)
-        self._accounts: list[str] = []
-        self._turn = 0
+        self._nonces: dict[str, int] = {}
 
     async def send(self, count: int) -> None:
-        """In one round trip; they wait for the next block."""
-        # The first account is the deployer's and pays for the bench's wallets.
-        accounts = self._accounts or (await self._rpc.call("eth_accounts", []))[1:]
-        self._accounts = accounts
-        calls = []
-        for _ in range(count):
-            self._turn += 1
-            sender = accounts[self._turn % len(accounts)]
-            data = transactions.buy(
-                token=next(self._tokens),
-                min_tokens=0,
-                recipient=bytes.fromhex(sender[2:]),
-                deadline=FOREVER,
-            )
-            transaction = {
-                "from": sender,
-                "to": self._launchpad,
-                "value": hex(VALUE_WEI),
-                "gas": hex(GAS),
-                "gasPrice": hex(GAS_PRICE),
-                "data": "0x" + data.hex(),
-            }
-            calls.append(("eth_sendTransaction", [transaction]))
-        await self._rpc.batch(calls)
+        """In one round trip; they wait for the next block. Raises RpcError."""
+        if not self._nonces:
+            # The first account is the deployer's and pays for the bench's wallets.
+            for account in (await self._rpc.call("eth_accounts", []))[1:]:
+                found = await self._rpc.call("eth_getTransactionCount", [account, "pending"])
+                self._nonces[account] = int(found, 16)
+        senders = itertools.islice(itertools.cycle(self._nonces), count)
+        await self._rpc.batch([("eth_sendTransaction", [self._buy(one)]) for one in senders])
+
+    def _buy(self, sender: str) -> dict[str, str]:
+        nonce = self._nonces[sender]
+        self._nonces[sender] = nonce + 1
+        data = transactions.buy(
+            token=next(self._tokens),
+            min_tokens=0,
+            recipient=bytes.fromhex(sender[2:]),
+            deadline=FOREVER,
+        )
+        return {
+            "from": sender,
+            "to": self._launchpad,
+            "value": hex(VALUE_WEI),
+            "gas": hex(GAS),
+            "gasPrice": hex(GAS_PRICE),
+            "nonce": hex(nonce),
+            "data": "0x" + data.hex(),
+        }

@@ -63,7 +63,7 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
         embedded = stack.enter_context(Embedded(folder))
         tell("a chain comes up behind a node that sends shreds")
         anvil_url, _ = embedded.start_anvil(CHAIN_ID, keep_state=False)
-        file = asyncio.run(_deployed(anvil_url, folder))
+        file = asyncio.run(deployed(anvil_url, folder))
         command = (*python("bench.peers.shredding_node"), anvil_url, str(SPREAD_S))
         node = stack.enter_context(started("a node with shreds", *command))
         variables = {
@@ -79,7 +79,8 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
     results.parts.append("latency")
 
 
-async def _deployed(anvil_url: str, folder: Path) -> Path:
+async def deployed(anvil_url: str, folder: Path) -> Path:
+    """Contracts on the chain; the deployments file."""
     rpc = JsonRpc(anvil_url, timeout_s=30.0)
     try:
         document = await deploy(rpc, chain_id=CHAIN_ID, private_key=DEVNET_KEY)

@@ -3,24 +3,24 @@
 python -m bench.peers.shredding_node <anvil's http://…> <seconds a block's shreds are spread over>
 """
 
+import asyncio
+import json
 import sys
-from contextlib import AsyncExitStack
 from urllib.parse import urlsplit
 
-from bench.peers.python_peer import run
 from tests.support.rpc_proxy import RpcProxy
 
 TRANSACTIONS_A_SHRED = 5
-_KEPT = AsyncExitStack()
 
 
-async def serve() -> int:
-    """Its port; it serves as long as the process lives."""
+async def main() -> None:
+    """Says `{"port": …}`, and serves until its standard input ends."""
     anvil_url, spread_s = sys.argv[1:]
     proxy = RpcProxy(anvil_url, shred_s=float(spread_s), txs_per_shred=TRANSACTIONS_A_SHRED)
-    await _KEPT.enter_async_context(proxy)
-    return urlsplit(proxy.rpc_url).port or 0
+    async with proxy:
+        print(json.dumps({"port": urlsplit(proxy.rpc_url).port}), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    run(serve)
+    asyncio.run(main())
