@@ -62,10 +62,16 @@ async def apart(settings: Settings, size: int) -> Settings:
         redis = 1 + await connection.fetchval("SELECT count(*) FROM pg_database") % REDIS_KEYSPACES
     finally:
         await connection.close()
-    url = urlunsplit(urlsplit(stores.database_url)._replace(path=f"/{name}"))
-    return replace(
-        settings, stores=replace(stores, database_url=url, redis_url=f"{stores.redis_url}/{redis}")
+    stores = replace(
+        stores,
+        database_url=_with_path(stores.database_url, name),
+        redis_url=_with_path(stores.redis_url, str(redis)),
     )
+    return replace(settings, stores=stores)
+
+
+def _with_path(url: str, path: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
 
 
 async def fill(database_url: str, tokens: Sequence[bytes]) -> FeedPosition:
