@@ -9,6 +9,7 @@ python -m bench --keep           then take the ratios as the new baseline
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,8 @@ PARTS: dict[str, Part] = {
     "tokens": tokens.run,
     "cluster": scale.run,
 }
+OF_RATIOS = ("quotes", "fanout")
+"""The parts that `--only` chooses from."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,8 +58,10 @@ def main(words: list[str] | None = None) -> int:
     results = Results()
     try:
         with report.progress() as tell:
-            for name in given.parts or PARTS:
+            for name in given.parts or (OF_RATIOS if effort.only else PARTS):
+                began = time.monotonic()
                 PARTS[name](results, effort, tell)
+                results.figures[f"bench_{name}_s"] = time.monotonic() - began
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1

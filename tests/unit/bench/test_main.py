@@ -85,3 +85,18 @@ def test_few_alternations_are_neither_kept_nor_checked_and_that_is_said(
 def test_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["speed"]) == 2
     assert "was speed" in capsys.readouterr().err
+
+
+def test_report_says_how_long_each_part_took(monkeypatch: pytest.MonkeyPatch, apart: Path) -> None:
+    measured(monkeypatch, Ratio(1.5, 1.4, 1.6, 12))
+    assert json.loads((apart / "latest.json").read_text())["figures"].keys() == {"bench_part_s"}
+
+
+def test_only_some_ratios_leaves_out_parts_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    parts = {name: lambda *_, name=name: ran.append(name) for name in command.PARTS}
+    monkeypatch.setattr(command, "PARTS", parts)
+    assert command.main(["--only", NAME]) == 0
+    assert ran == ["quotes", "fanout"]
+    assert command.main([]) == 0
+    assert ran[2:] == list(parts)
