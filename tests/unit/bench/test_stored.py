@@ -23,10 +23,10 @@ def test_markets_come_through_a_snapshot_and_are_quoted() -> None:
 
 
 def test_demand_by_zipf_is_of_few_tokens_and_even_demand_of_all() -> None:
-    def share_of_first(*, zipf: bool) -> float:
-        asked = tokens._requests(1_000, zipf=zipf)
+    def share_of_first(demand: str) -> float:
+        asked = tokens._requests(1_000, demand)
         first = set(stored.tokens_of(10))
         return sum(request.token in first for request in asked) / len(asked)
 
-    assert share_of_first(zipf=False) < 0.05
-    assert 0.3 < share_of_first(zipf=True) < 0.5
+    assert share_of_first("uniform") < 0.05
+    assert 0.3 < share_of_first("zipf") < 0.5
