@@ -9,15 +9,27 @@ python -m bench --keep           then take the ratios as the new baseline
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from bench import baseline, fanout, quotes, report, scale
+from bench import baseline, fanout, latency, quotes, rates, report, scale, tokens
 from bench.processes import BenchError
 from bench.results import Results, read
+from bench.stats import ALTERNATIONS_MIN
 
 Part = Callable[[Results, quotes.Effort, quotes.Tell], None]
-PARTS: dict[str, Part] = {"quotes": quotes.run, "fanout": fanout.run, "cluster": scale.run}
+PARTS: dict[str, Part] = {
+    "quotes": quotes.run,
+    "fanout": fanout.run,
+    "latency": latency.run,
+    "rates": rates.run,
+    "tokens": tokens.run,
+    "cluster": scale.run,
+}
+OF_RATIOS = ("quotes", "fanout")
+"""The parts that `--only` chooses from."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,21 +58,32 @@ def main(words: list[str] | None = None) -> int:
     results = Results()
     try:
         with report.progress() as tell:
-            for name in given.parts or PARTS:
+            for name in given.parts or (OF_RATIOS if effort.only else PARTS):
+                began = time.monotonic()
                 PARTS[name](results, effort, tell)
+                results.figures[f"bench_{name}_s"] = time.monotonic() - began
     except BenchError as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
     report.finish(results)
     found = read()
-    if given.keep:
-        baseline.write(found)
     if given.json:
         sys.stdout.write(json.dumps({name: found[name] for name in ("ratios", "figures")}) + "\n")
-    lost = baseline.losses_of(found) if given.check else []
+    lost = _checked(found) if given.check else []  # against the old baseline
+    if given.keep:
+        sys.stderr.write(f"bench: kept {', '.join(baseline.write(found)) or 'no ratio'}\n")
+    return 1 if lost else 0
+
+
+def _checked(found: dict[str, Any]) -> list[str]:
+    few = baseline.unchecked(found)
+    if few:
+        wanted = f"Expected {ALTERNATIONS_MIN} alternations to check {', '.join(few)}"
+        sys.stderr.write(f"bench: {wanted}\n")
+    lost = baseline.losses_of(found)
     for sentence in lost:
         sys.stderr.write(f"bench: {sentence}\n")
-    return 1 if lost else 0
+    return lost
 
 
 if __name__ == "__main__":

@@ -65,9 +65,13 @@ def _verdict(gate: Mapping[str, Any]) -> str:
 
 
 def _plots(runs: Sequence[Mapping[str, Any]]) -> str:
-    runs = [run for run in runs if "contestant" in run]
+    quotes = [run for run in runs if "contestant" in run]
+    return "<h2>Plots</h2>" + _quotes(quotes) + _ticks(runs) + _tokens(runs)
+
+
+def _quotes(runs: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(run["contestant"] for run in runs))
-    parts = ["<h2>Plots</h2>"]
+    parts = []
     for clients, window in ((1, 1), (50, 16)):
         series = {name: _curve(runs, name, (clients, window)) for name in names}
         parts.append(
@@ -86,6 +90,38 @@ def _plots(runs: Sequence[Mapping[str, Any]]) -> str:
                 title=f"Throughput, window {window}",
                 x_name="clients",
                 y_name="quotes a second",
+                y_log=True,
+            )
+        )
+    return "".join(parts)
+
+
+def _ticks(runs: Sequence[Mapping[str, Any]]) -> str:
+    spread = [run for run in runs if run.get("load") == "spread"]
+    return charts.lines(
+        {
+            f"{run['door']}, {run['trades_per_s']}/s": charts.percentile_curve(run["histogram"])
+            for run in spread
+        },
+        title="From the listener's socket to a subscriber, trades spread evenly",
+        x_name="microseconds",
+        y_name="percent of ticks",
+    )
+
+
+def _tokens(runs: Sequence[Mapping[str, Any]]) -> str:
+    sizes = [run for run in runs if run.get("part") == "tokens"]
+    parts = []
+    for name, axis in (("quotes_per_s", "quotes a second"), ("p50_us", "microseconds")):
+        series: dict[str, list[charts.Point]] = {}
+        for run in sorted(sizes, key=lambda run: int(run["tokens"])):
+            series.setdefault(run["demand"], []).append((run["tokens"], run[name]))
+        parts.append(
+            charts.lines(
+                series,
+                title=f"A shard's quotes against its number of tokens: {axis}",
+                x_name="tokens",
+                y_name=axis,
                 y_log=True,
             )
         )

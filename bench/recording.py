@@ -16,21 +16,17 @@ from typing import Any
 
 from actors import collecting
 from actors.recorder import GROUP, Recorder
+from bench.blocks import minted
 from bench.history import CHAIN_ID
 from deploy.roles import RECORDER_NICE
 from engine.control import Feed
 from engine.errors import RiseCurveError, TransientError
 from engine.messages import (
-    Block,
     BlockHeader,
-    ChainEvent,
     FeedBatch,
     FeedPosition,
     Finalised,
-    TokenCreated,
-    Transferred,
 )
-from engine.positions import ZERO_ADDRESS
 from engine.settings import ActorSettings
 from storage import postgres
 from storage.analytics import Analytics
@@ -38,7 +34,7 @@ from storage.events import EventStore
 from tests.support import chain_settings
 from tests.support.fake_roles import Calls, Log
 from tests.support.history import Traders
-from tests.support.scenario import LAUNCHPAD, Scenario
+from tests.support.scenario import Scenario
 
 TOKENS = 200
 WALLETS = 500
@@ -91,7 +87,7 @@ async def record(url: str, trades_per_s: int) -> None:
         if took:  # the first block holds the launches
             traders.trade(trades_per_s)
             trades += trades_per_s
-        block = _minted(scenario.seal())
+        block = minted(scenario.seal())
         started = time.monotonic()
         final = Finalised(CHAIN_ID, block.header.number - FINAL_BEHIND)
         batch = FeedBatch(CHAIN_ID, position, (block, final), block.header.number)
@@ -109,19 +105,6 @@ async def record(url: str, trades_per_s: int) -> None:
     ordered = sorted(took)
     line |= {f"block_ms_p{n}": round(ordered[len(ordered) * n // 100] * 1e3) for n in (50, 99)}
     print(json.dumps(line), flush=True)
-
-
-def _minted(block: Block) -> Block:
-    # The scenario leaves the mint of a launch out, and its log index free.
-    events: list[ChainEvent] = []
-    for event in block.events:
-        events.append(event)
-        if isinstance(event, TokenCreated):
-            place = {"log_index": event.at.log_index + 1, "position": event.at.position + 1}
-            at = replace(event.at, emitter=event.token, **place)
-            supply = event.curve.curve_supply + event.curve.pool_supply
-            events.append(Transferred(at, event.token, ZERO_ADDRESS, LAUNCHPAD, supply))
-    return replace(block, events=tuple(events))
 
 
 async def _fed(recorder: Recorder, batch: FeedBatch, ended: asyncio.Event) -> FeedPosition:

@@ -9,10 +9,11 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Read = Callable[[Any], Any]
 
 
 def _same(value: Any) -> Any:
@@ -42,8 +43,8 @@ def encode(value: Any) -> Any:
 
 def decode(kind: type[T], value: Any) -> T:
     """The dataclass `kind` from what `encode` made. Raises KeyError, TypeError, ValueError."""
-    hints = _hints(typing.cast(Any, kind))
-    return kind(**{name: _read(hint, value[name]) for name, hint in hints.items()})
+    readers = _readers(typing.cast(Any, kind))
+    return kind(**{name: read(value[name]) for name, read in readers})
 
 
 @cache
@@ -53,35 +54,48 @@ def _hints(kind: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in fields}
 
 
-def _read(hint: Any, value: Any) -> Any:
+@cache
+def _readers(kind: type) -> tuple[tuple[str, Read], ...]:
+    # Once a class: a shard that recovers reads a million markets.
+    return tuple((name, _reader(hint)) for name, hint in _hints(kind).items())
+
+
+def _reader(hint: Any) -> Read:
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
-        return _read_optional(hint, value)
+        return _optional(hint)
     if origin is tuple:
-        return _read_tuple(typing.get_args(hint), value)
-    return _read_plain(hint, value)
-
-
-def _read_plain(hint: Any, value: Any) -> Any:
-    if hint is int:
-        return int(value)
-    if hint is bytes:
-        return bytes.fromhex(value)
+        return _tuple(typing.get_args(hint))
+    if hint in _READ_PLAIN:
+        return _READ_PLAIN[hint]
     if dataclasses.is_dataclass(hint):
-        return decode(typing.cast(type, hint), value)
-    if hint in (str, bool):
-        if type(value) is not hint:
-            raise TypeError(f"Expected {hint.__name__}, was {type(value).__name__}")
-        return value
+        return partial(decode, typing.cast(type, hint))
     raise TypeError(f"Expected a known type, was {hint}")
 
 
-def _read_optional(hint: Any, value: Any) -> Any:
+def _exactly(kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"Expected {kind.__name__}, was {type(value).__name__}")
+    return value
+
+
+_READ_PLAIN: Mapping[Any, Read] = {
+    int: int,
+    bytes: bytes.fromhex,
+    str: partial(_exactly, str),
+    bool: partial(_exactly, bool),
+}
+
+
+def _optional(hint: Any) -> Read:
     (plain,) = [arm for arm in typing.get_args(hint) if arm is not types.NoneType]
-    return None if value is None else _read(plain, value)
+    read = _reader(plain)
+    return lambda value: None if value is None else read(value)
 
 
-def _read_tuple(arms: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+def _tuple(arms: tuple[Any, ...]) -> Read:
     if len(arms) == 2 and arms[1] is Ellipsis:
-        return tuple(_read(arms[0], item) for item in value)
-    return tuple(_read(arm, item) for arm, item in zip(arms, value, strict=True))
+        read = _reader(arms[0])
+        return lambda value: tuple(read(item) for item in value)
+    reads = [_reader(arm) for arm in arms]
+    return lambda value: tuple(read(item) for read, item in zip(reads, value, strict=True))

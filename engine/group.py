@@ -218,7 +218,9 @@ class Group:
         else:
             # A preconfirmed launch whose overlay was dropped has no value until the seal.
             market, as_of = timeline.quoted or timeline.sealed, self.as_of(timeline, bucket)
-            events_as_of = self.as_of(timeline, bucket, sealed=sealed)
+            events_as_of = as_of
+            if sealed and timeline.quoted is not None:
+                events_as_of = self.as_of(timeline, bucket, sealed=True)
         return Change(
             token=token,
             bucket=bucket,
@@ -437,10 +439,10 @@ def _stamped(change: Change, incarnation: int) -> Change:
 def shown_of(event: MarketEvent) -> Shown | None:
     """What a `transaction` message shows of an event; None for one without."""
     at = event.at
-    if isinstance(event, TokenCreated):
-        kind, user = "CREATE", event.creator
-    elif isinstance(event, Traded | PoolSwapped):
+    if isinstance(event, (Traded, PoolSwapped)):
         kind, user = "BUY" if event.is_buy else "SELL", event.trader
+    elif isinstance(event, TokenCreated):
+        kind, user = "CREATE", event.creator
     else:
         return None
     return Shown(event.token, kind, user, at.tx_hash, at.position, at.log_index, at.block_number)

@@ -6,7 +6,7 @@ import json
 from engine import codec
 from engine.buckets import bucket_of
 from engine.group import Group
-from engine.market import Market
+from engine.market import Market, shared
 
 SCHEMA = 2
 
@@ -40,4 +40,4 @@ def to_bytes(markets: list[Market]) -> bytes:
 
 def from_bytes(payload: bytes) -> list[Market]:
     """Raises ValueError, KeyError or TypeError on anything else than `to_bytes` made."""
-    return [codec.decode(Market, item) for item in json.loads(payload)]
+    return [shared(codec.decode(Market, item)) for item in json.loads(payload)]

@@ -90,7 +90,10 @@ class Timeline:
                 if self.confirmed and self.confirmed[-1][0] == block:
                     self.confirmed.pop()
                 self.confirmed.append((block, market))
-        waiting, retracted = overlays.split(self.overlay, events, block)
+        retracted: tuple[MarketEvent, ...] = ()
+        waiting: list[MarketEvent] = []
+        if self.overlay:
+            waiting, retracted = overlays.split(self.overlay, events, block)
         self._refold(waiting)
         if effects or retracted or self.sealed is not before:
             self.changes += 1
@@ -100,8 +103,9 @@ class Timeline:
         """Drop values that no reorg can reach any more; the one at `base` stays."""
         keep = 0
         for index, (number, _) in enumerate(self.confirmed):
-            if number <= base:
-                keep = index
+            if number > base:
+                break
+            keep = index
         if keep:
             del self.confirmed[:keep]
 

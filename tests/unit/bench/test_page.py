@@ -89,3 +89,22 @@ def test_baseline_keeps_well_measured_ratios_and_names_losses(
     assert [one.partition(":")[0] for one in said] == ["socketio_vs_python_socketio"]
     made.ratios["stream_vs_node_ws"] = Ratio(1.05, 1.0, 1.1, 12)
     assert any("stream_vs_node_ws" in one for one in baseline.losses_of(made.as_dict()))
+
+
+def test_page_plots_ticks_and_numbers_of_tokens_beside_runs_without_a_plot() -> None:
+    made = results()
+    before = page(made.as_dict()).count("<svg")
+    _, histogram = summed(array("q", range(50_000, 900_000, 1_000)))
+    tick = {"part": "latency", "load": "spread", "door": "stream", "histogram": histogram}
+    made.runs += [
+        {"shards": 2, "pauses_s": [0.1]},
+        *(tick | {"trades_per_s": rate} for rate in (50, 500)),
+    ]
+    for size in (10, 1_000):
+        sizes = {"part": "tokens", "tokens": size, "quotes_per_s": 9_000.0, "p50_us": 700.0}
+        made.runs += [sizes | {"demand": demand} for demand in ("uniform", "zipf")]
+    found = page(made.as_dict())
+    assert found.count("<svg") == before + 3
+    assert "stream, 500/s" in found and "zipf" in found
+    for svg in re.findall(r"<svg.*?</svg>", found, re.DOTALL):
+        ElementTree.fromstring(svg)

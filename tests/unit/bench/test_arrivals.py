@@ -1,0 +1,52 @@
+"""Which ticks count as the way from the listener's socket, and which trades came."""
+
+from bench.arrivals import Arrivals, TopicReader
+from engine.messages import PRECONFIRMED, SEALED
+
+
+def price(status: str, received_ns: int) -> dict[str, object]:
+    return {"asOf": {"status": status}, "receivedNs": str(received_ns)}
+
+
+def trade(tx_hash: str, position: int = 0) -> dict[str, object]:
+    return {"txHash": tx_hash, "position": position}
+
+
+def test_prices_of_the_wanted_status_count() -> None:
+    door = Arrivals(PRECONFIRMED)
+    door.note("price", price(PRECONFIRMED, 1_000), 5_000)
+    door.note("price", price(SEALED, 10), 6_000)
+    door.note("snapshot", {}, 7_000)
+    assert list(door.delays_ns) == [4_000]
+
+
+def test_price_that_no_frame_brought_does_not_count() -> None:
+    door = Arrivals(SEALED)
+    door.note("price", price(SEALED, 0), 5_000)
+    assert not door.delays_ns and door.early_ns == 0
+
+
+def test_trade_counts_once_when_it_came_first() -> None:
+    door = Arrivals(SEALED)
+    for now_ns in (1_000_000, 9_000_000):
+        door.note("transaction", trade("0xa"), now_ns)
+    door.note("transaction", trade("0xa", 1), 3_000_000)
+    assert door.trades == {("0xa", 0): 1_000_000, ("0xa", 1): 3_000_000}
+
+
+def test_last_is_from_the_earliest_frame_to_the_last_trade() -> None:
+    door = Arrivals(SEALED)
+    for received_ns in (3_000_000, 2_000_000, 4_000_000):
+        door.note("price", price(SEALED, received_ns), 5_000_000)
+    door.note("transaction", trade("0xa"), 8_000_000)
+    door.note("transaction", trade("0xb"), 7_000_000)
+    assert door.last_ms() == 6.0
+    door.begin()
+    assert not door.trades and not door.delays_ns and door.early_ns == 0
+
+
+async def test_socketio_message_goes_to_the_arrivals() -> None:
+    door = Arrivals(SEALED)
+    reader = TopicReader("token:0x", door)
+    reader._take_text(b'42["transaction",{"seq":1,"data":{"txHash":"0xa","position":2}}]', 0)
+    assert list(door.trades) == [("0xa", 2)]
