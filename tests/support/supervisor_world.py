@@ -90,7 +90,7 @@ class World:
         )
 
     async def until(self, condition):
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):
             while not condition():
                 await asyncio.sleep(0.01)
 
