@@ -64,5 +64,5 @@ def _figures(found: Mapping[str, Any]) -> Table:
     table.add_column("figure")
     table.add_column("value", justify="right")
     for name, value in sorted(found["figures"].items()):
-        table.add_row(name, f"{value:,.1f}")
+        table.add_row(name, f"{value:,.2f}")
     return table
