@@ -27,7 +27,7 @@ from bench.processes import BenchError
 from bench.quotes import Effort, Tell
 from bench.results import Results
 from bench.stats import ratio
-from deploy import ray_environment
+from deploy import logs, ray_environment
 from deploy.embedded import Embedded
 from engine.messages import QuoteReply, QuoteRequest, Refusal
 from engine.settings import Settings
@@ -68,7 +68,7 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
             )
             from actors import handles  # noqa: PLC0415 (Ray reads its environment at import)
 
-            handles.connect(settings, temp_dir=folder / "ray")
+            handles.connect(settings, temp_dir=folder / "ray", log=logs.get("ray"))
             try:
                 asyncio.run(_measured(settings, results, sizes, effort=effort, tell=tell))
             finally:
