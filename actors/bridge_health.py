@@ -112,8 +112,9 @@ class BridgeHealth:
         self._seen[chain_id] = VaultSeen(chain_id, found.addresses, found.threshold, paused, fault)
 
     async def _fault_of(self, chain_id: int) -> str:
-        # Its code never changes, so one answer is for good.
-        if chain_id not in self._faults:
+        # Its code never changes, so that it answers is for good. That it does not is asked again:
+        # a node may have refused for a reason of its own.
+        if self._faults.get(chain_id) != "":
             fault = ""
             try:
                 await self._vaults[chain_id].minimum(chain_id)
@@ -121,7 +122,8 @@ class BridgeHealth:
                 if error.code != "bridge_unavailable":
                     raise
                 fault = error.message
-                self._log.error("bridge_vault_outdated", chain_id=chain_id, reason=fault)
+                if chain_id not in self._faults:
+                    self._log.error("bridge_vault_outdated", chain_id=chain_id, reason=fault)
             self._faults[chain_id] = fault
         return self._faults[chain_id]
 

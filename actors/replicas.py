@@ -18,6 +18,7 @@ from actors.ports import Calls, Log, StatesIn
 from engine.buckets import bucket_of
 from engine.control import Directory, Entries, EntriesWanted
 from engine.errors import RiseCurveError
+from engine.lead import Lead
 from engine.limits import REPLICA_ASKED_MAX, REPLICA_ASKS_MAX
 from engine.messages import MarketView, QuoteReply, QuoteRequest, Refusal
 from engine.replica import ASK_FOR, WHYS, Replica
@@ -92,6 +93,7 @@ class ReplicatedMarkets:
         self._log = log
         self._clock = clock
         self._wall_ns = wall_ns
+        self._lead = Lead()
         self._replica = Replica(block_time_s=block_time_s)
         self._listened: set[int] = set()
         self._asks: set[asyncio.Task[None]] = set()
@@ -220,9 +222,10 @@ class ReplicatedMarkets:
             self._replica.cut()
 
     def _made_at(self, made_ns: int) -> float:
-        # By our clock. Where the other's wall clock is ahead of ours: now; where it is behind,
-        # too early, so that the shard is asked.
-        return self._clock() - max(self._wall_ns() - made_ns, 0) / 1e9
+        # By our clock, at most as much too late as the quickest message took. Where the other's
+        # wall clock is behind ours: too early, so that the shard is asked.
+        now, age_s = self._clock(), (self._wall_ns() - made_ns) / 1e9
+        return now - max(age_s + self._lead.noted(-age_s, now), 0.0)
 
     async def _run_asking(self) -> None:
         while True:

@@ -86,12 +86,17 @@ class Payer:
             # It may still be in the nodes' pools. What was not mined in its rounds is no reason to
             # begin higher: nobody mines then, and each call would offer more than the last.
             fees = raised(given_up[1], fees)
+        self._offered_fees = fees
         try:
             return await self._rounds(
                 to=to, data=data, gas=gas, value=value, nonce=nonce, fees=fees
             )
         except asyncio.CancelledError:
             self._given_up = nonce, self._offered_fees
+            raise
+        except Exception:
+            # What was given up before is still to be beaten, for as long as its nonce is free.
+            self._given_up = given_up
             raise
 
     async def _rounds(

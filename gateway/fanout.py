@@ -49,7 +49,7 @@ class Last:
 class Fanout:
     """`encode(event, payload)` makes the one packet that all readers of a message share.
 
-    `saw(token, version)` is told what a tick of a token names, before any reader.
+    `saw(token, version)` is told what a message names of a token, before any reader.
     """
 
     def __init__(
@@ -100,6 +100,12 @@ class Fanout:
             return Last(waiting.generation, waiting.from_seq - 1)
         return self._last.get(topic)
 
+    def see(self, topic: str, data: dict[str, Any]) -> None:
+        """A message as it was published is shown to somebody, again or late."""
+        if self._saw is not None:
+            for token, version in versions_named(topic, data):
+                self._saw(token, version)
+
     async def run(self) -> None:
         """Listen until cancelled. A fault is logged once and listening begins again."""
         while True:
@@ -119,14 +125,14 @@ class Fanout:
             topic, event = tick["topic"], tick["event"]
             bucket, incarnation = int(tick["bucket"]), int(tick["incarnation"])
             last = Last(str(tick["generation"]), int(tick["seq"]), incarnation)
-            version = _version_of(tick["data"]) if self._saw else None
+            named = versions_named(topic, tick["data"]) if self._saw else ()
         except (ValueError, KeyError, TypeError) as error:
             self._log.warning("tick_unreadable", error=repr(error))
             return
         self._metrics.ticks.inc()
-        token = token_of_topic(topic) if version else None
-        if self._saw and version and token:
-            self._saw(token, version)
+        for token, version in named:
+            if self._saw is not None:
+                self._saw(token, version)
         if not self._accept(bucket, incarnation) or not self._remember(topic, last):
             self._metrics.ticks_refused.inc()
             return
@@ -194,9 +200,16 @@ class Fanout:
         return True
 
 
-def _version_of(data: dict[str, Any]) -> tuple[int, int] | None:
-    as_of = data.get("asOf")
-    if not as_of:
-        return None
-    incarnation, changes = as_of["version"]
-    return int(incarnation), int(changes)
+def versions_named(topic: str, data: dict[str, Any]) -> list[tuple[bytes, tuple[int, int]]]:
+    """(token, version) of each market that a message shows. Raises ValueError, KeyError and
+    TypeError for what no shard says.
+    """
+    found = []
+    for row in data["items"] if topic == LIST_TOPIC else [data]:
+        token, as_of = token_of_topic(topic), row.get("asOf")
+        if token is None and "tokenAddress" in row:
+            token = bytes.fromhex(row["tokenAddress"][2:])
+        if token is not None and as_of:
+            incarnation, changes = as_of["version"]
+            found.append((token, (int(incarnation), int(changes))))
+    return found

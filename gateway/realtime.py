@@ -100,6 +100,7 @@ class Realtime:
             ticks=ticks,
             limiter=context.limiter,
             heard=self.fanout.last,
+            see=self.fanout.see,
             timeout_s=context.settings.quote_timeout_s + 1.0,
             resumes_per_minute=context.settings.reads_per_minute,
         )

@@ -82,6 +82,7 @@ class StreamGateway:
             ticks=parts.ticks,
             limiter=parts.limiter,
             heard=self.fanout.last,
+            see=self.fanout.see,
             timeout_s=settings.quote_timeout_s,
             resumes_per_minute=settings.reads_per_minute,
         )

@@ -46,8 +46,9 @@ class Place:
 
 
 class Topics:
-    """`heard` is the fan-out's memory of a topic; `resumes_per_minute` is of one caller: what was
-    missed is up to a thousand messages, some 20 ms of this loop.
+    """`heard` is the fan-out's memory of a topic, `see` is told what a reader is shown again.
+    `resumes_per_minute` is of one caller: what was missed is up to a thousand messages, some 20 ms
+    of this loop.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Topics:
         ticks: Ticks,
         limiter: Limiter,
         heard: Callable[[str], Last | None],
+        see: Callable[[str, dict[str, Any]], None],
         timeout_s: float,
         resumes_per_minute: int,
     ) -> None:
@@ -64,6 +66,7 @@ class Topics:
         self._ticks = ticks
         self._limiter = limiter
         self._heard = heard
+        self._see = see
         self._timeout_s = timeout_s
         self._resumes = Budget("resume", resumes_per_minute, RESUME_WINDOW_S)
 
@@ -127,7 +130,12 @@ class Topics:
             found = await self._ticks.replay(topic, generation=generation, after_seq=since)
         except TransientError:
             return None
-        return None if found is None else [orjson.loads(message) for message in found]
+        if found is None:
+            return None
+        messages = [orjson.loads(message) for message in found]
+        for message in messages:
+            self._see(topic, message["data"])
+        return messages
 
 
 def topic_of(given: str) -> str:

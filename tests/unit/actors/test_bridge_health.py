@@ -149,7 +149,12 @@ async def test_vault_from_before_there_was_a_minimum_closes_it_and_is_said_once_
         assert await world.step() == (f"{t.SEPOLIA} is older: deploy it anew", False)
     ((level, event, fields),) = world.log.lines
     assert (level, event, fields["chain_id"]) == ("error", "bridge_vault_outdated", t.SEPOLIA)
-    assert world.minimums_asked == 2, "its code never changes"
+    # A node may have refused for a reason of its own: it is asked again, the other vault never.
+    assert world.minimums_asked == 3 + 1
+    world.old.clear()
+    for _ in range(2):
+        assert await world.step() == ("", False)
+    assert world.minimums_asked == 4 + 1
 
 
 async def test_it_goes_on_saying_it_after_the_store_was_away(world: World) -> None:

@@ -204,8 +204,10 @@ async def test_age_is_counted_from_when_a_beat_was_made_not_from_when_it_came():
     async with running(world.door), running(shard):
         await world.until_served()
         door, ahead_ns = world.door, int((REPLICA_LEASE_S + 0.05) * 1e9)
-        # As if each beat had been under way for so long; a clock that is behind hides nothing.
-        for shift_ns, fresh in ((ahead_ns, False), (0, True), (-ahead_ns, True), (ahead_ns, False)):
+        # As if each beat had been under way for so long; a clock that is behind hides nothing, and
+        # once it has shown, a beat that comes as late as it was behind is as old as it is.
+        cases = ((ahead_ns, False), (0, True), (-ahead_ns, True), (0, False), (ahead_ns, False))
+        for shift_ns, fresh in cases:
             door._wall_ns = lambda shift_ns=shift_ns: time.time_ns() + shift_ns
             await asyncio.sleep(REPLICA_LEASE_S + 0.1)
             served, stale = door.tally.served, door.tally.passed["stale"]

@@ -145,6 +145,32 @@ async def test_payer_of_one_that_was_given_up_takes_its_nonce_above_its_price() 
     assert (node.offers[4].nonce, node.offers[4].max_fee) == (8, 1_000)
 
 
+async def test_payer_that_fails_above_one_given_up_beats_its_price_when_it_tries_again() -> None:
+    node = _Node(mined_at=100)
+    payer_ = payer(node)
+    real = node.send_raw_sync
+
+    async def hanging(raw: bytes, timeout_s: float) -> _Mined | None:
+        await real(raw, timeout_s)
+        return await asyncio.sleep(60) if len(node.offers) == 3 else None
+
+    async def away(raw: bytes, timeout_s: float) -> _Mined | None:
+        raise TransientError("stale_chain", "Expected an answer")
+
+    node.send_raw_sync = hanging  # type: ignore[method-assign]
+    first = asyncio.create_task(payer_.send(to=PAD, data=b"\x01", gas=90_000))
+    while len(node.offers) < 3:
+        await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait({first})
+    node.send_raw_sync = away  # type: ignore[method-assign]
+    with pytest.raises(TransientError, match="stale_chain"):
+        await payer_.send(to=PAD, data=b"\x02", gas=90_000)
+    node.send_raw_sync, node.mined_at = real, 4  # type: ignore[method-assign]
+    await payer_.send(to=PAD, data=b"\x02", gas=90_000)
+    assert (node.offers[3].data, node.offers[3].max_fee) == (b"\x02", 1_425)
+
+
 async def test_payer_whose_chain_mines_nothing_does_not_offer_more_with_each_call() -> None:
     node = _Node(mined_at=100)
     payer_ = payer(node)

@@ -154,11 +154,18 @@ def test_version_that_a_tick_of_a_token_names_is_told_before_its_readers_hear_it
     as_of = {"asOf": {"version": [3, 7]}}
     made.hear(tick(1, topic=topic, incarnation=3, data=as_of))
     assert told == [(token, (3, 7), 0)] and len(encoded) == 1
-    # Repeated or refused, it was named all the same; other topics name no token.
+    # Repeated or refused, it was named all the same.
     made.hear(tick(1, topic=topic, incarnation=3, data=as_of))
-    made.hear(tick(1, topic="tokens", data={"items": []}))
-    made.hear(tick(1, topic="trades", data=as_of))
     assert told[1:] == [(token, (3, 7), 1)]
+    # The list and everybody's trades name a token in each row; what is shown again does too.
+    row, older = ({"tokenAddress": "0x" + c * 40, "asOf": {"version": [1, 2]}} for c in "ab")
+    made.hear(tick(1, topic="tokens", data={"items": [row, older]}))
+    made.hear(tick(1, topic="trades", data=row))
+    made.hear(tick(2, topic="trades", data={}))
+    made.see("trades", older)
+    assert [seen[:2] for seen in told[2:]] == [
+        (bytes.fromhex(c * 40), (1, 2)) for c in ("a", "b", "a", "b")
+    ]
 
 
 def test_tick_with_a_broken_version_is_unreadable() -> None:
