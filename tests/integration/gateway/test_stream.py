@@ -384,7 +384,7 @@ async def test_slow_reader_gets_the_newest_price_and_every_trade(door: StreamDoo
 async def test_reader_that_never_reads_is_cut_off_and_holds_nothing(
     door: StreamDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "STREAM_STALLED_S", 0.2)
+    monkeypatch.setattr(limits, "STREAM_STALLED_S", 1.5)
     monkeypatch.setattr("gateway.stream.SWEEP_S", 0.05)
     async with door.client(max_queue=1, close_timeout=0.1) as client, door.client() as other:
         await client.ask("subscribe", topic="trades")
