@@ -1,9 +1,7 @@
 """`risecurve bridge` over two real chains: a queued transfer is ended; an old vault is named."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +9,7 @@ import pytest
 
 from actors.bridge_health import BridgeHealth
 from chain import vault as vault_codec
-from deploy import bridge_commands, datadir
-from deploy.embedded import Embedded
+from deploy import bridge_commands
 from deploy.process import StartError
 from engine.bridge.messages import Fate
 from engine.control import Directory, Instance
@@ -21,24 +18,8 @@ from engine.settings import BridgeSettings, VaultDeployment
 from gateway.bridging import TERMS_KEPT_S
 from storage.bridge_beats import BridgeBeats
 from tests.bridge.chains import ETHER, GUARDIAN_KEY, OWNER_KEY, RISE, SEPOLIA, End
-from tests.support.bridge_door import Bridged, bridged
+from tests.support.bridge_door import Bridged
 from tests.support.fakes import FakeSink
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Embedded]:
-    with datadir.temporary() as folder, Embedded(folder, durable=False) as embedded:
-        yield embedded
-
-
-@pytest.fixture
-async def busy(
-    nodes: Embedded, postgres_url: str, mongodb_url: str, redis_url: str, tmp_path: Path
-) -> AsyncIterator[Bridged]:
-    """Everybody works."""
-    urls = {"postgres": postgres_url, "mongodb": mongodb_url, "redis": redis_url}
-    async with bridged(nodes, urls, tmp_path) as one:
-        yield one
 
 
 def running(busy: Bridged, *, checker: bool = True) -> Any:

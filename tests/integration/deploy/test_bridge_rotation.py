@@ -1,38 +1,18 @@
 """Rotation of attestors as the runbook has it, while transfers are under way: each is paid once."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from chain.account import DigestKey
-from deploy import datadir
-from deploy.embedded import Embedded
 from tests.bridge.chains import ETHER, OWNER_KEY, RISE, SEPOLIA, SIGNER_KEYS, THRESHOLD
-from tests.support.bridge_door import Bridged, bridged
+from tests.support.bridge_door import Bridged
 
 DELAY_S = 60
 NEW_KEY = b"\xa7" * 32
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Embedded]:
-    with datadir.temporary() as folder, Embedded(folder, durable=False) as embedded:
-        yield embedded
-
-
-@pytest.fixture
-async def busy(
-    nodes: Embedded, postgres_url: str, mongodb_url: str, redis_url: str, tmp_path: Path
-) -> AsyncIterator[Bridged]:
-    """Everybody works."""
-    urls = {"postgres": postgres_url, "mongodb": mongodb_url, "redis": redis_url}
-    async with bridged(nodes, urls, tmp_path) as one:
-        yield one
 
 
 async def begun(busy: Bridged, way: str, amount: str) -> dict[str, Any]:
