@@ -17,11 +17,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from bench import system
+from bench.answers import Answers
 from bench.processes import BenchError
 from bench.quotes import Effort, Tell
 from bench.results import Results
@@ -36,15 +36,7 @@ SETTLED_S = 1.0
 SCALE_TIMEOUT_S = 240.0
 
 
-@dataclass
-class Seen:
-    """Of one token: when answers came, and the incarnations they named."""
-
-    at: list[float] = field(default_factory=list)
-    incarnations: set[int] = field(default_factory=set)
-
-
-class Paced:
+class Paced(Answers):
     """Asks until `stop`. `begin` forgets; `of_moved` is since then. `wrong`, `lost` and `codes`
     are of all the time."""
 
@@ -52,12 +44,11 @@ class Paced:
         self, clients: Sequence[StreamClient], tokens: Sequence[str], *, pace_s: float = PACE_S
     ) -> None:
         self._clients = dict(zip(tokens, itertools.cycle(clients), strict=False))
-        self._tokens = tokens
+        super().__init__(tokens)
         self._pace_s = pace_s
         self._first: dict[tuple[str, int], int] = {}
         self._asking: set[asyncio.Task[None]] = set()
         self._main: asyncio.Task[None] | None = None
-        self.seen: dict[str, Seen] = {}
         self.asked = 0
         self.answered = 0
         self.wrong: list[str] = []
@@ -80,32 +71,6 @@ class Paced:
             self._main.cancel()
             await asyncio.gather(self._main, return_exceptions=True)
         await asyncio.gather(*self._asking)
-
-    def begin(self) -> None:
-        """Measure from here on."""
-        now = time.monotonic()
-        self.seen = {token: Seen([now]) for token in self._tokens}
-
-    def of_moved(self) -> dict[str, float]:
-        """Token → seconds of its longest pause, of those whose owner changed."""
-        return {
-            token: self.longest_s(token)
-            for token, seen in self.seen.items()
-            if len(seen.incarnations) > 1
-        }
-
-    def of_others(self) -> dict[str, float]:
-        """The same of those whose owner did not: what the machine did to all of them."""
-        return {
-            token: self.longest_s(token)
-            for token, seen in self.seen.items()
-            if len(seen.incarnations) <= 1
-        }
-
-    def longest_s(self, token: str) -> float:
-        """Between two answers that follow each other, or since the last one."""
-        times = [*sorted(self.seen[token].at), time.monotonic()]
-        return max(after - before for before, after in itertools.pairwise(times))
 
     async def _run(self) -> None:
         # One by one, so that a bucket which pauses holds up no other's answer.
@@ -132,8 +97,7 @@ class Paced:
         first = self._first.setdefault((token, quote.launch_fee_wei), quote.amount_out_wei)
         if quote.amount_out_wei != first:
             self.wrong.append(f"{token}: {quote.amount_out_wei}, was {first}")
-        self.seen[token].at.append(now)
-        self.seen[token].incarnations.add(int(quote.as_of["version"][0]))
+        self.heard(token, int(quote.as_of["version"][0]), now)
 
 
 def scale(shards: int, environment: Mapping[str, str]) -> float:

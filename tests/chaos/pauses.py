@@ -3,37 +3,25 @@ how long a token's quotes paused, and which were not answered at all.
 """
 
 import asyncio
-import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from bench.answers import Answers
 from deploy.demo.client import Client, new_account
 
 PACE_S = 0.05
 CLIENTS = 3
 
 
-@dataclass
-class Seen:
-    """Of one token: when answers came, and the incarnations they named."""
-
-    at: list[float] = field(default_factory=list)
-    incarnations: set[int] = field(default_factory=set)
-
-
-class Pauses:
-    """`begin` forgets, `seen` is since then; `of_moved` says how long each token paused whose
-    owner changed.
-    """
+class Pauses(Answers):
+    """Asks at the REST doors until `stop`."""
 
     def __init__(self, apis: Sequence[str], chain_id: int, tokens: Sequence[str]) -> None:
         self._clients = [
             Client(apis[index % len(apis)], new_account(), chain_id) for index in range(CLIENTS)
         ]
-        self._tokens = tokens
-        self.seen: dict[str, Seen] = {}
+        super().__init__(tokens)
         self._main: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
         self.asked = 0
@@ -53,21 +41,6 @@ class Pauses:
         await asyncio.gather(*self._asking)
         for client in self._clients:
             await client.close()
-
-    def begin(self) -> None:
-        """Measure from here on."""
-        now = time.monotonic()
-        self.seen = {token: Seen([now]) for token in self._tokens}
-
-    def longest_s(self, token: str) -> float:
-        """Between two answers that follow each other, or since the last one."""
-        times = [*sorted(self.seen[token].at), time.monotonic()]
-        return max(after - before for before, after in itertools.pairwise(times))
-
-    def of_moved(self) -> dict[str, float]:
-        """Token → its pause in seconds, the pace included."""
-        moved = [token for token, seen in self.seen.items() if len(seen.incarnations) > 1]
-        return {token: self.longest_s(token) for token in moved}
 
     async def _run(self) -> None:
         turn = 0
@@ -92,6 +65,4 @@ class Pauses:
             self.codes[str(getattr(error, "code", type(error).__name__))] += 1
             return
         self.answered += 1
-        seen = self.seen[token]
-        seen.at.append(time.monotonic())
-        seen.incarnations.add(quote["asOf"]["version"][0])
+        self.heard(token, quote["asOf"]["version"][0], time.monotonic())
