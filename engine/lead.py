@@ -10,13 +10,13 @@ class Lead:
 
     def __init__(self, window_s: float = 60.0) -> None:
         self._window_s = window_s
-        self._began_s = float("-inf")
+        self._began_s: float | None = None
         self._before_s = 0.0
         self._now_s = 0.0
 
     def noted(self, ahead_s: float, at_s: float) -> float:
         """The lead, or 0, after a stamp that was so far ahead; negative: behind. `at_s` is now."""
-        if at_s - self._began_s > self._window_s:
+        if self._began_s is None or at_s - self._began_s > self._window_s:
             self._before_s, self._now_s, self._began_s = self._now_s, 0.0, at_s
         self._now_s = max(self._now_s, ahead_s)
         return max(self._before_s, self._now_s)
