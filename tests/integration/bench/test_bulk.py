@@ -9,7 +9,7 @@ from bench.bulk import FOREVER, Bulk
 from bench.latency import deployed
 from bench.peers.shredding_node import TRANSACTIONS_A_SHRED
 from bench.processes import python, started
-from chain import transactions
+from chain import create2, transactions
 from chain.decode import TOPICS
 from chain.rpc import JsonRpc
 from chain.stream import LiveStream, LiveStreams
@@ -44,7 +44,7 @@ async def _launched(rpc: JsonRpc, launchpad: str) -> str:
     sender = (await rpc.call("eth_accounts", []))[1]
     call = {"from": sender, "to": launchpad, "data": "0x" + data.hex(), "gas": hex(6_000_000)}
     tx_hash = await rpc.call("eth_sendTransaction", [call])
-    receipt = await rpc.call("eth_getTransactionReceipt", [tx_hash])
+    receipt = await create2.receipt(rpc, "the launch", tx_hash)
     log = next(log for log in receipt["logs"] if log["address"] == launchpad.lower())
     return "0x" + str(log["topics"][1])[-40:]
 
