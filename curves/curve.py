@@ -5,8 +5,9 @@ Rounding always favours the pool: what a trader receives is floored, what a trad
 is ceiled. Source: `chain/contracts/curves/*.sol`, bit for bit.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
+
+from curves.values import value
 
 WAD = 10**18
 TOTAL_SUPPLY = 1_000_000_000 * WAD
@@ -87,7 +88,7 @@ class Curve(Protocol):
         """Spot price in wei per token-wei as (numerator, denominator), exact."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Quote:
     """What one trade gives on one state.
 

@@ -6,11 +6,13 @@ so that `net(gross(n)) == n`. Source: `chain/contracts/libraries/Fees.sol`.
 
 from dataclasses import dataclass
 
+from curves.values import value
+
 BPS = 10_000
 FEE_BPS_MAX = 9_900
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FeeRates:
     """Basis points at one block."""
 

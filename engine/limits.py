@@ -222,6 +222,9 @@ STREAM_OPS_PER_FRAME_MAX = 512
 STREAM_IN_FLIGHT_MAX = 1_024
 """Quotes of one connection under way at once; one more is `overloaded`."""
 
+STREAM_QUEUED_FRAMES_MAX = 128
+"""Frames of one connection that were read and wait for their turn; then it is not read from."""
+
 STREAM_CALLS_WAITING_MAX = 256
 """Ops of one connection other than quotes that wait for their turn."""
 

@@ -5,6 +5,7 @@ Frozen and slotted. Addresses are 20 raw bytes, hashes 32; amounts are base unit
 
 from dataclasses import dataclass, field
 
+from curves.values import value
 from engine.bridge.events import TransferEvent
 from engine.headers import EventHeader as EventHeader  # noqa: PLC0414 (said here too)
 
@@ -289,7 +290,7 @@ class FeedBatch:
 # ---------------------------------------------------------------- quotes and views
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class QuoteRequest:
     """`for_block` None: the open block, head + 1. `sealed` asks for the lower state.
 
@@ -305,7 +306,7 @@ class QuoteRequest:
     sealed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AsOf:
     """The state an answer is about. `status`: preconfirmed, sealed or finalised.
 
@@ -322,7 +323,7 @@ class AsOf:
     version: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class QuoteReply:
     """Amounts as in `curves.curve.Quote`; prices are wei per whole token times 1e18.
 

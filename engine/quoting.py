@@ -37,6 +37,7 @@ def answer(
     except CurveError as error:
         return Refusal(error.code, str(error), bucket, as_of.version[0])
     amount_in, amount_out = _in_and_out(quote)
+    above, below = spot_fraction(market)
     return QuoteReply(
         token=market.token,
         is_buy=request.is_buy,
@@ -51,9 +52,9 @@ def answer(
         launch_fee=quote.launch_fee,
         refund=quote.refund,
         clipped=quote.clipped,
-        spot_price_e18=spot_e18(market),
+        spot_price_e18=above * WAD * WAD // below,
         execution_price_e18=quote.eth * WAD * WAD // quote.tokens,
-        price_impact_bps=_impact_bps(market, quote),
+        price_impact_bps=_impact_bps(quote, above, below),
         bound=bound(amount_in, amount_out, request),
         for_block=for_block,
         exact_until_block=None if market.pool else schedule.exact_until(for_block),
@@ -141,9 +142,8 @@ def _open_block(as_of: AsOf) -> int:
     return as_of.block_number + (as_of.status != PRECONFIRMED)
 
 
-def _impact_bps(market: Market, quote: Quote) -> int:
+def _impact_bps(quote: Quote, above: int, below: int) -> int:
     # Against the spot price before the trade and without fees, as the field shows it.
-    above, below = spot_fraction(market)
     at_spot = quote.tokens * above
     paid = quote.curve_eth * below
     return abs(paid - at_spot) * BPS // at_spot

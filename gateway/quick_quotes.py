@@ -31,6 +31,7 @@ from gateway.errors import public, raise_refusal, timestamp
 from gateway.intake import too_fast
 from gateway.socket_client import Client
 from gateway.sockets import cut
+from gateway.turns import Turns
 
 DOOR = "socketio"
 
@@ -65,6 +66,7 @@ class QuickQuotes:
         # Asked of the markets, and until when, in the order of that.
         self._open: dict[_Asked, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = Turns()
 
     async def stop(self) -> None:
         """Nothing waits for its budget any more. No socket takes quotes by now."""
@@ -115,7 +117,7 @@ class QuickQuotes:
             return
         who = client.who
         if who not in self._waiting and self._context.limiter.spend(self._budget, who):
-            self._ask(asked)
+            self._turns.take(self._ask, asked)
         else:
             self._wait(who, asked)
 

@@ -36,6 +36,7 @@ from gateway.stream_connection import Connection, Slow
 from gateway.stream_events import exact, push_of
 from gateway.stream_parts import StreamParts
 from gateway.topics import USER_TOPIC, Topics, check_own, topic_of
+from gateway.turns import Turns
 
 PING_AFTER_S = 20
 SWEEP_S = 1.0
@@ -70,6 +71,7 @@ class StreamGateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
+        self.turns = Turns()
         self.fanout = Fanout(
             ticks=parts.ticks,
             encode=push_of,
@@ -133,7 +135,7 @@ class StreamGateway:
             return
         self.draining = True
         self._server.close()
-        await _until(lambda: not any(one.in_flight for one in self._connections), DRAIN_S)
+        await _until(self._is_idle, DRAIN_S)
         for one in list(self._connections):
             one.close(WSCloseCode.GOING_AWAY, "draining")
         await _until(lambda: not self._connections, GOODBYE_S)
@@ -144,6 +146,9 @@ class StreamGateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._server = None
         self.parts.log.info("stream_stopped", port=self._port)
+
+    def _is_idle(self) -> bool:
+        return not self.turns and not any(one.in_flight for one in self._connections)
 
     def time_ms(self) -> int:
         """Wall time, milliseconds."""

@@ -8,7 +8,6 @@ buffer is full nothing more is read from him, and what is pushed waits in the `O
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.stream import StreamGateway
 
 CLOSE_S = 1.0
+FULL = Refusal("overloaded", "Expected fewer quotes at once on one connection")
 Slow = protocol.Subscribe | protocol.Unsubscribe | protocol.Authenticate
 
 
@@ -91,6 +91,8 @@ class Connection(WSListener):
         self._worker: asyncio.Task[None] | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._queued = 0
+        self._reads = True
         self.closing = False
 
     # ------------------------------------------------------------------- the library's calls
@@ -107,7 +109,7 @@ class Connection(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Gone, by whomever."""
         self.closing = True
-        self._early = None
+        self._early = self._raw = None
         self._gathered.clear()
         self._flowing.set()
         if self._worker is not None:
@@ -118,8 +120,7 @@ class Connection(WSListener):
         """The reader is slow."""
         self.paused_at = self._clock()
         self._flowing.clear()
-        if self._raw is not None and not self.closing:
-            self._raw.pause_reading()
+        self._read_or_not()
 
     def resume_writing(self) -> None:
         """The reader reads again."""
@@ -131,19 +132,17 @@ class Connection(WSListener):
             self._write(frame)
         if self.paused_at is None:
             self._flowing.set()
-            if self._raw is not None and not self.closing:
-                self._raw.resume_reading()
+            self._read_or_not()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Text frames ask, a close is answered, others are refused."""
         if self.closing and frame.msg_type != WSMsgType.CLOSE:
             return
         if frame.msg_type == WSMsgType.TEXT and frame.fin and self._parts is None:
-            self._hear(frame.get_payload_as_bytes())
+            self._take(frame.get_payload_as_bytes())
         elif frame.msg_type == WSMsgType.CLOSE:
-            self._flush()
-            transport.send_close(frame.get_close_code(), frame.get_close_message())
-            transport.disconnect()
+            said = (frame.get_close_code(), frame.get_close_message())
+            self._door.turns.take(self._goodbye, said)
         elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
             self._part(frame)
         elif frame.msg_type == WSMsgType.BINARY:
@@ -163,7 +162,38 @@ class Connection(WSListener):
             self.close(WSCloseCode.MESSAGE_TOO_BIG, "message too large")
         elif frame.fin:
             self._parts = None
-            self._hear(b"".join(parts))
+            self._take(b"".join(parts))
+
+    def _take(self, frame: bytes) -> None:
+        self._queued += 1
+        if not self._door.turns.take(self._next, frame):
+            self._read_or_not()
+
+    def _next(self, frame: bytes) -> None:
+        self._queued -= 1
+        if not self.closing:
+            self._hear(frame)
+        if not self._reads:
+            self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        # Who does not read his answers, or sends faster than they are made, waits in the kernel.
+        most = limits.STREAM_QUEUED_FRAMES_MAX
+        reads = self.paused_at is None and self._queued <= (most if self._reads else most // 2)
+        if reads == self._reads or self._raw is None or self.closing:
+            return
+        self._reads = reads
+        if reads:
+            self._raw.resume_reading()
+        else:
+            self._raw.pause_reading()
+
+    def _goodbye(self, said: tuple[WSCloseCode, str | None]) -> None:
+        # Behind the answers to what was asked before.
+        if self._transport is not None and self._raw is not None:
+            self._flush()
+            self._transport.send_close(*said)
+            self._transport.disconnect()
 
     def _hear(self, frame: bytes) -> None:
         if self._early is not None:
@@ -209,18 +239,25 @@ class Connection(WSListener):
     # --------------------------------------------------------------------------------- ops
 
     def _do(self, op: protocol.Op) -> None:
-        if isinstance(op, protocol.Quote):
-            self._ask(op, partial(self._quoted, op.id))
-        else:
+        if not isinstance(op, protocol.Quote):
             self._do_other(op)
+        elif self._is_full():
+            self._send(self._text(op.id, FULL))
+        else:
+            self.in_flight += 1
+            self._door.markets.begin(op.request, partial(self._quoted, op.id))
 
     def _do_array(self, ops: list[protocol.Op]) -> None:
         # Answered together: quotes, and what was meant to be one.
         quotes = [one for one in ops if isinstance(one, protocol.Quote | protocol.Fault)]
         array = _Array([b""] * len(quotes), len(quotes))
         for place, op in enumerate(quotes):
-            if isinstance(op, protocol.Quote):
-                self._ask(op, partial(self._quoted_of, array, place, id=op.id))
+            if isinstance(op, protocol.Quote) and self._is_full():
+                self._place(array, place, self._text(op.id, FULL))
+            elif isinstance(op, protocol.Quote):
+                self.in_flight += 1
+                done = partial(self._quoted_of, array, place, op.id)
+                self._door.markets.begin(op.request, done)
             else:
                 self._place(array, place, _refused(op.op, op.id, op.error))
         for other in ops:
@@ -244,25 +281,17 @@ class Connection(WSListener):
             if self._worker is None:
                 self._worker = asyncio.create_task(self._work())
 
-    def _ask(self, op: protocol.Quote, done: Callable[[QuoteReply | Refusal], None]) -> None:
-        if self.in_flight >= limits.STREAM_IN_FLIGHT_MAX or self._door.draining:
-            done(Refusal("overloaded", "Expected fewer quotes at once on one connection"))
-            return
-        self.in_flight += 1
-        self._door.markets.begin(op.request, partial(self._landed, done))
-
-    def _landed(
-        self, done: Callable[[QuoteReply | Refusal], None], reply: QuoteReply | Refusal
-    ) -> None:
-        self.in_flight -= 1
-        done(reply)
+    def _is_full(self) -> bool:
+        return self.in_flight >= limits.STREAM_IN_FLIGHT_MAX or self._door.draining
 
     def _quoted(self, id: protocol.Id, reply: QuoteReply | Refusal) -> None:
+        self.in_flight -= 1
         self._send(self._text(id, reply))
 
     def _quoted_of(
-        self, array: _Array, place: int, reply: QuoteReply | Refusal, *, id: protocol.Id
+        self, array: _Array, place: int, id: protocol.Id, reply: QuoteReply | Refusal
     ) -> None:
+        self.in_flight -= 1
         self._place(array, place, self._text(id, reply))
 
     def _place(self, array: _Array, place: int, text: bytes) -> None:

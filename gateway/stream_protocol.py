@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from curves.curve import AMOUNT_MAX
+from curves.values import value
 from engine.errors import CallerError
 from engine.limits import STREAM_OPS_PER_FRAME_MAX
 from engine.messages import QuoteReply, QuoteRequest
@@ -37,7 +38,7 @@ _FINALITIES = {"preconfirmed": False, "sealed": True}
 Id = int | str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Quote:
     """`quote`: what a trade would give."""
 

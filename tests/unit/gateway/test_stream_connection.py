@@ -7,12 +7,13 @@ from typing import Any
 
 import orjson
 import pytest
-from picows import WSCloseCode
+from picows import WSCloseCode, WSMsgType
 
 from engine import limits
 from gateway.stream_connection import Connection
 from gateway.stream_events import push_of
 from gateway.stream_protocol import framed
+from gateway.turns import Turns
 from tests.support.gateway import settings
 
 QUOTE = {"op": "quote", "token": "0x" + "11" * 20, "side": "buy", "amountWei": "1"}
@@ -25,6 +26,7 @@ class Raw:
         self.calls: list[bytes] = []
         self.connection: Any = None
         self.most = 10**9
+        self.reads = True
 
     def write(self, data: bytes) -> None:
         self.calls.append(data)
@@ -35,9 +37,11 @@ class Raw:
 
     def get_extra_info(self, name: str) -> None: ...
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reads = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.reads = True
 
     def abort(self) -> None: ...
 
@@ -51,11 +55,14 @@ class Door:
         self.draining = False
         self.markets = self
         self.asked: list[Any] = []
+        self.turns = Turns()
 
     def begin(self, request: Any, done: Any) -> None:
         self.asked.append(done)
 
     def connected(self, connection: Connection, peer: Any) -> None: ...
+
+    def disconnected(self, connection: Connection) -> None: ...
 
     def count(self, outcome: str, count: int) -> None: ...
 
@@ -77,11 +84,30 @@ class Goodbyes:
 
 def opened() -> tuple[Connection, Raw]:
     raw = Raw()
-    made = Connection(Door(), SimpleNamespace())  # type: ignore[arg-type]
+    made = Connection(Door(), SimpleNamespace())
     raw.connection = made
     made.on_ws_connected(Goodbyes(raw))  # type: ignore[arg-type]
     made.admitted()
     return made, raw
+
+
+def text_frame(payload: bytes) -> Any:
+    return SimpleNamespace(
+        msg_type=WSMsgType.TEXT, fin=True, get_payload_as_bytes=lambda: bytes(payload)
+    )
+
+
+def close_frame() -> Any:
+    return SimpleNamespace(
+        msg_type=WSMsgType.CLOSE,
+        get_close_code=lambda: WSCloseCode.OK,
+        get_close_message=lambda: b"",
+    )
+
+
+def hears(connection: Connection, frame: Any) -> None:
+    assert connection._transport is not None
+    connection.on_ws_frame(connection._transport, frame)
 
 
 def ping(number: int) -> bytes:
@@ -157,3 +183,52 @@ async def test_reader_that_is_full_in_the_middle_of_a_turn_gets_the_newest_price
     assert frames.endswith(b'"data":{"n":"' + b"x" * 400 + b'"}}')
     assert b'"seq":100,' in frames and b'"seq":50,' not in frames
     assert framed(b"")[:1] == frames[:1]
+
+
+async def test_frames_beyond_a_slice_wait_in_order_and_stop_the_reading() -> None:
+    connection, raw = opened()
+    now = 0.0
+    connection._door.turns = Turns(slice_s=1.0, clock=lambda: now)
+    most = limits.STREAM_QUEUED_FRAMES_MAX
+    hears(connection, text_frame(ping(0)))
+    now = 2.0
+    for number in range(1, most + 1):
+        hears(connection, text_frame(ping(number)))
+    assert raw.reads and len(connection._door.turns) == most
+    hears(connection, text_frame(ping(most + 1)))
+    assert not raw.reads
+    hears(connection, close_frame())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert raw.reads
+    assert ids(b"".join(raw.calls)) == list(range(most + 2))
+    assert raw.calls[-1] == b"goodbye"
+
+
+async def test_who_reads_again_is_read_from_only_when_few_frames_wait() -> None:
+    connection, raw = opened()
+    now = 0.0
+    connection._door.turns = Turns(slice_s=1.0, clock=lambda: now)
+    connection._door.turns.take(lambda _: None, None)
+    now = 2.0
+    connection.pause_writing()
+    for number in range(limits.STREAM_QUEUED_FRAMES_MAX + 1):
+        hears(connection, text_frame(ping(number)))
+    connection.resume_writing()
+    assert not raw.reads
+    await asyncio.sleep(0)
+    assert raw.reads
+
+
+async def test_who_is_gone_is_not_heard_any_more() -> None:
+    connection, raw = opened()
+    now = 0.0
+    connection._door.turns = Turns(slice_s=1.0, clock=lambda: now)
+    connection._door.turns.take(lambda _: None, None)
+    now = 2.0
+    hears(connection, text_frame(ping(1)))
+    hears(connection, close_frame())
+    connection.on_ws_disconnected(connection._transport)  # type: ignore[arg-type]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert raw.calls == []
