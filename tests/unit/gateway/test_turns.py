@@ -77,3 +77,13 @@ async def test_what_raises_holds_up_nobody() -> None:
     assert [type(one["exception"]) for one in heard] == [ZeroDivisionError]
     with pytest.raises(ZeroDivisionError):
         work.turns.take(fail, 5)
+
+
+async def test_what_comes_out_of_work_stands_behind_what_waits() -> None:
+    work = Work()
+    for one in range(3):
+        work.turns.take(work.do, one)
+    work.turns.take(lambda _: work.turns.take(work.do, 4), None)
+    work.turns.take(work.do, 3)
+    await work.passed(3)
+    assert [what for what, _ in work.done] == [0, 1, 2, 3, 4]
