@@ -18,6 +18,7 @@ from statistics import median
 
 import uvloop
 
+from actors import collecting
 from bench.processes import BenchError, Peer, python, started
 from bench.quotes import Effort, Tell
 from bench.readers import Reader, connect
@@ -145,6 +146,7 @@ async def measure(
         for crowd in crowds:
             tell(f"{subscribers} readers of {crowd.name} come")
             await crowd.gather(subscribers)
+        collecting.settle()  # a walk over all readers would be charged to whoever publishes
         await asyncio.sleep(SETTLE_S)
         for turn in range(effort.alternations):
             for crowd in crowds if turn % 2 == 0 else reversed(crowds):
