@@ -9,6 +9,7 @@ from socketio.exceptions import SocketIOError
 
 from chain import lens
 from chain.rpc import JsonRpc, RpcError
+from deploy.demo import amounts
 from deploy.demo.tally import Tally
 from deploy.demo.watcher import Watcher
 from engine import text
@@ -101,7 +102,7 @@ class Checker:
         return [
             (pair, truth)
             for pair, truth in zip(pairs, truths, strict=True)
-            if truth is None or _amounts(*pair) != _truth(truth)
+            if truth is None or amounts.of_quote(pair[1]) != amounts.of_contract(truth)
         ]
 
     async def _until_buried(self, block: int) -> None:
@@ -133,30 +134,4 @@ def _lens_question(request: dict[str, Any], data: dict[str, Any]) -> lens.Questi
         exact_out=request["mode"] == "exactOut",
         amount=text.base_units(request["amount"]),
         at_block=int(data["forBlock"]),
-    )
-
-
-def _amounts(request: dict[str, Any], data: dict[str, Any]) -> tuple[Any, ...]:
-    buy = request["type"] == "buy"
-    fees = data["fees"]
-    return (
-        text.base_units(data["amountOut"] if buy else data["amountIn"]),
-        text.base_units(data["spent"] if buy else data["amountOut"]),
-        text.base_units(fees["protocol"]),
-        text.base_units(fees["creator"]),
-        text.base_units(fees["launch"]),
-        text.base_units(data["refund"]),
-        data["clipped"],
-    )
-
-
-def _truth(truth: lens.TradeQuote) -> tuple[Any, ...]:
-    return (
-        truth.tokens,
-        truth.eth,
-        truth.protocol_fee,
-        truth.creator_fee,
-        truth.launch_fee,
-        truth.refund,
-        truth.clipped,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from chain import lens
 from chain.rpc import JsonRpc, RpcError
+from deploy.demo import amounts
 from engine.text import base_units
 from tests.chaos.report import Row
 from tests.chaos.world import World
@@ -48,7 +49,10 @@ class QuoteChecker:
         if self._last is not None:
             quote, truth = self._last
             off = replace(truth, tokens=truth.tokens + 1)
-            self.row.plant("a quote that is one wei off", caught=_amounts(quote) != _truth(off))
+            self.row.plant(
+                "a quote that is one wei off",
+                caught=amounts.of_quote(quote) != amounts.of_contract(off),
+            )
         return self.row
 
     def _request(self) -> dict[str, Any]:
@@ -82,7 +86,7 @@ class QuoteChecker:
             self._gone += 1
             return
         self.row.trials += 1
-        if truth is None or _amounts(quote) != _truth(truth):
+        if truth is None or amounts.of_quote(quote) != amounts.of_contract(truth):
             self.row.fail(f"{request} {quote} {truth}"[:600])
         else:
             self._last = quote, truth
@@ -102,28 +106,3 @@ class _AtHash:
 
     async def call(self, method: str, params: list[Any]) -> Any:
         return await self._rpc.call(method, [params[0], self._at])
-
-
-def _amounts(quote: dict[str, Any]) -> tuple[Any, ...]:
-    buy, fees = quote["type"] == "buy", quote["fees"]
-    return (
-        base_units(quote["amountOut"] if buy else quote["amountIn"]),
-        base_units(quote["spent"] if buy else quote["amountOut"]),
-        base_units(fees["protocol"]),
-        base_units(fees["creator"]),
-        base_units(fees["launch"]),
-        base_units(quote["refund"]),
-        quote["clipped"],
-    )
-
-
-def _truth(truth: lens.TradeQuote) -> tuple[Any, ...]:
-    return (
-        truth.tokens,
-        truth.eth,
-        truth.protocol_fee,
-        truth.creator_fee,
-        truth.launch_fee,
-        truth.refund,
-        truth.clipped,
-    )
