@@ -17,7 +17,7 @@ import random
 import tempfile
 import time
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from statistics import median
@@ -109,10 +109,11 @@ async def _past(anvil_url: str, folder: Path, acts: list[tuple[int, int]]) -> tu
 async def _on_the_past(
     ours: system.Ours, node: Peer, made: Past, results: Results, *, tell: Tell
 ) -> None:
+    roles = await asyncio.to_thread(shares.roles_of, ours.environment)
     acts = dict(zip(RATES, made.acts, strict=False))
     for rate, act in acts.items():
         tell(f"{rate} trades a second, spread")
-        await _spread(ours, node, act, results)
+        await _spread(ours, node, act, roles, results)
     lasts: dict[str, list[float]] = {}
     blocks = made.acts[len(RATES) :]
     for turn, act in enumerate(blocks):
@@ -124,8 +125,9 @@ async def _on_the_past(
     results.runs.append({"part": "latency", "load": "block", "last_ms": lasts})
 
 
-async def _spread(ours: system.Ours, node: Peer, act: Act, results: Results) -> None:
-    roles = await asyncio.to_thread(shares.roles_of, ours.environment)
+async def _spread(
+    ours: system.Ours, node: Peer, act: Act, roles: Mapping[int, str], results: Results
+) -> None:
     named = {os.getpid(): "readers", node.pids[0]: "node"}
     async with _subscribed(ours, PRECONFIRMED) as doors:
         await asyncio.sleep(SETTLE_S)

@@ -13,7 +13,7 @@ from chain import create2, transactions
 from chain.rpc import JsonRpc
 
 QUIET_BEFORE = 120
-QUIET_BETWEEN = 4
+QUIET_BETWEEN = 15
 QUIET_AFTER = 30
 LAUNCH_GAS = 6_000_000
 AT_ONCE = 250

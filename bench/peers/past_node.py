@@ -6,7 +6,7 @@ All blocks of the anvil are read and put into frames and answers beforehand. Not
 block where it stands is shown. By itself it goes one quiet block a second further, and stops
 before one with transactions; `past_play` [first, last, spread in seconds] shows what is before
 `first` at once, then a block a second, and answers when `last` is sealed:
-  1. open, for `spread` seconds: its transactions as shreds and as logs without a block hash, evenly;
+  1. open, for `spread` seconds: its transactions as shreds and logs without a block hash, evenly;
   2. sealed: answers know it, then its head and its logs with their hash are pushed.
 With a spread of 0 a block is only sealed. What is asked of the contracts is asked of the anvil, at
 the block where this node stands; transactions are refused.
