@@ -36,7 +36,8 @@ SILENCES_MAX = 3
 
 class Ticks:
     """Publishes and hears ticks. A message is the JSON object
-    `{topic, event, seq, generation, bucket, incarnation, data}`.
+    `{topic, event, seq, generation, bucket, incarnation, data}`; what is published at once goes
+    over the channel as one, a line each.
     """
 
     def __init__(self, client: "Redis", *, namespace: str = valkey.NAMESPACE) -> None:
@@ -185,7 +186,8 @@ class Ticks:
                 async for kind, data in self._subscribed():
                     pause_s = RECONNECT_MIN_S
                     if kind == "message":
-                        yield data
+                        for message in data.split(b"\n"):
+                            yield message
                     elif on_subscribed:
                         on_subscribed()
             except Exception as error:
