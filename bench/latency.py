@@ -2,16 +2,20 @@
 
 What is measured is our way, so the chain is a past one: a node of ours (`bench.peers.past_node`)
 has read an anvil's blocks beforehand and lives them again from memory, at next to no cost; an
-anvil that executes every trade takes more of two cores than all of our way does. Two loads:
+anvil that executes every trade takes a great part of two cores. Three loads:
   1. `spread`: trades spread evenly over the seconds, at 50 and at 500 a second, as shreds before
      each block's seal, as RISE sends them; the delay of each preconfirmed price;
-  2. `block`: 500 trades in one block that is told of only when it is sealed; the time of the last
-     trade, from the block's first frame.
-`latency_spread_500_cpu_*` are percents of one core meanwhile. `submit_to_fill` is from the call of
-`/api/trading/submit` to the trade on its token's topic, and so on an anvil that lives.
+  2. `burst`: 500 trades in one block whose shreds come all at once; the time of the last trade,
+     from the block's first frame;
+  3. `block`: 500 trades in one block that is told of only when it is sealed, so that none of them
+     goes out before the block's receipts are proven; the same time.
+`latency_spread_500_cpu_*` are percents of one core meanwhile, `strangers` what was not of the bench.
+`submit_to_fill` is from the call of `/api/trading/submit` to the trade on its token's topic, and so
+on an anvil that lives.
 """
 
 import asyncio
+import itertools
 import os
 import random
 import tempfile
@@ -44,6 +48,9 @@ RATES = (50, 500)
 """Trades a second; the lower one says what the way itself takes."""
 
 SPREAD_S = 1.0
+WHOLE = {"burst": (PRECONFIRMED, 1e-6), "block": (SEALED, 0.0)}
+"""Loads of one block: the status of the prices that count, seconds its shreds are spread over."""
+
 SPREAD_LASTS_S = 10.0
 SETTLE_S = 3.0
 PATIENCE_S = 30.0
@@ -60,7 +67,7 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
         tell("a chain's past is made")
         anvil_url, _ = embedded.start_anvil(CHAIN_ID, keep_state=False)
         seconds = max(int(min(SPREAD_LASTS_S, effort.seconds * turns)), 1)
-        acts = [*((seconds, rate) for rate in RATES), *([(1, TRADES)] * turns)]
+        acts = [*((seconds, rate) for rate in RATES), *([(1, TRADES)] * len(WHOLE) * turns)]
         file, made = asyncio.run(_past(anvil_url, folder, acts))
         command = (*python("bench.peers.past_node"), anvil_url, str(made.launched))
         node = stack.enter_context(started("a node of the past", *command))
@@ -115,14 +122,13 @@ async def _on_the_past(
         tell(f"{rate} trades a second, spread")
         await _spread(ours, node, act, roles, results)
     lasts: dict[str, list[float]] = {}
-    blocks = made.acts[len(RATES) :]
-    for turn, act in enumerate(blocks):
-        tell(f"{TRADES} trades in one block, {turn + 1} of {len(blocks)}")
-        for name, last_ms in (await _block(ours, node, act)).items():
-            lasts.setdefault(name, []).append(last_ms)
+    for act, load in zip(made.acts[len(RATES) :], itertools.cycle(WHOLE), strict=False):
+        tell(f"{TRADES} trades in one block, {load}")
+        for door, last_ms in (await _whole(ours, node, act, load)).items():
+            lasts.setdefault(f"{load}_{TRADES}_{door}", []).append(last_ms)
     for name, found in lasts.items():
-        results.figures[f"latency_block_{TRADES}_{name}_last_ms"] = median(found)
-    results.runs.append({"part": "latency", "load": "block", "last_ms": lasts})
+        results.figures[f"latency_{name}_last_ms"] = median(found)
+    results.runs.append({"part": "latency", "load": "whole blocks", "last_ms": lasts})
 
 
 async def _spread(
@@ -142,10 +148,11 @@ async def _spread(
         _keep(results, door.delays_ns, rate=act.trades, door=name)
 
 
-async def _block(ours: system.Ours, node: Peer, act: Act) -> dict[str, float]:
-    async with _subscribed(ours, SEALED) as doors:
+async def _whole(ours: system.Ours, node: Peer, act: Act, load: str) -> dict[str, float]:
+    status, spread_s = WHOLE[load]
+    async with _subscribed(ours, status) as doors:
         await asyncio.sleep(SETTLE_S)
-        await _play(node, act, 0.0)
+        await _play(node, act, spread_s)
         await _all_there(doors.values(), act.trades)
         return {name: door.last_ms() for name, door in doors.items()}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+STRANGERS = "strangers"
 STATUS_TIMEOUT_S = 60.0
 SERVERS = {
     "valkey-server": "valkey",
@@ -24,9 +25,10 @@ SERVERS = {
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Processor seconds so far, by pid; the monotonic clock."""
+    """Processor seconds so far, by pid, and of the whole machine; the monotonic clock."""
 
     at: float
+    machine_s: float
     cpu_s: Mapping[int, float]
 
 
@@ -54,19 +56,22 @@ def moment(pids: tuple[int, ...]) -> Moment:
             except psutil.NoSuchProcess:
                 continue
             found[one.pid] = times.user + times.system
-    return Moment(time.monotonic(), found)
+    times = psutil.cpu_times()
+    idle_s = times.idle + getattr(times, "iowait", 0.0)
+    return Moment(time.monotonic(), sum(times) - idle_s, found)
 
 
 def shares(
     before: Moment, after: Moment, names: Mapping[int, str], *, named: Mapping[int, str]
 ) -> dict[str, float]:
     """Percent of one core by name, largest first. `names` are roles, `named` what else is known;
-    the rest goes by its program.
+    the rest goes by its program, and what is none of these processes is STRANGERS.
     """
     found: dict[str, float] = {}
     for pid, cpu_s in after.cpu_s.items():
         name = names.get(pid) or named.get(pid) or _program(pid)
         found[name] = found.get(name, 0.0) + cpu_s - before.cpu_s.get(pid, 0.0)
+    found[STRANGERS] = max(after.machine_s - before.machine_s - sum(found.values()), 0.0)
     wall_s = after.at - before.at
     percent = {name: 100 * cpu_s / wall_s for name, cpu_s in found.items()}
     return dict(sorted(percent.items(), key=lambda one: -one[1]))
