@@ -9,7 +9,7 @@ anvil that executes every trade takes a great part of two cores. Three loads:
      from the block's first frame;
   3. `block`: 500 trades in one block that is told of only when it is sealed, so that none of them
      goes out before the block's receipts are proven; the same time.
-`latency_spread_500_cpu_*` are percents of one core meanwhile, `strangers` what was not of the bench.
+`latency_spread_500_cpu_*` are percents of one core; `strangers` is what was not of the bench.
 `submit_to_fill` is from the call of `/api/trading/submit` to the trade on its token's topic, and so
 on an anvil that lives.
 """
