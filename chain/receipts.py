@@ -13,8 +13,8 @@ from chain import rlp
 
 DEPOSIT_TYPE = 0x7E
 _KNOWN_TYPES = (0, 1, 2, 3, 4, DEPOSIT_TYPE)
-STEP = 16
-"""Receipts hashed between two breaths: a millisecond's work."""
+STEP = 64
+"""Receipts between two breaths: a few milliseconds of work."""
 
 Steps = Generator[None, None, bytes]
 _ADDRESS, _TOPIC = b"\x94", b"\xa0"
