@@ -110,12 +110,12 @@ class PastNode:
             if self._playing.locked() or following == len(self._blocks):
                 continue
             if self._blocks[following].is_quiet:
-                await self._seal(self._blocks[following])
+                await self._show(self._blocks[following])
 
     async def _play(self, first: int, last: int, spread_s: float) -> bytes:
         async with self._playing:
-            if self._tip < first - 1:
-                await self._seal(self._blocks[first - 1])
+            for number in range(self._tip + 1, first):
+                await self._show(self._blocks[number])
             loop = asyncio.get_running_loop()
             began = loop.time() + BLOCK_S
             for number in range(first, last + 1):
@@ -123,6 +123,11 @@ class PastNode:
                 await self._live(self._blocks[number], began, spread_s)
                 began += BLOCK_S
         return NULL
+
+    async def _show(self, block: PastBlock) -> None:
+        # Each block has shreds, a quiet one its deposit: else the next block's follow on a gap.
+        await self._push(SHREDS, [shred.frame for shred in block.shreds])
+        await self._seal(block)
 
     async def _live(self, block: PastBlock, began: float, spread_s: float) -> None:
         if spread_s:
