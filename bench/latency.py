@@ -79,7 +79,7 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
         tell("our system comes up on it")
         following = system.following(tokens=made.tokens, BRIDGE="false", **variables)
         ours = stack.enter_context(following)
-        asyncio.run(_on_the_past(ours, node, made, results, tell=tell))
+        asyncio.run(_on_the_past(ours, node, made, results=results, tell=tell))
     tell("our system comes up on anvil")
     with system.running(tokens=TOKENS, BRIDGE="false") as ours:
         asyncio.run(_on_anvil(ours, results, count=min(2 * turns, FILLS_MAX), tell=tell))
@@ -114,17 +114,17 @@ async def _past(anvil_url: str, folder: Path, acts: list[tuple[int, int]]) -> tu
 
 
 async def _on_the_past(
-    ours: system.Ours, node: Peer, made: Past, results: Results, *, tell: Tell
+    ours: system.Ours, node: Peer, made: Past, *, results: Results, tell: Tell
 ) -> None:
     roles = await asyncio.to_thread(shares.roles_of, ours.environment)
     acts = dict(zip(RATES, made.acts, strict=False))
     for rate, act in acts.items():
         tell(f"{rate} trades a second, spread")
-        await _spread(ours, node, act, roles, results)
+        await _spread(ours, node, act, roles=roles, results=results)
     lasts: dict[str, list[float]] = {}
     for act, load in zip(made.acts[len(RATES) :], itertools.cycle(WHOLE), strict=False):
         tell(f"{TRADES} trades in one block, {load}")
-        for door, last_ms in (await _whole(ours, node, act, load)).items():
+        for door, last_ms in (await _whole(ours, node, act, load=load)).items():
             lasts.setdefault(f"{load}_{TRADES}_{door}", []).append(last_ms)
     for name, found in lasts.items():
         results.figures[f"latency_{name}_last_ms"] = median(found)
@@ -132,7 +132,7 @@ async def _on_the_past(
 
 
 async def _spread(
-    ours: system.Ours, node: Peer, act: Act, roles: Mapping[int, str], results: Results
+    ours: system.Ours, node: Peer, act: Act, *, roles: Mapping[int, str], results: Results
 ) -> None:
     named = {os.getpid(): "readers", node.pids[0]: "node"}
     async with _subscribed(ours, PRECONFIRMED) as doors:
@@ -148,12 +148,14 @@ async def _spread(
         _keep(results, door.delays_ns, rate=act.trades, door=name)
 
 
-async def _whole(ours: system.Ours, node: Peer, act: Act, load: str) -> dict[str, float]:
+async def _whole(ours: system.Ours, node: Peer, act: Act, *, load: str) -> dict[str, float]:
     status, spread_s = WHOLE[load]
     async with _subscribed(ours, status) as doors:
         await asyncio.sleep(SETTLE_S)
         await _play(node, act, spread_s)
         await _all_there(doors.values(), act.trades)
+        if not all(door.early_ns for door in doors.values()):
+            raise BenchError(f"Expected prices that are {status}, was none")
         return {name: door.last_ms() for name, door in doors.items()}
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import structlog
 
 from actors.publishing import Publisher
-from engine.messages import Counted, Tick, Traded
+from engine.messages import Counted, ListedRow, Sampled, Tick, Traded
 from tests.unit.engine.test_group import batch
 from tests.unit.engine.test_group_overlay import ETH, _header, open_view, world
 
@@ -25,6 +25,9 @@ class Kept:
 
     async def publish_counted(self, messages: Sequence[Counted]) -> None:
         self.counted.append(list(messages))
+
+    async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled:
+        return Sampled((), 0, 0.0)
 
 
 async def test_trade_that_is_sealed_otherwise_is_retracted_before_it_is_told_again() -> None:
