@@ -19,7 +19,7 @@ from typing import Any
 
 import ray
 
-from actors import build, collecting, handles, switching
+from actors import build, collecting, handles
 from actors.ports import Calls, Launcher, Log
 from engine.control import Failure, Ping, Pong, StatusWanted
 from engine.errors import ConsistencyError, RiseCurveError
@@ -78,7 +78,6 @@ class Host:
         self._again: asyncio.Task[None] | None = None
         self._context = ray.get_runtime_context()
         _end_with_parent()
-        switching.switch_quickly()
         if self._context.was_current_actor_reconstructed:
             # Ray has put it in the place of one that died; nobody else calls `start`.
             self._again = asyncio.create_task(self._start_again())
