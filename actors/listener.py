@@ -11,6 +11,9 @@ hash, with all logs read by block hash. A frame, in order:
 What contradicts the window is a reorg, see `actors/sealing.py`; one that is too deep, and a
 hole that nothing explains, halt the listener: no more beats, so that nothing is sold as
 fresh. While the node gives nothing new, no beat is sent either.
+
+What is sealed waits for the node's answers, so it has a task of its own, in order: what is
+preconfirmed of the next block does not wait for it.
 """
 
 import asyncio
@@ -25,7 +28,7 @@ from actors.preview import Preview
 from actors.sealing import READ_BATCH, Sealer
 from engine.chain_view import ChainView
 from engine.errors import ConsistencyError, TransientError
-from engine.limits import BACKFILL_RANGE, FEED_BATCH_MAX
+from engine.limits import BACKFILL_RANGE, FEED_BATCH_MAX, SUBSCRIPTION_QUEUE
 from engine.messages import Block, BlockHeader, FeedPosition
 from engine.open_blocks import OpenBlocks
 from engine.settings import ChainSettings
@@ -40,6 +43,8 @@ READABLE_S = 1.0
 """How long a block that was announced may stay unreadable over HTTP."""
 
 T = TypeVar("T")
+Sealing = Callable[[], Awaitable[None]]
+"""What a frame asks for that waits for the node."""
 
 
 class ChainListener(Generic[L]):
@@ -267,12 +272,31 @@ class ChainListener(Generic[L]):
             self._connected = True
             self._log.info("listener_connected", recovered=self._troubled)
             self._troubled = False
-            await self._take_frames(frames)
+            await self._take_all(frames)
         finally:
             self._connected = False
             await stream.close()
 
-    async def _take_frames(self, frames: AsyncIterator[Frame]) -> None:
+    async def _take_all(self, frames: AsyncIterator[Frame]) -> None:
+        sealing: asyncio.Queue[Sealing] = asyncio.Queue(SUBSCRIPTION_QUEUE)
+        tasks = [
+            asyncio.create_task(self._take_frames(frames, sealing)),
+            asyncio.create_task(self._keep_sealing(sealing)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        # The graver one: a connection that ended does not hide a chain that cannot be.
+        errors = [one for one in ended if isinstance(one, Exception)]
+        for error in sorted(errors, key=lambda one: isinstance(one, TransientError)):
+            raise error
+
+    async def _take_frames(
+        self, frames: AsyncIterator[Frame], sealing: "asyncio.Queue[Sealing]"
+    ) -> None:
         loop = asyncio.get_running_loop()
         heard = loop.time()
         while True:
@@ -283,17 +307,22 @@ class ChainListener(Generic[L]):
                 message = f"Expected a head within {self._silence_s} s, was none"
                 raise TransientError("stale_chain", message) from error
             if frame.kind == "head":
-                await self._head(frame)
+                _put(sealing, self._head(frame))
                 heard = loop.time()
             elif frame.kind == "shred":
                 self._shred(frame)
-            else:
-                await self._log_frame(frame)
+            elif (work := self._log_frame(frame)) is not None:
+                _put(sealing, work)
 
-    async def _head(self, frame: Frame) -> None:
+    async def _keep_sealing(self, sealing: "asyncio.Queue[Sealing]") -> None:
+        while True:
+            work = await sealing.get()
+            await work()
+
+    def _head(self, frame: Frame) -> Sealing:
         header = self._source.header_of(frame.payload)
         self._sealer.seen(header.number, frame.received_ns)
-        await self._readable(lambda: self._sealer.reach(header))
+        return lambda: self._readable(lambda: self._sealer.reach(header))
 
     def _shred(self, frame: Frame) -> None:
         shred = self._source.shred_of(frame.payload)
@@ -304,15 +333,17 @@ class ChainListener(Generic[L]):
         self._previewed(self._preview.shred(shred, frame.received_ns))
         self._counts["shred_gaps"] += self._preview.gaps - gaps
 
-    async def _log_frame(self, frame: Frame) -> None:
+    def _log_frame(self, frame: Frame) -> Sealing | None:
         log = self._source.log_of(frame.payload)
         self._sealer.seen(log.block_number, frame.received_ns)
-        tip = self._sealer.tip
         if log.block_hash is None:
-            if log.block_number > tip.number and self._decoder.ours(log):
+            if log.block_number > self._sealer.tip.number and self._decoder.ours(log):
                 self._previewed(self._preview.log(log, frame.received_ns))
-            return
-        if log.block_number > tip.number:
+            return None
+        return lambda: self._sealed_log(log)
+
+    async def _sealed_log(self, log: L) -> None:
+        if log.block_number > self._sealer.tip.number:
             await self._readable(lambda: self._sealer.reach_hash(log))
         await self._readable(lambda: self._sealer.must_hold(log))
 
@@ -388,3 +419,10 @@ class ChainListener(Generic[L]):
                     self._log.warning("finality_unknown", error=str(error))
                 troubled = True
             await self._sealed.wait()
+
+
+def _put(sealing: "asyncio.Queue[Sealing]", work: Sealing) -> None:
+    try:
+        sealing.put_nowait(work)
+    except asyncio.QueueFull as error:
+        raise TransientError("stale_chain", "Expected blocks to be read faster") from error

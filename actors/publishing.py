@@ -21,8 +21,15 @@ from engine.errors import TransientError
 from engine.group import Change, Group
 from engine.limits import MAILBOX_MAX
 from engine.market import PoolOpened, SalesResumed, SoldOut
-from engine.messages import Tick
+from engine.messages import Counted, Tick
 from engine.text import token_of_topic
+
+TRADES_AT_ONCE = 64
+"""On the topics of all trades and of wallets: a script of about a millisecond."""
+
+
+PRICES_FIRST_S = 0.01
+"""They wait this long for each other, so that prices go first on a small machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +111,17 @@ class Publisher:
     async def _run_trades(self) -> None:
         # The topics of all trades and of a wallet have many writers and are numbered by Redis.
         while True:
-            tick = await self._trades.get()
+            ticks = [await self._trades.get()]
+            await asyncio.sleep(PRICES_FIRST_S)
+            while len(ticks) < TRADES_AT_ONCE and not self._trades.empty():
+                ticks.append(self._trades.get_nowait())
             try:
-                await self._ticks.publish_counted("trades", tick.event, tick.data)
-                mine = text.topic_of_user(str(tick.data["userAddress"]))
-                await self._ticks.publish_counted(mine, "user", {"event": tick.event} | tick.data)
+                await self._ticks.publish_counted([one for tick in ticks for one in _counted(tick)])
             except TransientError:
-                self.dropped += 1
+                self.dropped += len(ticks)
             finally:
-                self._trades.task_done()
+                for _ in ticks:
+                    self._trades.task_done()
 
     async def flush(self) -> None:
         """Wait until everything queued is sent or dropped, at most 2 s."""
@@ -213,6 +222,14 @@ class Publisher:
         if served:
             self._halted.pop(change.token, None)
         return served and known is not None
+
+
+def _counted(tick: Tick) -> list[Counted]:
+    mine = text.topic_of_user(str(tick.data["userAddress"]))
+    return [
+        Counted("trades", tick.event, tick.data),
+        Counted(mine, "user", {"event": tick.event} | tick.data),
+    ]
 
 
 def _merged(parcels: list[_Parcel]) -> list[_Parcel]:

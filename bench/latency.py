@@ -1,30 +1,36 @@
 """Part "latency": from the frame at the listener's socket to a subscriber of each door.
 
-Two loads on the whole system, with all on this machine's cores, the chain too:
-  1. `block`: 500 trades in one block of an anvil, which tells of them when it is sealed; the time
-     of the last trade, from the block's first frame;
-  2. `spread`: trades spread evenly over the second, at 50 and at 500 a second. anvil mines whole
-     blocks, so its blocks are lived again by a node of ours that sends shreds and logs before the
-     seal, as RISE does (`bench.peers.shredding_node`); the delay of each preconfirmed price.
-`submit_to_fill` is from the call of `/api/trading/submit` to the trade on its token's topic, on
-the first of these systems.
+What is measured is our way, so the chain is a past one: a node of ours (`bench.peers.past_node`)
+has read an anvil's blocks beforehand and lives them again from memory, at next to no cost; an
+anvil that executes every trade takes a great part of two cores. Three loads:
+  1. `spread`: trades spread evenly over the seconds, at 50 and at 500 a second, as shreds before
+     each block's seal, as RISE sends them; the delay of each preconfirmed price;
+  2. `burst`: 500 trades in one block whose shreds come all at once; the time of the last trade,
+     from the block's first frame;
+  3. `block`: 500 trades in one block that is told of only when it is sealed, so that none of them
+     goes out before the block's receipts are proven; the same time.
+`latency_spread_500_cpu_*` are percents of one core; `strangers` is what was not of the bench.
+`submit_to_fill` is from the call of `/api/trading/submit` to the trade on its token's topic, and so
+on an anvil that lives.
 """
 
 import asyncio
+import itertools
+import os
 import random
 import tempfile
 import time
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from statistics import median
 
-from bench import arrivals, system
+from bench import arrivals, past, shares, system
 from bench.arrays import summed
 from bench.arrivals import Arrivals
-from bench.bulk import Bulk
-from bench.processes import BenchError, python, started
+from bench.past import Act, Past
+from bench.processes import BenchError, Peer, python, started
 from bench.quotes import Effort, Tell
 from bench.results import Results
 from chain.deployer import deploy
@@ -41,10 +47,10 @@ TRADES = 500
 RATES = (50, 500)
 """Trades a second; the lower one says what the way itself takes."""
 
-SPREAD_S = 0.8
-"""Of each second, so that a node that comes late is still there for the next block."""
+SPREAD_S = 1.0
+WHOLE = {"burst": (PRECONFIRMED, 1e-6), "block": (SEALED, 0.0)}
+"""Loads of one block: the status of the prices that count, seconds its shreds are spread over."""
 
-BATCHES_PER_S = 10
 SPREAD_LASTS_S = 10.0
 SETTLE_S = 3.0
 PATIENCE_S = 30.0
@@ -55,27 +61,32 @@ CHAIN_ID = 11155931
 def run(results: Results, effort: Effort, tell: Tell) -> None:
     """Fill `results`."""
     turns = max(effort.alternations // 2, 1)
-    tell("our system comes up on anvil")
-    with system.running(tokens=TOKENS, BRIDGE="false") as ours:
-        asyncio.run(_on_anvil(ours, results, turns=turns, tell=tell))
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="risecurve-bench-")))
         embedded = stack.enter_context(Embedded(folder))
-        tell("a chain comes up behind a node that sends shreds")
+        tell("a chain's past is made")
         anvil_url, _ = embedded.start_anvil(CHAIN_ID, keep_state=False)
-        file = asyncio.run(deployed(anvil_url, folder))
-        command = (*python("bench.peers.shredding_node"), anvil_url, str(SPREAD_S))
-        node = stack.enter_context(started("a node with shreds", *command))
+        seconds = max(int(min(SPREAD_LASTS_S, effort.seconds * turns)), 1)
+        acts = [*((seconds, rate) for rate in RATES), *([(1, TRADES)] * len(WHOLE) * turns)]
+        file, made = asyncio.run(_past(anvil_url, folder, acts))
+        command = (*python("bench.peers.past_node"), anvil_url, str(made.launched))
+        node = stack.enter_context(started("a node of the past", *command))
         variables = {
             "RISE_CHAIN_RPC": f"http://127.0.0.1:{node.port}",
             "RISE_CHAIN_WS": f"ws://127.0.0.1:{node.port}",
             "DEPLOYMENTS_FILE": str(file),
         }
         tell("our system comes up on it")
-        ours = stack.enter_context(system.running(tokens=TOKENS, BRIDGE="false", **variables))
-        lasts_s = min(SPREAD_LASTS_S, effort.seconds * turns)
-        asyncio.run(_spread(ours, anvil_url, results, lasts_s=lasts_s, tell=tell))
-    results.notes.append("latency, spread: blocks of an anvil, sent as shreds by a node of ours")
+        following = system.following(tokens=made.tokens, BRIDGE="false", **variables)
+        ours = stack.enter_context(following)
+        asyncio.run(_on_the_past(ours, node, made, results=results, tell=tell))
+    tell("our system comes up on anvil")
+    with system.running(tokens=TOKENS, BRIDGE="false") as ours:
+        asyncio.run(_on_anvil(ours, results, count=min(2 * turns, FILLS_MAX), tell=tell))
+    results.notes.append(
+        "latency, spread and block: an anvil's blocks, lived again from memory by a node of ours;"
+        " submit_to_fill: an anvil that executes meanwhile"
+    )
     results.parts.append("latency")
 
 
@@ -91,49 +102,74 @@ async def deployed(anvil_url: str, folder: Path) -> Path:
     return file
 
 
-async def _on_anvil(ours: system.Ours, results: Results, *, turns: int, tell: Tell) -> None:
-    rpc = JsonRpc(ours.run.rise_rpc, timeout_s=10.0)
-    bulk = Bulk(rpc, launchpad=ours.launchpad, tokens=ours.tokens)
-    lasts: dict[str, list[float]] = {}
+async def _past(anvil_url: str, folder: Path, acts: list[tuple[int, int]]) -> tuple[Path, Past]:
+    file = await deployed(anvil_url, folder)
+    entry = registry.read(file, chain_id=CHAIN_ID)
+    launchpad = "0x" + entry.launchpads[-1].address.hex()
+    rpc = JsonRpc(anvil_url, timeout_s=30.0)
     try:
-        async with _subscribed(ours, SEALED) as doors:
-            for turn in range(turns):
-                tell(f"{TRADES} trades in one block, {turn + 1} of {turns}")
-                await asyncio.sleep(SETTLE_S)
-                await _next_block(rpc)
-                for door in doors.values():
-                    door.begin()
-                await bulk.send(TRADES)
-                await _all_there(doors.values(), TRADES)
-                for name, door in doors.items():
-                    lasts.setdefault(name, []).append(door.last_ms())
-            fills = await _fills(
-                ours, rpc, doors["stream"], count=min(2 * turns, FILLS_MAX), tell=tell
-            )
+        return file, await past.made(rpc, launchpad=launchpad, tokens=TOKENS, acts=acts)
     finally:
         await rpc.close()
+
+
+async def _on_the_past(
+    ours: system.Ours, node: Peer, made: Past, *, results: Results, tell: Tell
+) -> None:
+    roles = await asyncio.to_thread(shares.roles_of, ours.environment)
+    acts = dict(zip(RATES, made.acts, strict=False))
+    for rate, act in acts.items():
+        tell(f"{rate} trades a second, spread")
+        await _spread(ours, node, act, roles=roles, results=results)
+    lasts: dict[str, list[float]] = {}
+    for act, load in zip(made.acts[len(RATES) :], itertools.cycle(WHOLE), strict=False):
+        tell(f"{TRADES} trades in one block, {load}")
+        for door, last_ms in (await _whole(ours, node, act, load=load)).items():
+            lasts.setdefault(f"{load}_{TRADES}_{door}", []).append(last_ms)
     for name, found in lasts.items():
-        results.figures[f"latency_block_{TRADES}_{name}_last_ms"] = median(found)
-    results.figures["submit_to_fill_p50_ms"] = median(fills)
-    results.runs.append({"part": "latency", "load": "block", "last_ms": lasts, "fills_ms": fills})
+        results.figures[f"latency_{name}_last_ms"] = median(found)
+    results.runs.append({"part": "latency", "load": "whole blocks", "last_ms": lasts})
 
 
 async def _spread(
-    ours: system.Ours, anvil_url: str, results: Results, *, lasts_s: float, tell: Tell
+    ours: system.Ours, node: Peer, act: Act, *, roles: Mapping[int, str], results: Results
 ) -> None:
-    rpc = JsonRpc(anvil_url, timeout_s=10.0)
-    bulk = Bulk(rpc, launchpad=ours.launchpad, tokens=ours.tokens)
+    named = {os.getpid(): "readers", node.pids[0]: "node"}
+    async with _subscribed(ours, PRECONFIRMED) as doors:
+        await _settled(doors.values())
+        before = shares.moment((ours.pid, *named))
+        await _play(node, act, SPREAD_S)
+        after = shares.moment((ours.pid, *named))
+        await _all_there(doors.values(), act.blocks * act.trades)
+    found = shares.shares(before, after, roles, named=named)
+    for name, percent in found.items():
+        results.figures[f"latency_spread_{act.trades}_cpu_{name}_percent"] = percent
+    for name, door in doors.items():
+        _keep(results, door.delays_ns, rate=act.trades, door=name)
+
+
+async def _whole(ours: system.Ours, node: Peer, act: Act, *, load: str) -> dict[str, float]:
+    status, spread_s = WHOLE[load]
+    async with _subscribed(ours, status) as doors:
+        await _settled(doors.values())
+        await _play(node, act, spread_s)
+        await _all_there(doors.values(), act.trades)
+        if not all(door.early_ns for door in doors.values()):
+            raise BenchError(f"Expected prices that are {status}, was none")
+        return {name: door.last_ms() for name, door in doors.items()}
+
+
+async def _settled(doors: Collection[Arrivals]) -> None:
+    # What is still on its way of an act before is not of this one.
+    await asyncio.sleep(SETTLE_S)
+    for door in doors:
+        door.begin()
+
+
+async def _play(node: Peer, act: Act, spread_s: float) -> None:
+    rpc = JsonRpc(f"http://127.0.0.1:{node.port}", timeout_s=act.blocks + PATIENCE_S)
     try:
-        async with _subscribed(ours, PRECONFIRMED) as doors:
-            for rate in RATES:
-                tell(f"{rate} trades a second, spread")
-                await asyncio.sleep(SETTLE_S)
-                for door in doors.values():
-                    door.begin()
-                sent = await _send_evenly(bulk, rate, lasts_s)
-                await _all_there(doors.values(), sent)
-                for name, door in doors.items():
-                    _keep(results, door.delays_ns, rate=rate, door=name)
+        await rpc.call("past_play", [act.first, act.last, spread_s])
     finally:
         await rpc.close()
 
@@ -144,24 +180,6 @@ def _subscribed(ours: system.Ours, status: str) -> AbstractAsyncContextManager[d
     )
 
 
-async def _send_evenly(bulk: Bulk, rate: int, lasts_s: float) -> int:
-    part, sent, due = rate // BATCHES_PER_S, 0, time.monotonic()
-    for _ in range(int(lasts_s * BATCHES_PER_S)):
-        await bulk.send(part)
-        sent, due = sent + part, due + 1 / BATCHES_PER_S
-        await asyncio.sleep(max(due - time.monotonic(), 0.0))
-    return sent
-
-
-async def _next_block(rpc: JsonRpc) -> None:
-    # So that all that is sent now waits for the one after it.
-    seen = now = await rpc.call("eth_blockNumber", [])
-    until = time.monotonic() + PATIENCE_S
-    while now == seen and time.monotonic() < until:
-        await asyncio.sleep(0.01)
-        now = await rpc.call("eth_blockNumber", [])
-
-
 async def _all_there(doors: Collection[Arrivals], trades: int) -> None:
     until = time.monotonic() + PATIENCE_S
     while any(len(door.trades) < trades for door in doors):
@@ -169,6 +187,17 @@ async def _all_there(doors: Collection[Arrivals], trades: int) -> None:
             counts = [len(door.trades) for door in doors]
             raise BenchError(f"Expected {trades} trades at each door, was {counts}")
         await asyncio.sleep(0.01)
+
+
+async def _on_anvil(ours: system.Ours, results: Results, *, count: int, tell: Tell) -> None:
+    rpc = JsonRpc(ours.run.rise_rpc, timeout_s=10.0)
+    try:
+        async with _subscribed(ours, SEALED) as doors:
+            fills = await _fills(ours, rpc, doors["stream"], count=count, tell=tell)
+    finally:
+        await rpc.close()
+    results.figures["submit_to_fill_p50_ms"] = median(fills)
+    results.runs.append({"part": "latency", "load": "fills", "fills_ms": fills})
 
 
 async def _fills(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +77,17 @@ def running(*, tokens: int, **variables: str) -> Iterator[Ours]:
         environment = _environment(folder, variables)
         with _up(folder, environment) as (pid, run):
             yield asyncio.run(with_markets(run, pid, tokens=tokens, environment=environment))
+
+
+@contextmanager
+def following(*, tokens: Sequence[str], **variables: str) -> Iterator[Ours]:
+    """Like `running`, on a chain that has these tokens already; no market is looked at."""
+    with tempfile.TemporaryDirectory(prefix="risecurve-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        environment = _environment(folder, variables)
+        with _up(folder, environment) as (pid, run):
+            yield Ours(run, pid, tuple(tokens), (), "", environment)
 
 
 def _environment(folder: Path, variables: dict[str, str]) -> dict[str, str]:

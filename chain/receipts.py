@@ -4,8 +4,8 @@ A header holds the root of a Merkle-Patricia trie over its receipts, so receipts
 the same root are the block's. Known are Ethereum's types 0 to 4 and the OP stack's deposit.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from eth_hash.auto import keccak
 
@@ -13,45 +13,82 @@ from chain import rlp
 
 DEPOSIT_TYPE = 0x7E
 _KNOWN_TYPES = (0, 1, 2, 3, 4, DEPOSIT_TYPE)
+STEP = 64
+"""Receipts between two breaths: a few milliseconds of work."""
+
+Steps = Generator[None, None, bytes]
+_ADDRESS, _TOPIC = b"\x94", b"\xa0"
+"""What stands before 20 bytes, and before 32."""
+
+_TOPIC_SIZE = frozenset({32})
 
 _Pairs = list[tuple[bytes, bytes]]
 """Keys as nibbles, one a byte, with their values."""
 
 
-def root_of(receipts: Sequence[Mapping[str, Any]]) -> bytes:
-    """The receipts root of a block, from the JSON of all its receipts in any order.
+class Log(Protocol):
+    """What a receipt holds of a log."""
+
+    @property
+    def address(self) -> bytes: ...
+    @property
+    def topics(self) -> Sequence[bytes]: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+def in_order(receipts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """By their place in the block. Raises what `encoded` does."""
+    return sorted(receipts, key=lambda receipt: int(receipt["transactionIndex"], 16))
+
+
+def encoded(receipt: Mapping[str, Any], logs: Iterable[Log]) -> bytes:
+    """A receipt as the trie has it, with its logs as they were decoded.
 
     Raises ValueError, KeyError, TypeError or AttributeError: a receipt of another kind.
     """
-    ordered = sorted(receipts, key=lambda receipt: int(receipt["transactionIndex"], 16))
-    pairs = [(_nibbles(index), _encoded(receipt)) for index, receipt in enumerate(ordered)]
-    if not pairs:
-        return keccak(rlp.encode(b""))
-    return keccak(rlp.encode(_node(sorted(pairs), 0)))
-
-
-def _encoded(receipt: Mapping[str, Any]) -> bytes:
     kind = int(receipt["type"], 16)
     if kind not in _KNOWN_TYPES:
         raise ValueError(f"Expected a receipt of a known type, was {kind}")
-    fields: list[object] = [
-        _quantity(receipt["status"]),
-        _quantity(receipt["cumulativeGasUsed"]),
-        _bytes(receipt["logsBloom"]),
-        [
-            [_bytes(log["address"]), [_bytes(one) for one in log["topics"]], _bytes(log["data"])]
-            for log in receipt["logs"]
-        ],
+    parts = [
+        rlp.encode(_quantity(receipt["status"])),
+        rlp.encode(_quantity(receipt["cumulativeGasUsed"])),
+        rlp.encode(bytes.fromhex(receipt["logsBloom"][2:])),
+        rlp.listed([_log(log) for log in logs]),
     ]
     if kind == DEPOSIT_TYPE:
         names = ("depositNonce", "depositReceiptVersion")
-        fields += [_quantity(receipt[name]) for name in names if receipt.get(name) is not None]
-    body = rlp.encode(fields)
+        given = [receipt[name] for name in names if receipt.get(name) is not None]
+        parts += [rlp.encode(_quantity(one)) for one in given]
+    body = rlp.listed(parts)
     return bytes([kind]) + body if kind else body
 
 
-def _bytes(value: str) -> bytes:
-    return bytes.fromhex(value[2:])
+def root_of(receipts: Sequence[bytes]) -> bytes:
+    """The receipts root of a block, from all its encoded receipts in order."""
+    steps = root_steps(receipts)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return bytes(end.value)
+
+
+def root_steps(receipts: Sequence[bytes]) -> Steps:
+    """`root_of` with a breath after every STEP receipts; the generator's value is the root."""
+    if not receipts:
+        return keccak(rlp.encode(b""))
+    pairs = sorted((_nibbles(index), receipt) for index, receipt in enumerate(receipts))
+    node = yield from _node(pairs, 0)
+    return keccak(node)
+
+
+def _log(log: Log) -> bytes:
+    # Of each field its own length: else another cut of the same bytes would make the same root.
+    if len(log.address) != 20 or not _TOPIC_SIZE.issuperset(map(len, log.topics)):
+        raise ValueError("Expected an address of 20 bytes and topics of 32")
+    topics = rlp.listed([_TOPIC + topic for topic in log.topics])
+    return rlp.listed((_ADDRESS, log.address, topics, rlp.encode(log.data)))
 
 
 def _quantity(value: str) -> bytes:
@@ -59,31 +96,36 @@ def _quantity(value: str) -> bytes:
 
 
 def _nibbles(index: int) -> bytes:
-    key = rlp.encode(rlp.of_int(index))
-    return bytes(nibble for byte in key for nibble in (byte >> 4, byte & 15))
+    return bytes.fromhex("0" + "0".join(rlp.encode(rlp.of_int(index)).hex()))
 
 
-def _node(pairs: _Pairs, depth: int) -> list[object]:
-    # Sorted, so what the first and the last share is shared by all.
+def _node(pairs: _Pairs, depth: int) -> Steps:
+    # Sorted, so what the first and the last share is shared by all. Its value is the node, encoded.
     first, last = pairs[0][0], pairs[-1][0]
     if len(pairs) == 1:
-        return [_path(first[depth:], leaf=True), pairs[0][1]]
+        return rlp.listed((rlp.encode(_path(first[depth:], leaf=True)), rlp.encode(pairs[0][1])))
     shared = depth
     while first[shared] == last[shared]:
         shared += 1
     if shared > depth:
-        return [_path(first[depth:shared], leaf=False), _reference(_node(pairs, shared))]
+        below = yield from _node(pairs, shared)
+        path = _path(first[depth:shared], leaf=False)
+        return rlp.listed((rlp.encode(path), _reference(below)))
     # No key is another's beginning, so no branch has a value of its own.
-    branch: list[object] = [b""] * 17
-    for nibble in {key[depth] for key, _ in pairs}:
-        below = [pair for pair in pairs if pair[0][depth] == nibble]
-        branch[nibble] = _reference(_node(below, depth + 1))
-    return branch
+    branch = [rlp.EMPTY] * 17
+    groups: dict[int, _Pairs] = {}
+    for pair in pairs:
+        groups.setdefault(pair[0][depth], []).append(pair)
+    for nibble, group in groups.items():
+        below = yield from _node(group, depth + 1)
+        branch[nibble] = _reference(below)
+    if len(pairs) >= STEP:
+        yield
+    return rlp.listed(branch)
 
 
-def _reference(node: list[object]) -> object:
-    encoded = rlp.encode(node)
-    return node if len(encoded) < 32 else keccak(encoded)
+def _reference(node: bytes) -> bytes:
+    return node if len(node) < 32 else rlp.encode(keccak(node))
 
 
 def _path(nibbles: bytes, *, leaf: bool) -> bytes:

@@ -4,9 +4,16 @@ Own code because it reads bytes of strangers: nesting is bounded, and the only e
 ValueError.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 Item = bytes | list["Item"]
+
+EMPTY = b"\x80"
+"""No bytes, encoded."""
+
+PREFIXES_KEPT = 4096
+"""By length: those of a block's receipts are few, and come again and again."""
 
 DEPTH_MAX = 4
 """Transaction, access list, entry, keys: nothing in a transaction nests deeper."""
@@ -18,7 +25,12 @@ def encode(item: bytes | Sequence[object]) -> bytes:
         if len(item) == 1 and item[0] < 0x80:
             return item
         return _prefix(len(item), 0x80) + item
-    body = b"".join(encode(one) for one in item)  # type: ignore[arg-type]
+    return listed(encode(one) for one in item)  # type: ignore[arg-type]
+
+
+def listed(items: Iterable[bytes]) -> bytes:
+    """The list of what is encoded already."""
+    body = b"".join(items)
     return _prefix(len(body), 0xC0) + body
 
 
@@ -42,6 +54,7 @@ def decode(data: bytes) -> Item:
     return item
 
 
+@lru_cache(maxsize=PREFIXES_KEPT)
 def _prefix(length: int, base: int) -> bytes:
     if length < 56:
         return bytes([base + length])

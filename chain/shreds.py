@@ -128,6 +128,11 @@ def is_known(payload: Mapping[str, Any]) -> bool:
     return True
 
 
+def has_logs(payload: Mapping[str, Any]) -> bool:
+    """Whether a shred that can be read names logs other than a deposit's."""
+    return bool(ShredReader().read(payload).logs)
+
+
 _OLD_NAMES = {
     "blockNumber": "block_number",
     "shredIdx": "shred_idx",

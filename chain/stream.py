@@ -109,6 +109,7 @@ class LiveStream:
         self._timeout_s = timeout_s
         self._refusals = refusals
         self._shreds = False
+        self._spelling_known = False
         self._asked = 0
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -208,8 +209,8 @@ class LiveStream:
         payload = params.get("result")
         if not isinstance(payload, dict):
             raise TransientError("stale_chain", f"Expected a {kind}, was {payload!r}")
-        if kind == "shred" and not shreds.is_known(payload):
-            self._unreadable(payload)
+        if kind == "shred" and not self._spelling_known:
+            self._must_be_readable(payload)
         if kind == "log" and self._shreds and payload.get("blockHash") in _HASHLESS:
             return
         try:
@@ -217,7 +218,11 @@ class LiveStream:
         except asyncio.QueueFull:
             self._overflowed = True
 
-    def _unreadable(self, payload: dict[str, Any]) -> None:
+    def _must_be_readable(self, payload: dict[str, Any]) -> None:
+        # Until one with a log has been read: from then on the listener reads each of them anyway.
+        if shreds.is_known(payload):
+            self._spelling_known = shreds.has_logs(payload)
+            return
         reason = f"Expected a shred as we know it, was {payload!r:.300}"
         if self._refusals is not None:
             self._refusals.note(self._url, reason)

@@ -7,7 +7,7 @@ it twice is a no-op: calls between actors may be repeated and reordered.
 from dataclasses import dataclass
 from typing import Any
 
-from engine import packed
+from engine import packed, packed_feed
 from engine.messages import (
     BucketOwner,
     FeedBatch,
@@ -146,6 +146,13 @@ class Feed:
 
     group: str
     batch: FeedBatch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _fed, (self.group, packed_feed.pack(self.batch))
+
+
+def _fed(group: str, packed: packed_feed.Packed) -> Feed:
+    return Feed(group, packed_feed.unpack(packed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -410,6 +410,15 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """A message of a topic that no bucket owns: where it is published it gets its number."""
+
+    topic: str
+    event: str
+    data: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class ListedRow:
     """What the list of tokens is to show of one market; a later one takes its place. `row` is
     JSON-ready. `launch` says what a new token is called, and is kept until it was sent.

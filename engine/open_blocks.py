@@ -1,5 +1,6 @@
 """What is preconfirmed above the tip, in the order it came, for consumers to catch up on."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,7 +45,8 @@ class OpenBlocks:
 
     def since(self, number: int) -> list[Entry]:
         """Entries above `number`."""
-        return [one for one in self._entries if one.number > number]
+        first = bisect_right(self._entries, number, key=lambda one: one.number)
+        return self._entries[first:]
 
     def _keep(self, entries: list[Entry]) -> None:
         self._entries = entries

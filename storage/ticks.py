@@ -15,7 +15,7 @@ from engine.limits import (
     TICK_STREAM_LENGTH,
     TICK_STREAM_S,
 )
-from engine.messages import ListedRow, Sampled, Tick
+from engine.messages import Counted, ListedRow, Sampled, Tick
 from storage import valkey
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ SILENCES_MAX = 3
 
 class Ticks:
     """Publishes and hears ticks. A message is the JSON object
-    `{topic, event, seq, generation, bucket, incarnation, data}`.
+    `{topic, event, seq, generation, bucket, incarnation, data}`; what is published at once goes
+    over the channel as one, a line each.
     """
 
     def __init__(self, client: "Redis", *, namespace: str = valkey.NAMESPACE) -> None:
@@ -73,22 +74,21 @@ class Ticks:
         fences = [f"{self._namespace}:fence:{bucket}" for bucket, _, _ in parcels]
         return [bool(answer) for answer in await self._publish.run(fences, arguments)]
 
-    async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None:
-        """Publishes on a topic that no bucket owns; Redis counts its `seq`. Bucket is -1.
+    async def publish_counted(self, messages: Sequence[Counted]) -> None:
+        """Publishes in order, in one round trip, on topics that no bucket owns; Redis counts the
+        `seq` of each. Bucket is -1.
 
-        Raises TransientError (store_unavailable).
+        Raises TransientError (store_unavailable); whether they went out is then unknown.
         """
-        head = {"topic": topic, "event": event, "bucket": -1, "incarnation": 0, "data": data}
-        await self._publish_counted.run(
-            [f"{self._namespace}:counter:{topic}", self._stream(topic)],
-            [
-                self._channel,
-                TICK_STREAM_LENGTH,
-                TICK_STREAM_S,
-                secrets.token_hex(8),
-                orjson.dumps(head)[:-1],
-            ],
-        )
+        keys: list[str] = []
+        arguments: list[str | int | bytes] = [
+            *(self._channel, TICK_STREAM_LENGTH, TICK_STREAM_S, secrets.token_hex(8))
+        ]
+        for one in messages:
+            keys += [f"{self._namespace}:counter:{one.topic}", self._stream(one.topic)]
+            head = {"topic": one.topic, "event": one.event, "bucket": -1, "incarnation": 0}
+            arguments.append(orjson.dumps(head | {"data": one.data})[:-1])
+        await self._publish_counted.run(keys, arguments)
 
     async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled:
         """Hands on rows for the topic `tokens`, and publishes those that wait longest, of all
@@ -186,7 +186,8 @@ class Ticks:
                 async for kind, data in self._subscribed():
                     pause_s = RECONNECT_MIN_S
                     if kind == "message":
-                        yield data
+                        for message in data.split(b"\n"):
+                            yield message
                     elif on_subscribed:
                         on_subscribed()
             except Exception as error:

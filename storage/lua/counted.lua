@@ -1,7 +1,8 @@
--- Shared by scripts: counts, stores and publishes one message of a topic that no bucket owns.
+-- Shared by scripts: counts and stores one message of a topic that no bucket owns, and returns it
+-- whole, to be published.
 -- The count and its generation live as long as the stream: when one is lost, both begin anew.
 -- `message` is without its last bracket; `generation` a random one for the case of none.
-local function counted(counter, stream, channel, length, seconds, generation, message)
+local function counted(counter, stream, length, seconds, generation, message)
   if redis.call('EXISTS', counter) == 0 then
     redis.call('DEL', stream)
     redis.call('HSET', counter, 'generation', generation)
@@ -12,6 +13,5 @@ local function counted(counter, stream, channel, length, seconds, generation, me
   redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'message', whole)
   redis.call('EXPIRE', counter, seconds)
   redis.call('EXPIRE', stream, seconds)
-  redis.call('PUBLISH', channel, whole)
-  return seq
+  return whole
 end

@@ -1,8 +1,10 @@
--- Publishes ticks of several buckets, each unless a higher incarnation has published before.
+-- Publishes ticks of several buckets, each unless a higher incarnation has published before;
+-- all together, a line each: a listener pays for each publication, not for its length.
 -- KEYS: the fence of each bucket. ARGV: channel, prefix of streams, length of a stream, seconds
 -- it lives; then for each key its incarnation, the number of its ticks, and topic and message
 -- of each tick. Returns 1, or 0 when refused, for each key.
 local answers = {}
+local lines = {}
 local at = 5
 for index, fence in ipairs(KEYS) do
   local known = tonumber(redis.call('GET', fence) or '0')
@@ -19,9 +21,12 @@ for index, fence in ipairs(KEYS) do
       local stream = ARGV[2] .. ARGV[i]
       redis.call('XADD', stream, 'MAXLEN', '~', ARGV[3], '*', 'message', ARGV[i + 1])
       redis.call('EXPIRE', stream, ARGV[4])
-      redis.call('PUBLISH', ARGV[1], ARGV[i + 1])
+      lines[#lines + 1] = ARGV[i + 1]
     end
   end
   at = last + 1
+end
+if #lines > 0 then
+  redis.call('PUBLISH', ARGV[1], table.concat(lines, '\n'))
 end
 return answers

@@ -66,7 +66,8 @@ if waiting > 0 and redis.call('SET', mark, '1', 'PX', ARGV[6], 'NX') then
   redis.call('DEL', left_out)
   local message = ARGV[5] .. table.concat(items, ',') .. '],"waiting":'
     .. string.format('%.0f', waiting) .. ',"leftOut":' .. lost .. '}'
-  counted(KEYS[1], KEYS[2], ARGV[1], ARGV[2], seconds, ARGV[4], message)
+  local whole = counted(KEYS[1], KEYS[2], ARGV[2], seconds, ARGV[4], message)
+  redis.call('PUBLISH', ARGV[1], whole)
 end
 for index = 3, 6 do
   redis.call('EXPIRE', KEYS[index], seconds)

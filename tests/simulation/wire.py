@@ -8,11 +8,11 @@ from eth_abi.abi import encode
 
 from chain.bloom import bloom_of
 from chain.decode import SIGNATURES, TOPIC_OF, raw_log
-from chain.receipts import root_of
 from engine.messages import FAMILY_CONSTANT_PRODUCT
 from engine.settings import ChainSettings, Deployment
 from tests.model.launchpad import DEAD, PAD, ZERO, Log
 from tests.support.chain_settings import LAUNCHPAD, settings
+from tests.support.roots import root_of
 
 Json = dict[str, Any]
 

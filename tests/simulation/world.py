@@ -29,7 +29,7 @@ from engine.control import (
     Wanted,
 )
 from engine.errors import TransientError
-from engine.messages import FeedBatch, FeedPosition, ListedRow, Sampled, Tick
+from engine.messages import Counted, FeedBatch, FeedPosition, ListedRow, Sampled, Tick
 from engine.settings import ActorSettings, ChainSettings
 from storage import postgres
 from storage.buckets import BucketStore
@@ -89,7 +89,7 @@ class TickStore:
             raise TransientError("store_unavailable", "down")
         return [self._publish(*parcel) for parcel in parcels]
 
-    async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None:
+    async def publish_counted(self, messages: Sequence[Counted]) -> None:
         await asyncio.sleep(0.0005)
 
     async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled:

@@ -148,8 +148,8 @@ class Ticks:
         self.sent += ticks
         return True
 
-    async def publish_counted(self, topic, event, data):
-        self.counted.append((topic, event, data))
+    async def publish_counted(self, messages):
+        self.counted += [(one.topic, one.event, one.data) for one in messages]
 
     async def sample(self, rows, *, left_out=0):
         if self.down:

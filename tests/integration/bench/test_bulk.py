@@ -1,34 +1,16 @@
-"""Buys in bulk for the bench of latency: all of them trade, and a node of ours tells of them
-before their block's seal."""
+"""Buys in bulk for the bench of latency: all of them trade."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from bench.bulk import FOREVER, Bulk
 from bench.latency import deployed
-from bench.peers.shredding_node import TRANSACTIONS_A_SHRED
-from bench.processes import python, started
 from chain import create2, transactions
-from chain.decode import TOPICS
 from chain.rpc import JsonRpc
-from chain.stream import LiveStream, LiveStreams
 from deploy import registry
 from tests.support.servers import RISE, Anvil
 
 COUNT = 20
-SUBSCRIBED_S = 0.5
-
-
-async def _kinds(stream: LiveStream) -> list[str]:
-    """Of the frames up to a head; shreds without a transaction are left out."""
-    found = []
-    async for frame in await stream.frames():
-        if frame.kind == "head":
-            break
-        if frame.kind != "shred" or frame.payload["transactions"]:
-            found.append(frame.kind)
-    return found
 
 
 async def _launched(rpc: JsonRpc, launchpad: str) -> str:
@@ -49,7 +31,7 @@ async def _launched(rpc: JsonRpc, launchpad: str) -> str:
     return "0x" + str(log["topics"][1])[-40:]
 
 
-async def test_every_buy_of_the_bulk_trades_and_is_told_before_the_seal(
+async def test_every_buy_of_the_bulk_trades(
     make_anvil: Callable[..., Anvil], tmp_path: Path
 ) -> None:
     chain = make_anvil(RISE, block_time=None)
@@ -60,18 +42,10 @@ async def test_every_buy_of_the_bulk_trades_and_is_told_before_the_seal(
     try:
         token = await _launched(rpc, launchpad)
         await rpc.call("evm_setAutomine", [False])
-        command = python("bench.peers.shredding_node")
-        with started("a node with shreds", *command, chain.rpc_url, "0.5") as node:
-            stream = LiveStreams(lambda: f"ws://127.0.0.1:{node.port}", TOPICS, timeout_s=5.0)()
-            telling = asyncio.create_task(_kinds(stream))
-            await asyncio.sleep(SUBSCRIBED_S)
-            await Bulk(rpc, launchpad=launchpad, tokens=[token]).send(COUNT)
-            await rpc.call("evm_mine", [])
-            kinds = await asyncio.wait_for(telling, 10.0)
-            await stream.close()
+        await Bulk(rpc, launchpad=launchpad, tokens=[token]).send(COUNT)
+        await rpc.call("evm_mine", [])
         block = await rpc.call("eth_getBlockByNumber", ["latest", False])
         receipts = await rpc.call("eth_getBlockReceipts", [block["number"]])
     finally:
         await rpc.close()
     assert [one["status"] for one in receipts] == ["0x1"] * COUNT
-    assert set(kinds) == {"shred"} and len(kinds) >= COUNT // TRANSACTIONS_A_SHRED

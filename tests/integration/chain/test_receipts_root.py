@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chain.receipts import root_of
+from tests.support.roots import root_of
 from tests.support.servers import Anvil
 from tests.support.trading import Traders, deployed
 

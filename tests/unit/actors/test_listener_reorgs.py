@@ -183,6 +183,24 @@ async def test_preconfirmed_events_reach_shards_before_the_seal(world: World, sh
     assert not recorder.previews
 
 
+async def test_preconfirmed_events_do_not_wait_for_the_block_before_them(world: World) -> None:
+    shard = Follower()
+    world.listener.subscribe("shard", shard, frozenset(range(1024)))
+    await world.start(blocks=1)
+    await until(lambda: shard.position == world.tip)
+    world.chain.frozen = True  # the node answers nothing while the next one is announced
+    world.seal(trades=2, push="all")
+    world.scenario.buy(world.token, 10**14)
+    block = world.scenario.seal()
+    world.chain.preview(block)
+    await until(lambda: sum(len(one.events) for one in shard.previews) == 1)
+    assert shard.position.number == 1 and world.listener.status()["connections"] == 1
+    world.chain.frozen = False
+    world.chain.add(block)
+    await until(lambda: shard.position == world.tip)
+    assert shard.numbers == [1, 2, 3]
+
+
 async def test_missing_shred_leaves_the_rest_of_its_block_to_the_seal(world: World) -> None:
     shard = Follower()
     world.listener.subscribe("shard", shard, frozenset(range(1024)))

@@ -1,8 +1,10 @@
 """What the stream remembers of nodes without shreds; sockets are tested elsewhere."""
 
+from typing import Any
+
 import pytest
 
-from chain.stream import REFUSED_S, LiveStreams, Refusals
+from chain.stream import REFUSED_S, LiveStream, LiveStreams, Refusals
 from engine.errors import TransientError
 
 
@@ -19,3 +21,39 @@ def test_refusals_are_remembered_for_a_while_by_url() -> None:
 async def test_streams_without_a_url_fail_at_once() -> None:
     with pytest.raises(TransientError, match="WebSocket URL"):
         await LiveStreams(lambda: "", ["0x01"])().frames()
+
+
+def _shred(*logs: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    receipt = {"type": "0x2", "status": "0x1", "cumulativeGasUsed": "0x1", "logs": list(logs)}
+    told = {"hash": "0x" + "07" * 32, "signer": "0x" + "01" * 20, "type": "0x2"}
+    shred = {"blockNumber": 5, "shredIdx": 0, "blockTimestamp": 1, "startingLogIndex": 0}
+    return shred | {"transactions": [{"transaction": told, "receipt": receipt}]} | fields
+
+
+LOG = {"address": "0x" + "22" * 20, "topics": ["0x" + "01" * 32], "data": "0x"}
+KNOWN, BARE, STRANGE = _shred(LOG), _shred(), _shred(LOG, blockNumber=None)
+
+
+def _taken(*shreds: dict[str, Any]) -> tuple[int, str | None]:
+    """(frames that were passed on, why the URL is not asked any more)."""
+    refusals = Refusals()
+    stream = LiveStream("ws://a", [], refusals=refusals)
+    try:
+        for one in shreds:
+            message = {"params": {"subscription": "0x3", "result": one}}
+            stream._take(message, {"0x3": "shred"}, 1)
+    except TransientError:
+        pass
+    return stream._queue.qsize(), refusals.reason("ws://a")
+
+
+@pytest.mark.parametrize("before", [(), (BARE,), (BARE, BARE)])
+def test_shreds_spelt_otherwise_are_refused_until_one_with_a_log_was_read(
+    before: tuple[dict[str, Any], ...],
+) -> None:
+    passed, reason = _taken(*before, STRANGE)
+    assert passed == len(before) and reason is not None and "as we know it" in reason
+
+
+def test_shreds_after_one_with_a_log_are_read_by_the_listener_alone() -> None:
+    assert _taken(BARE, KNOWN, KNOWN, STRANGE) == (4, None)
