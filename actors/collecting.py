@@ -21,6 +21,11 @@ WHOLE_EVERY = 12
 """Of those, every so manieth walks everything, at a pause."""
 
 
+def seldom() -> None:
+    """Look for garbage among the new ones as often as an actor's process does."""
+    gc.set_threshold(YOUNG_MAX, 10, 10)
+
+
 def settle(*, whole: bool = False) -> int:
     """Sets aside what is alive; how many objects are. `whole` looks at those of before again."""
     if whole:
@@ -32,7 +37,7 @@ def settle(*, whole: bool = False) -> int:
 
 async def keep_settling() -> None:
     """For the life of the process."""
-    gc.set_threshold(YOUNG_MAX, 10, 10)
+    seldom()
     settle()
     for seconds in SETTLED_AFTER_S:
         await asyncio.sleep(seconds)

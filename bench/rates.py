@@ -41,6 +41,7 @@ REORG_DEPTH = 64
 
 def run(results: Results, effort: Effort, tell: Tell) -> None:
     """Fill `results`."""
+    collecting.seldom()  # as in an actor's process
     with tempfile.TemporaryDirectory(prefix="risecurve-bench-") as folder:
         Path(folder).chmod(0o755)  # Postgres runs as somebody else
         with Embedded(Path(folder)) as embedded:
@@ -72,6 +73,7 @@ async def record_rates(url: str, turns: int, *, tell: Tell, blocks: int = BLOCKS
         for turn in range(turns):
             tell(f"alternation {turn + 1} of {turns}: the recorder")
             made = [trading.next(TRADES_A_BLOCK) for _ in range(blocks)]
+            collecting.settle()
             began = time.perf_counter()
             position = await recorded(recorder, position, made)
             rates.append(blocks * TRADES_A_BLOCK / (time.perf_counter() - began))
@@ -113,7 +115,7 @@ def apply_rates(turns: int, *, blocks: int = BLOCKS) -> list[float]:
     rates = []
     for _ in range(turns):
         made = [_for_shards(trading.next(TRADES_A_BLOCK)) for _ in range(blocks)]
-        collecting.settle()  # as in an actor's process
+        collecting.settle()
         began = time.process_time()
         applied = _applied(group, made)
         rates.append(applied / (time.process_time() - began))

@@ -5,6 +5,7 @@ so that `net(gross(n)) == n`. Source: `chain/contracts/libraries/Fees.sol`.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from curves.values import value
 
@@ -58,11 +59,11 @@ class FeeSchedule:
 
     def at(self, block: int) -> FeeRates:
         """The rates of a trade mined in `block`. Blocks before the launch count as it."""
-        return FeeRates(self.protocol_bps, self.creator_bps, self._launch_bps(block))
+        return _rates(self.protocol_bps, self.creator_bps, self._launch_bps(block))
 
     def without_launch(self) -> FeeRates:
         """The rates of the first buy inside `create`, which is exempt."""
-        return FeeRates(self.protocol_bps, self.creator_bps, 0)
+        return _rates(self.protocol_bps, self.creator_bps, 0)
 
     def exact_until(self, block: int) -> int | None:
         """The last block with the same rates as `block`; None when they never change again."""
@@ -78,3 +79,9 @@ class FeeSchedule:
         if age >= self.launch_blocks:
             return 0
         return self.launch_bps * (self.launch_blocks - age) // self.launch_blocks
+
+
+@lru_cache(maxsize=16_384)
+def _rates(protocol_bps: int, creator_bps: int, launch_bps: int) -> FeeRates:
+    # Asked for with every trade: a few for each configuration, the same for all its markets.
+    return FeeRates(protocol_bps, creator_bps, launch_bps)

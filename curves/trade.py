@@ -14,6 +14,9 @@ from curves.curve import (
     ZeroOutput,
 )
 from curves.fees import FeeRates
+from curves.making import maker
+
+_quote = maker(Quote)
 
 
 def buy_exact_in(
@@ -143,23 +146,11 @@ def _bought(
     refund: int,
     clipped: bool,
 ) -> Quote:
-    (sold, raised), (exact_out, requested), (tokens, spent, curve_eth) = state, asked, paid
-    protocol, creator, launch = rates.split(spent, curve_eth)
-    return Quote(
-        is_buy=True,
-        exact_out=exact_out,
-        requested=requested,
-        tokens=tokens,
-        eth=spent,
-        curve_eth=curve_eth,
-        protocol_fee=protocol,
-        creator_fee=creator,
-        launch_fee=launch,
-        refund=refund,
-        clipped=clipped,
-        sold=sold + tokens,
-        raised=raised + curve_eth,
-    )
+    (sold, raised), (tokens, spent, curve_eth) = state, paid
+    fees = rates.split(spent, curve_eth)
+    after = (sold + tokens, raised + curve_eth)
+    # In the order of the fields, for names cost as much again and every trade comes here.
+    return _quote(True, *asked, *paid, *fees, refund, clipped, *after)
 
 
 def _sold(
@@ -169,21 +160,8 @@ def _sold(
     asked: tuple[bool, int],
     paid: tuple[int, int, int],
 ) -> Quote:
-    (sold, raised), (exact_out, requested), (tokens, eth, curve_eth) = state, asked, paid
+    (sold, raised), (tokens, eth, curve_eth) = state, paid
     assert curve_eth <= raised, f"Expected a solvent curve, was {curve_eth} of {raised}"
-    protocol, creator, launch = rates.split(curve_eth, eth)
-    return Quote(
-        is_buy=False,
-        exact_out=exact_out,
-        requested=requested,
-        tokens=tokens,
-        eth=eth,
-        curve_eth=curve_eth,
-        protocol_fee=protocol,
-        creator_fee=creator,
-        launch_fee=launch,
-        refund=0,
-        clipped=False,
-        sold=sold - tokens,
-        raised=raised - curve_eth,
-    )
+    fees = rates.split(curve_eth, eth)
+    after = (sold - tokens, raised - curve_eth)
+    return _quote(False, *asked, *paid, *fees, 0, False, *after)

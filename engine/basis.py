@@ -10,6 +10,8 @@ realised. A transfer changes nothing: given away is not sold, and given is not b
 
 from dataclasses import dataclass
 
+from curves.making import maker
+
 
 @dataclass(frozen=True, slots=True)
 class Basis:
@@ -21,10 +23,12 @@ class Basis:
 
 NO_BASIS = Basis(0, 0)
 
+_basis = maker(Basis)
+
 
 def bought(before: Basis, *, tokens: int, spent_wei: int) -> Basis:
     """After a buy of `tokens` (at least one) for `spent_wei` in all."""
-    return Basis(before.held + tokens, before.cost_wei + spent_wei)
+    return _basis(before.held + tokens, before.cost_wei + spent_wei)
 
 
 def sold(before: Basis, *, tokens: int) -> Basis:
@@ -32,7 +36,7 @@ def sold(before: Basis, *, tokens: int) -> Basis:
     if tokens >= before.held:
         return NO_BASIS
     gone_wei = before.cost_wei * tokens // before.held
-    return Basis(before.held - tokens, before.cost_wei - gone_wei)
+    return _basis(before.held - tokens, before.cost_wei - gone_wei)
 
 
 def cost_of(basis: Basis, *, tokens: int) -> int:

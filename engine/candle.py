@@ -5,11 +5,12 @@ own reserves, so that a candle can be rebuilt from logs alone. A candle opens at
 before it, so that there are no gaps between candles.
 """
 
-from dataclasses import replace
-
+from curves.making import maker
 from engine.rows import CandleRow
 
 MINUTE_S = 60
+
+_candle = maker(CandleRow)
 
 
 def minute_of(time_s: int) -> int:
@@ -24,8 +25,10 @@ def opened(token: bytes, time_s: int, price: int) -> CandleRow:
 
 def traded(candle: CandleRow, *, price: int, eth: int, tokens: int) -> CandleRow:
     """The candle after one more trade that left the spot at `price`."""
-    return replace(
-        candle,
+    return _candle(
+        token=candle.token,
+        time=candle.time,
+        open=candle.open,
         high=max(candle.high, price),
         low=min(candle.low, price),
         close=price,

@@ -20,18 +20,19 @@ def _same(value: Any) -> Any:
     return value
 
 
-_PLAIN: Mapping[type, Callable[[Any], Any]] = {
+PLAIN: Mapping[type, Callable[[Any], Any]] = {
     types.NoneType: _same,
     bool: _same,
     str: _same,
     int: str,
     bytes: bytes.hex,
 }
+"""How `encode` spells values that hold no others."""
 
 
 def encode(value: Any) -> Any:
     """A JSON-ready value. Raises TypeError for a type that has no spelling here."""
-    plain = _PLAIN.get(type(value))
+    plain = PLAIN.get(type(value))
     if plain is not None:
         return plain(value)
     if isinstance(value, tuple | list):

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from curves.making import maker
 from engine.buckets import bucket_of
 from engine.errors import ConsistencyError
 from engine.limits import GONE_MAX
@@ -72,6 +73,11 @@ class Change:
     retracted: tuple[Shown, ...]
     received_ns: int
     halted: str = ""
+
+
+_as_of = maker(AsOf)
+_shown = maker(Shown)
+_change = maker(Change)
 
 
 @dataclass(slots=True)
@@ -161,10 +167,10 @@ class Group:
         version = (self.incarnations[bucket], timeline.changes)
         if timeline.quoted is not None and not sealed:
             newest = timeline.overlay[-1].at
-            return AsOf(newest.block_number, None, newest.log_index, PRECONFIRMED, version)
+            return _as_of(newest.block_number, None, newest.log_index, PRECONFIRMED, version)
         status = FINALISED if self.position.number <= self.finalised else SEALED
         log_index = timeline.sealed.log_index if timeline.sealed else -1
-        return AsOf(self.position.number, self.position.hash, log_index, status, version)
+        return _as_of(self.position.number, self.position.hash, log_index, status, version)
 
     def drop(self, buckets: frozenset[int]) -> None:
         """Forget buckets that another shard owns now."""
@@ -221,16 +227,16 @@ class Group:
             events_as_of = as_of
             if sealed and timeline.quoted is not None:
                 events_as_of = self.as_of(timeline, bucket, sealed=True)
-        return Change(
-            token=token,
-            bucket=bucket,
-            market=market,
-            as_of=as_of,
-            events_as_of=events_as_of,
-            effects=effects,
-            retracted=tuple(retracted),
-            received_ns=received_ns,
-            halted=self._why_halted(token),
+        return _change(
+            token,
+            bucket,
+            market,
+            as_of,
+            events_as_of,
+            effects,
+            tuple(retracted),
+            received_ns,
+            self._why_halted(token),
         )
 
     def next_seq(self, token: bytes) -> int:
@@ -445,7 +451,7 @@ def shown_of(event: MarketEvent) -> Shown | None:
         kind, user = "CREATE", event.creator
     else:
         return None
-    return Shown(event.token, kind, user, at.tx_hash, at.position, at.log_index, at.block_number)
+    return _shown(event.token, kind, user, at.tx_hash, at.position, at.log_index, at.block_number)
 
 
 def launches(effects: tuple[Effect, ...]) -> bool:

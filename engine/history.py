@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curves.curve import WAD
+from curves.making import maker
 from engine import candle
 from engine.buckets import bucket_of
 from engine.market import (
@@ -40,6 +41,12 @@ from engine.rows import (
     TransactionRow,
     TransferRow,
 )
+
+# A few of each for every trade.
+_market = maker(MarketRow)
+_transaction = maker(TransactionRow)
+_transfer = maker(TransferRow)
+_work = maker(OutboxRow)
 
 
 @dataclass(slots=True)
@@ -141,7 +148,7 @@ def _write_created(page: _Page, event: TokenCreated) -> None:
     cap = market_cap_wei(price)
     page.put(MarketRow(event.token, PHASE_CURVE, 0, 0, event.seq, price, cap))
     page.transactions.append(
-        TransactionRow(
+        _transaction(
             at=event.at,
             token=event.token,
             user=event.creator,
@@ -171,18 +178,20 @@ def _write_traded(page: _Page, event: Traded) -> None:
         phase = PHASE_GRADUATING if event.sold == numbers.curve_supply else before.phase
         price = price_e18(numbers, event.sold, event.raised)
         page.put(
-            replace(
-                before,
+            _market(
+                token=before.token,
                 phase=phase,
                 sold=event.sold,
                 raised=event.raised,
                 seq=event.seq,
                 price_e18=price,
                 market_cap_wei=market_cap_wei(price),
+                reserve_token=before.reserve_token,
+                reserve_weth=before.reserve_weth,
             )
         )
     page.transactions.append(
-        TransactionRow(
+        _transaction(
             at=event.at,
             token=event.token,
             user=event.trader,
@@ -243,7 +252,7 @@ def _write_synced(page: _Page, event: PoolSynced) -> None:
 def _write_swapped(page: _Page, event: PoolSwapped) -> None:
     page.users[event.trader] = page.users[event.recipient] = None
     page.transactions.append(
-        TransactionRow(
+        _transaction(
             at=event.at,
             token=event.token,
             user=event.trader,
@@ -276,7 +285,7 @@ def _with_reserves(row: MarketRow, token: int, weth: int) -> MarketRow:
 
 def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]) -> None:
     page.transfers.append(
-        TransferRow(event.at, event.token, event.sender, event.recipient, event.amount)
+        _transfer(event.at, event.token, event.sender, event.recipient, event.amount)
     )
     if not venues.isdisjoint((event.sender, event.recipient)) or ZERO_ADDRESS in (
         event.sender,
@@ -285,7 +294,7 @@ def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]
         return
     page.users[event.sender] = None
     page.transactions.append(
-        TransactionRow(
+        _transaction(
             at=event.at,
             token=event.token,
             user=event.sender,
@@ -304,11 +313,12 @@ def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]
 
 def _outbox(topic: str, event: MarketEvent) -> OutboxRow:
     at = event.at
-    return OutboxRow(
-        key=f"{at.chain_id}:{at.tx_hash.hex()}:{at.position}:{topic}",
+    tx_hash = at.tx_hash.hex()
+    return _work(
+        key=f"{at.chain_id}:{tx_hash}:{at.position}:{topic}",
         topic=topic,
         token=event.token,
-        payload={"tx": at.tx_hash.hex(), "position": at.position, "block": at.block_number},
+        payload={"tx": tx_hash, "position": at.position, "block": at.block_number},
     )
 
 

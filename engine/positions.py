@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
+from curves.making import maker
 from engine import basis
 from engine.basis import NO_BASIS, Basis
 from engine.messages import EventHeader
@@ -31,7 +32,7 @@ class _Row(Protocol):
 
 T = TypeVar("T", bound=_Row)
 
-_MAKE: Callable[..., TransactionRow] = TransactionRow
+_MAKE: Callable[..., TransactionRow] = maker(TransactionRow)
 _FIELDS = attrgetter(
     *(name for name in TransactionRow.__slots__ if name not in ("before", "after"))
 )

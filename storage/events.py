@@ -16,7 +16,7 @@ from engine.errors import ConsistencyError
 from engine.limits import MAX_REORG_DEPTH
 from engine.messages import ChainEvent, CurveNumbers, FeedPosition, MarketEvent
 from engine.rows import BlockRows, MarketRow, TransactionRecord
-from storage import postgres, queries, records, write
+from storage import copying, postgres, queries, records, write
 from storage import rewind as rewinding
 from storage.write import Group
 
@@ -28,7 +28,7 @@ _WRITE_SQL = queries.load("write")
 
 RECORDER = "recorder"
 # Rows in one statement: past it arrays grow without making a row cheaper.
-WRITE_ROWS_MAX = 5_000
+WRITE_ROWS_MAX = 10_000
 _LAST_INDEX = 2**31 - 1
 # No reorganisation reaches deeper than the limit; twice that leaves a margin for a cursor that
 # stands some way ahead of its ancestor.
@@ -91,9 +91,10 @@ class EventStore:
         group = await self._group(connection, blocks)
         for statement in write.STATEMENTS:
             await statement.run(connection, self._chain_id, group)
-        outbox = write.outbox_columns(group.blocks)
+        outbox = write.outbox_columns(group)
         if outbox:
-            await connection.execute(_WRITE_SQL["outbox"], self._chain_id, name, *outbox)
+            arrays = map(copying.array, outbox)
+            await connection.execute(_WRITE_SQL["outbox"], self._chain_id, name, *arrays)
 
     async def _group(self, connection: "Connection", blocks: Sequence[BlockRows]) -> Group:
         # Three look-ups a group, however many rows it has. The cursor's lock makes them the last
@@ -103,7 +104,7 @@ class EventStore:
 
         span = (blocks[0].header.number, blocks[-1].header.number)
         fresh = positions.unrecorded(blocks, records.recorded(await found("recorded", *span)))
-        tokens = {token for token, _ in write.named(fresh)}
+        tokens = write.tokens_of(blocks)
         known = {}
         if tokens:
             known = {
@@ -114,7 +115,7 @@ class EventStore:
         held = {}
         if places:
             columns = [list(column) for column in zip(*places, strict=True)]
-            held = records.held(await found("held", *columns))
+            held = records.held(await found("held", *map(copying.array, columns)))
         return write.group_of(*positions.settled(fresh, held), known)
 
     async def rewind(

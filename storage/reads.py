@@ -9,7 +9,7 @@ import asyncpg
 from engine.limits import CANDLES_MAX, LIST_COUNT_MAX, PAGE_LIMIT_MAX
 from engine.messages import FeedPosition
 from engine.rows import CandleRow, HoldingRecord, TokenRecord, TransactionRecord, WalletRecord
-from storage import postgres, queries, records
+from storage import copying, postgres, queries, records
 from storage.write import fold
 
 if TYPE_CHECKING:
@@ -188,7 +188,8 @@ class Reads:
                 token_amount,
             )
             # Mined before it could be added: only its gas is wanted.
-            await connection.execute(_WRITE_SQL["replace_pending"], self._chain_id, [tx_hash])
+            mined = copying.array([tx_hash])
+            await connection.execute(_WRITE_SQL["replace_pending"], self._chain_id, mined)
 
     async def refuse_pending(self, tx_hash: bytes, reason: str) -> None:
         """The node refused it: FAILED, unless it was mined all the same. Repeatable."""

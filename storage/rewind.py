@@ -13,7 +13,7 @@ them. A balance of a wallet that is all zero is removed, also where an older tra
 cause: a row of zeros and no row mean the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from engine.messages import (
     TokenCreated,
 )
 from engine.rows import BlockRows, CandleRow, MarketRow
-from storage import queries, records, write
+from storage import copying, queries, records, write
 
 if TYPE_CHECKING:
     from storage.postgres import Connection
@@ -105,7 +105,8 @@ class _Undo:
 
     async def write(self, statement: str, columns: write.Columns) -> None:
         if columns:
-            await self._connection.execute(_WRITE_SQL[statement], self.chain_id, *columns)
+            arrays = map(copying.array, columns)
+            await self._connection.execute(_WRITE_SQL[statement], self.chain_id, *arrays)
 
     async def events(self, query: str, *arguments: Any) -> list[MarketEvent]:
         rows = await self.fetch(query, *arguments)
@@ -153,7 +154,8 @@ async def _remake_markets(undo: _Undo, tokens: Sequence[bytes]) -> None:
         graduated = {
             event.token: event.at.block_time for event in events if isinstance(event, Graduated)
         }
-        await undo.write("markets", write.market_columns(markets, graduated))
+        versions = _versions(events)
+        await undo.write("markets", write.market_columns(markets, graduated, versions))
 
 
 async def _remake_candles(undo: _Undo, tokens: Sequence[bytes], minute: int) -> None:
@@ -171,7 +173,11 @@ async def _remake_candles(undo: _Undo, tokens: Sequence[bytes], minute: int) -> 
         rows = _rows(list(block), curves, states)
         states.update({row.token: row for row in rows.markets})
         candles += rows.candles
-    await undo.write("candles", write.candle_columns(candles))
+    await undo.write("candles", write.candle_columns(candles, _versions(inside)))
+
+
+def _versions(events: Iterable[MarketEvent]) -> dict[bytes, int]:
+    return {event.token: event.at.version for event in events}
 
 
 def _rows(

@@ -120,12 +120,21 @@ FROM tokens
 WHERE chain_id = $1 AND token_address = ANY ($2::bytea[])
 
 -- name: last_markets
+-- The launchpad's version is looked up, and the market found by its key from there on: before
+-- the first ANALYZE the planner would rather read all markets for each token.
 SELECT
     markets.token_address, markets.phase, markets.sold, markets.raised, markets.seq,
     markets.price_e18, markets.market_cap_wei, markets.reserve_token, markets.reserve_weth
 FROM tokens
-JOIN markets USING (chain_id, version, token_address)
+CROSS JOIN LATERAL (
+    SELECT * FROM markets
+    WHERE (chain_id, version, token_address) >= ($1::bigint, tokens.version, tokens.token_address)
+    ORDER BY chain_id, version, token_address
+    LIMIT 1
+) AS markets
 WHERE tokens.chain_id = $1 AND tokens.token_address = ANY ($2::bytea[])
+    AND markets.chain_id = $1 AND markets.version = tokens.version
+    AND markets.token_address = tokens.token_address
 
 -- name: last_block_of
 SELECT coalesce((

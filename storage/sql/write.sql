@@ -1,6 +1,11 @@
 -- The statements of one write of the recorder, in the order of `storage/write.py`. $1 is the
--- chain, the others are columns. Identity keys make each a no-op the second time; what is
--- derived (counts, balances, positions) is derived from rows that are really inserted.
+-- chain, the others are columns, as the text of an array (`storage/copying.py`). Identity keys
+-- make each a no-op the second time; what is derived (counts, balances, positions) is derived
+-- from rows that are really inserted.
+--
+-- Rows are found by their key, and `OFFSET 0` hides from the planner that all are of one chain:
+-- before the first ANALYZE, and in plans kept from when tables were small, it would rather walk
+-- through all that the chain has, once a row.
 
 -- name: lock_cursor
 -- The fence: nothing is written unless the incarnation is still the caller's.
@@ -20,7 +25,7 @@ WHERE chain_id = $1 AND name = $2
 -- Another hash of a known number changes nothing, and the row count says so.
 INSERT INTO blocks AS known (chain_id, number, hash, parent_hash, block_time)
 SELECT $1, input.*
-FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::bigint[]) AS input
+FROM unnest($2::text::bigint[], $3::text::bytea[], $4::text::bytea[], $5::text::bigint[]) AS input
 ON CONFLICT (chain_id, number) DO UPDATE SET block_time = EXCLUDED.block_time
     WHERE known.hash = EXCLUDED.hash
 
@@ -29,21 +34,21 @@ DELETE FROM blocks WHERE chain_id = $1 AND number < $2
 
 -- name: users
 INSERT INTO users (wallet_address)
-SELECT unnest($1::bytea[])
+SELECT unnest($1::text::bytea[])
 ON CONFLICT (wallet_address) DO NOTHING
 
 -- name: tokens
 WITH input AS (
     SELECT *
     FROM unnest(
-        $2::integer[], $3::bytea[], $4::smallint[], $5::bytea[], $6::bytea[], $7::bytea[],
-        $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[],
-        $13::bytea[], $14::bigint[], $15::integer[], $16::integer[], $17::bigint[],
-        $18::bigint[], $19::smallint[], $20::numeric[], $21::numeric[], $22::numeric[],
-        $23::numeric[],
-        $24::integer[], $25::integer[], $26::integer[], $27::integer[], $28::integer[],
-        $29::integer[],
-        $30::numeric[], $31::numeric[]
+        $2::text::integer[], $3::text::bytea[], $4::text::smallint[], $5::text::bytea[],
+        $6::text::bytea[], $7::text::bytea[], $8::text::text[], $9::text::text[], $10::text::text[],
+        $11::text::text[], $12::text::bytea[], $13::text::bytea[], $14::text::bigint[],
+        $15::text::integer[], $16::text::integer[], $17::text::bigint[], $18::text::bigint[],
+        $19::text::smallint[], $20::text::numeric[], $21::text::numeric[], $22::text::numeric[],
+        $23::text::numeric[], $24::text::integer[], $25::text::integer[], $26::text::integer[],
+        $27::text::integer[], $28::text::integer[], $29::text::integer[], $30::text::numeric[],
+        $31::text::numeric[]
     ) AS input (
         version, token_address, bucket, launchpad, creator, pair,
         name, symbol, name_key, symbol_key, metadata_hash,
@@ -105,10 +110,18 @@ SELECT version, bucket, launchpad, pair, token_address FROM tokens
 WHERE chain_id = $1 AND token_address = ANY ($2::bytea[])
 
 -- name: held
+-- From the place on and one row only: so no other way leads there than the key.
 SELECT held.version, held.token_address, held.holder, held.balance, held.held_tokens, held.cost_wei
-FROM unnest($2::integer[], $3::bytea[], $4::bytea[]) AS input (version, token, holder)
-JOIN balances AS held
-    ON held.chain_id = $1 AND held.version = input.version
+FROM unnest($2::text::integer[], $3::text::bytea[], $4::text::bytea[])
+    AS input (version, token, holder)
+CROSS JOIN LATERAL (
+    SELECT chain_id, version, token_address, holder, balance, held_tokens, cost_wei FROM balances
+    WHERE (chain_id, version, token_address, holder)
+        >= ($1::bigint, input.version, input.token, input.holder)
+    ORDER BY chain_id, version, token_address, holder
+    LIMIT 1
+) AS held
+WHERE held.chain_id = $1 AND held.version = input.version
     AND held.token_address = input.token AND held.holder = input.holder
 
 -- name: replace_pending
@@ -118,7 +131,7 @@ JOIN balances AS held
 WITH firsts AS (
     SELECT mined.tx_hash, min(mined.position) AS position, max(mined.gas_fee::numeric) AS gas_fee
     FROM transactions AS mined
-    WHERE mined.chain_id = $1 AND mined.position >= 0 AND mined.tx_hash = ANY ($2::bytea[])
+    WHERE mined.chain_id = $1 AND mined.position >= 0 AND mined.tx_hash = ANY ($2::text::bytea[])
     GROUP BY mined.tx_hash
 ),
 replaced AS (
@@ -150,8 +163,9 @@ INSERT INTO balances AS old (
 )
 SELECT $1, input.*
 FROM unnest(
-    $2::integer[], $3::bytea[], $4::bytea[], $5::numeric[], $6::numeric[], $7::numeric[],
-    $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[], $12::bigint[]
+    $2::text::integer[], $3::text::bytea[], $4::text::bytea[], $5::text::numeric[],
+    $6::text::numeric[], $7::text::numeric[], $8::text::numeric[], $9::text::numeric[],
+    $10::text::numeric[], $11::text::numeric[], $12::text::bigint[]
 ) AS input
 ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
     balance = EXCLUDED.balance,
@@ -169,14 +183,12 @@ INSERT INTO price_history AS kept (
     chain_id, version, token_address, time, open, high, low, close,
     volume_eth, volume_token, trades
 )
-SELECT
-    $1, tokens.version, input.token, input.time, input.open, input.high, input.low,
-    input.close, input.volume_eth, input.volume_token, input.trades
+SELECT $1, input.*
 FROM unnest(
-    $2::bytea[], $3::bigint[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[],
-    $8::numeric[], $9::numeric[], $10::integer[]
-) AS input (token, time, open, high, low, close, volume_eth, volume_token, trades)
-JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
+    $2::text::integer[], $3::text::bytea[], $4::text::bigint[], $5::text::numeric[],
+    $6::text::numeric[], $7::text::numeric[], $8::text::numeric[], $9::text::numeric[],
+    $10::text::numeric[], $11::text::integer[]
+) AS input
 ON CONFLICT (chain_id, version, token_address, time) DO UPDATE SET
     high = greatest(kept.high, EXCLUDED.high),
     low = least(kept.low, EXCLUDED.low),
@@ -197,35 +209,45 @@ SET
     END,
     trades = markets.trades + input.trades, holders = markets.holders + input.holders,
     updated_at = now()
-FROM unnest(
-    $2::bytea[], $3::text[], $4::numeric[], $5::numeric[], $6::bigint[], $7::numeric[],
-    $8::numeric[], $9::numeric[], $10::numeric[], $11::bigint[], $12::bigint[], $13::bigint[]
-) AS input (
-    token, phase, sold, raised, seq, price_e18, market_cap_wei, reserve_token, reserve_weth,
-    graduated_at, trades, holders
-)
-JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
-WHERE markets.chain_id = $1 AND markets.version = tokens.version
-    AND markets.token_address = tokens.token_address
+FROM (
+    SELECT $1::bigint AS chain_id, input.*
+    FROM unnest(
+        $2::text::integer[], $3::text::bytea[], $4::text::text[], $5::text::numeric[],
+        $6::text::numeric[], $7::text::bigint[], $8::text::numeric[], $9::text::numeric[],
+        $10::text::numeric[], $11::text::numeric[], $12::text::bigint[], $13::text::bigint[],
+        $14::text::bigint[]
+    ) AS input (
+        version, token, phase, sold, raised, seq, price_e18, market_cap_wei, reserve_token,
+        reserve_weth, graduated_at, trades, holders
+    )
+    OFFSET 0
+) AS input
+WHERE markets.chain_id = input.chain_id AND markets.version = input.version
+    AND markets.token_address = input.token
 
 -- name: holders
 UPDATE markets
 SET holders = markets.holders + input.holders
-FROM unnest($2::bytea[], $3::bigint[]) AS input (token, holders)
-JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
-WHERE markets.chain_id = $1 AND markets.version = tokens.version
-    AND markets.token_address = tokens.token_address
+FROM (
+    SELECT $1::bigint AS chain_id, input.*
+    FROM unnest($2::text::integer[], $3::text::bytea[], $4::text::bigint[])
+        AS input (version, token, holders)
+    OFFSET 0
+) AS input
+WHERE markets.chain_id = input.chain_id AND markets.version = input.version
+    AND markets.token_address = input.token
 
 -- name: outbox
 -- A block may be final before it is recorded; its work is visible at once.
 INSERT INTO outbox (
-    chain_id, key, topic, token_address, block_number, payload, version, visible_at
+    chain_id, version, key, topic, token_address, block_number, payload, visible_at
 )
 SELECT
-    $1, input.*, tokens.version,
+    $1, input.*,
     CASE WHEN input.block_number <= cursors.finalised_number THEN now() END
-FROM unnest($3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::text[]::jsonb[])
-    AS input (key, topic, token, block_number, payload)
+FROM unnest(
+    $3::text::integer[], $4::text::text[], $5::text::text[], $6::text::bytea[], $7::text::bigint[],
+    $8::text::jsonb[]
+) AS input (version, key, topic, token, block_number, payload)
 JOIN cursors ON cursors.chain_id = $1 AND cursors.name = $2
-LEFT JOIN tokens ON tokens.chain_id = $1 AND tokens.token_address = input.token
 ON CONFLICT (chain_id, key) DO NOTHING

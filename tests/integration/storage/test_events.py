@@ -171,7 +171,7 @@ async def test_claim_during_a_write_waits_and_then_sees_all_of_it(pool, events, 
     blocks = blocks_of(2)
     incarnation = await events.claim()
     slow = Statement("slow", lambda _: [[1]])
-    monkeypatch.setitem(write._SQL, "slow", "SELECT pg_sleep(0.3), $1::bigint, $2::integer[]")
+    monkeypatch.setitem(write._SQL, "slow", "SELECT pg_sleep(0.3), $1::bigint, $2::text::integer[]")
     monkeypatch.setattr(write, "STATEMENTS", (*write.STATEMENTS, slow))
     writing = asyncio.create_task(
         events.write(rows_of(blocks), incarnation=incarnation, position=position_of(blocks[-1]))
@@ -183,7 +183,7 @@ async def test_claim_during_a_write_waits_and_then_sees_all_of_it(pool, events, 
     assert await writing
 
 
-KILL = "SELECT pg_terminate_backend(pg_backend_pid()), $1::bigint, $2::integer[]"
+KILL = "SELECT pg_terminate_backend(pg_backend_pid()), $1::bigint, $2::text::integer[]"
 
 
 @pytest.mark.parametrize("point", range(len(write.STATEMENTS) + 1))

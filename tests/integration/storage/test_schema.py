@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from bench import history, query_plans
-from storage import postgres, queries
+from storage import copying, postgres, queries
 
 # A wallet is one person on every chain; ownership, cursors and work are not about a launchpad.
 WITHOUT_CHAIN = {
@@ -92,6 +92,40 @@ async def test_amounts_out_of_range_are_refused(pool, value):
         await fetch(pool, "SELECT $1::numeric::amount", value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("numeric", [0, 2**256 - 1, None]),
+        ("bytea", [b"", b"\x00\xff\\", None]),
+        ("text", ["", "NULL", "null", 'a"b\\c,{d}\n\t ', " \U0001f680", None]),
+        ("jsonb", ['{"a": "b\\\\\\"c"}']),
+    ],
+)
+async def test_arrays_as_text_come_back_as_they_were(pool, kind, values):
+    found = await fetch(pool, f"SELECT unnest($1::text::{kind}[])", copying.array(values))
+    assert [row[0] for row in found] == values
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "arguments"),
+    [
+        ("held", "balances_pkey", 3),
+        ("last_markets", "markets_pkey", 1),
+    ],
+)
+async def test_rows_are_found_by_their_key_before_the_first_analyze(pool, name, key, arguments):
+    sql = (queries.load("write") | queries.load("events"))[name]
+    async with postgres.session(pool) as connection, connection.transaction():
+        # The plan that a connection keeps from when there was nothing.
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE asked AS {sql}")
+        lines = await connection.fetch(f"EXPLAIN EXECUTE asked (1{', NULL' * arguments})")
+        await connection.execute("DEALLOCATE asked")
+    plan = [line[0] for line in lines]
+    [at] = [number for number, line in enumerate(plan) if f"using {key} on" in line]
+    assert "Index Cond: (ROW(chain_id, version, " in plan[at + 1]  # the whole key, not its chain
+
+
 async def test_queries_of_the_doors_have_an_index_for_every_large_table(postgres_url):
     now = 1_800_000_000
     size = history.Size(tokens=2_000, trades=8_000, wallets=300)
@@ -99,7 +133,7 @@ async def test_queries_of_the_doors_have_an_index_for_every_large_table(postgres
     events, one = queries.load("events"), history.address("t", 5)
     write, wallet = queries.load("write"), history.address("w", 5)
     asked = query_plans.every(token=one, wallet=wallet, now=now) | {
-        "held": (write["held"], ([1], [one], [wallet])),
+        "held": (write["held"], tuple(copying.array([key]) for key in (1, one, wallet))),
         "launched": (write["launched"], ([one],)),
         "pending": (events["pending"], (10,)),
         "replay": (events["market_events"], ([1, 2, 3], 1900, 0, 0, 2000, 5000)),

@@ -32,3 +32,30 @@ def test_text_keeps_rows_and_columns_apart(values):
 def test_text_refuses_what_has_no_spelling():
     with pytest.raises(KeyError):
         copying.text([(1.5,)])
+
+
+def test_array_spells_each_kind_as_the_manual_has_it():
+    values = [1, -(2**255), None, b"\x00\xff", b"", "", "NULL", 'a"b\\c,{d}']
+    assert copying.array(values) == (
+        f'{{1,{-(2**255)},NULL,"\\\\x00ff","\\\\x","","NULL","a\\"b\\\\c,{{d}}"}}'
+    )
+    assert copying.array([]) == "{}"
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_array_keeps_items_apart(values):
+    rest, back = copying.array(values)[1:], []
+    while rest != "}":
+        assert rest[0] == '"'
+        plain, rest = "", rest[1:]
+        while rest[0] != '"':
+            step = 2 if rest[0] == "\\" else 1
+            plain, rest = plain + rest[step - 1], rest[step:]
+        back.append(plain)
+        rest = rest[1:].removeprefix(",")
+    assert back == values
+
+
+def test_array_refuses_what_has_no_spelling():
+    with pytest.raises(KeyError):
+        copying.array([1.5])
