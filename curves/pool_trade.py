@@ -8,10 +8,7 @@ zero, slippage. A quote's `sold` and `raised` are the pair's token and WETH rese
 
 from curves.curve import AMOUNT_MAX, AmountTooLarge, Quote, SlippageExceeded, ZeroOutput
 from curves.fees import FeeRates
-from curves.making import maker
 from curves.uniswap_v2 import Pool
-
-_quote = maker(Quote)
 
 
 def buy_exact_in(pool: Pool, *, rates: FeeRates, value: int, min_tokens: int = 0) -> Quote:
@@ -113,7 +110,7 @@ def _bought(
     (exact_out, requested), (tokens, spent, curve_eth) = asked, paid
     protocol, creator, launch = rates.split(spent, curve_eth)
     assert tokens < pool.reserve_token, f"Expected tokens in the pool, was {tokens}"
-    return _quote(
+    return Quote(
         is_buy=True,
         exact_out=exact_out,
         requested=requested,
@@ -136,7 +133,7 @@ def _sold(
     (exact_out, requested), (tokens, eth, curve_eth) = asked, paid
     protocol, creator, launch = rates.split(curve_eth, eth)
     assert curve_eth < pool.reserve_weth, f"Expected ETH in the pool, was {curve_eth}"
-    return _quote(
+    return Quote(
         is_buy=False,
         exact_out=exact_out,
         requested=requested,

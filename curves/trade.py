@@ -14,9 +14,6 @@ from curves.curve import (
     ZeroOutput,
 )
 from curves.fees import FeeRates
-from curves.making import maker
-
-_quote = maker(Quote)
 
 
 def buy_exact_in(
@@ -150,7 +147,7 @@ def _bought(
     fees = rates.split(spent, curve_eth)
     after = (sold + tokens, raised + curve_eth)
     # In the order of the fields, for names cost as much again and every trade comes here.
-    return _quote(True, *asked, *paid, *fees, refund, clipped, *after)
+    return Quote(True, *asked, *paid, *fees, refund, clipped, *after)
 
 
 def _sold(
@@ -164,4 +161,4 @@ def _sold(
     assert curve_eth <= raised, f"Expected a solvent curve, was {curve_eth} of {raised}"
     fees = rates.split(curve_eth, eth)
     after = (sold - tokens, raised - curve_eth)
-    return _quote(False, *asked, *paid, *fees, 0, False, *after)
+    return Quote(False, *asked, *paid, *fees, 0, False, *after)

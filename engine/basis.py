@@ -8,12 +8,10 @@ So received - spent = realised - cost at any time, and no trade changes what an 
 realised. A transfer changes nothing: given away is not sold, and given is not bought.
 """
 
-from dataclasses import dataclass
-
-from curves.making import maker
+from curves.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Basis:
     """`held` tokens that were bought and not sold; their cost, 0 when none are held."""
 
@@ -23,12 +21,10 @@ class Basis:
 
 NO_BASIS = Basis(0, 0)
 
-_basis = maker(Basis)
-
 
 def bought(before: Basis, *, tokens: int, spent_wei: int) -> Basis:
     """After a buy of `tokens` (at least one) for `spent_wei` in all."""
-    return _basis(before.held + tokens, before.cost_wei + spent_wei)
+    return Basis(before.held + tokens, before.cost_wei + spent_wei)
 
 
 def sold(before: Basis, *, tokens: int) -> Basis:
@@ -36,7 +32,7 @@ def sold(before: Basis, *, tokens: int) -> Basis:
     if tokens >= before.held:
         return NO_BASIS
     gone_wei = before.cost_wei * tokens // before.held
-    return _basis(before.held - tokens, before.cost_wei - gone_wei)
+    return Basis(before.held - tokens, before.cost_wei - gone_wei)
 
 
 def cost_of(basis: Basis, *, tokens: int) -> int:

@@ -5,12 +5,9 @@ own reserves, so that a candle can be rebuilt from logs alone. A candle opens at
 before it, so that there are no gaps between candles.
 """
 
-from curves.making import maker
 from engine.rows import CandleRow
 
 MINUTE_S = 60
-
-_candle = maker(CandleRow)
 
 
 def minute_of(time_s: int) -> int:
@@ -25,7 +22,7 @@ def opened(token: bytes, time_s: int, price: int) -> CandleRow:
 
 def traded(candle: CandleRow, *, price: int, eth: int, tokens: int) -> CandleRow:
     """The candle after one more trade that left the spot at `price`."""
-    return _candle(
+    return CandleRow(
         token=candle.token,
         time=candle.time,
         open=candle.open,

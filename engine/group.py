@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from curves.making import maker
+from curves.values import value
 from engine.buckets import bucket_of
 from engine.errors import ConsistencyError
 from engine.limits import GONE_MAX
@@ -43,7 +43,7 @@ from engine.timeline import Timeline, fold
 NOWHERE = FeedPosition(-1, bytes(32))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Shown:
     """A trade or launch that was published, as far as taking it back needs it."""
 
@@ -56,7 +56,7 @@ class Shown:
     block_number: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Change:
     """One market changed: what it is now, what came of sealed or preconfirmed events, and
     what was shown and is not true any more. `market` None: its launch was taken back.
@@ -73,11 +73,6 @@ class Change:
     retracted: tuple[Shown, ...]
     received_ns: int
     halted: str = ""
-
-
-_as_of = maker(AsOf)
-_shown = maker(Shown)
-_change = maker(Change)
 
 
 @dataclass(slots=True)
@@ -167,10 +162,10 @@ class Group:
         version = (self.incarnations[bucket], timeline.changes)
         if timeline.quoted is not None and not sealed:
             newest = timeline.overlay[-1].at
-            return _as_of(newest.block_number, None, newest.log_index, PRECONFIRMED, version)
+            return AsOf(newest.block_number, None, newest.log_index, PRECONFIRMED, version)
         status = FINALISED if self.position.number <= self.finalised else SEALED
         log_index = timeline.sealed.log_index if timeline.sealed else -1
-        return _as_of(self.position.number, self.position.hash, log_index, status, version)
+        return AsOf(self.position.number, self.position.hash, log_index, status, version)
 
     def drop(self, buckets: frozenset[int]) -> None:
         """Forget buckets that another shard owns now."""
@@ -227,7 +222,7 @@ class Group:
             events_as_of = as_of
             if sealed and timeline.quoted is not None:
                 events_as_of = self.as_of(timeline, bucket, sealed=True)
-        return _change(
+        return Change(
             token,
             bucket,
             market,
@@ -451,7 +446,7 @@ def shown_of(event: MarketEvent) -> Shown | None:
         kind, user = "CREATE", event.creator
     else:
         return None
-    return _shown(event.token, kind, user, at.tx_hash, at.position, at.log_index, at.block_number)
+    return Shown(event.token, kind, user, at.tx_hash, at.position, at.log_index, at.block_number)
 
 
 def launches(effects: tuple[Effect, ...]) -> bool:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from curves.curve import WAD
-from curves.making import maker
 from engine import candle
 from engine.buckets import bucket_of
 from engine.market import (
@@ -43,10 +42,6 @@ from engine.rows import (
 )
 
 # A few of each for every trade.
-_market = maker(MarketRow)
-_transaction = maker(TransactionRow)
-_transfer = maker(TransferRow)
-_work = maker(OutboxRow)
 
 
 @dataclass(slots=True)
@@ -148,7 +143,7 @@ def _write_created(page: _Page, event: TokenCreated) -> None:
     cap = market_cap_wei(price)
     page.put(MarketRow(event.token, PHASE_CURVE, 0, 0, event.seq, price, cap))
     page.transactions.append(
-        _transaction(
+        TransactionRow(
             at=event.at,
             token=event.token,
             user=event.creator,
@@ -178,7 +173,7 @@ def _write_traded(page: _Page, event: Traded) -> None:
         phase = PHASE_GRADUATING if event.sold == numbers.curve_supply else before.phase
         price = price_e18(numbers, event.sold, event.raised)
         page.put(
-            _market(
+            MarketRow(
                 token=before.token,
                 phase=phase,
                 sold=event.sold,
@@ -191,7 +186,7 @@ def _write_traded(page: _Page, event: Traded) -> None:
             )
         )
     page.transactions.append(
-        _transaction(
+        TransactionRow(
             at=event.at,
             token=event.token,
             user=event.trader,
@@ -252,7 +247,7 @@ def _write_synced(page: _Page, event: PoolSynced) -> None:
 def _write_swapped(page: _Page, event: PoolSwapped) -> None:
     page.users[event.trader] = page.users[event.recipient] = None
     page.transactions.append(
-        _transaction(
+        TransactionRow(
             at=event.at,
             token=event.token,
             user=event.trader,
@@ -285,7 +280,7 @@ def _with_reserves(row: MarketRow, token: int, weth: int) -> MarketRow:
 
 def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]) -> None:
     page.transfers.append(
-        _transfer(event.at, event.token, event.sender, event.recipient, event.amount)
+        TransferRow(event.at, event.token, event.sender, event.recipient, event.amount)
     )
     if not venues.isdisjoint((event.sender, event.recipient)) or ZERO_ADDRESS in (
         event.sender,
@@ -294,7 +289,7 @@ def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]
         return
     page.users[event.sender] = None
     page.transactions.append(
-        _transaction(
+        TransactionRow(
             at=event.at,
             token=event.token,
             user=event.sender,
@@ -314,7 +309,7 @@ def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]
 def _outbox(topic: str, event: MarketEvent) -> OutboxRow:
     at = event.at
     tx_hash = at.tx_hash.hex()
-    return _work(
+    return OutboxRow(
         key=f"{at.chain_id}:{tx_hash}:{at.position}:{topic}",
         topic=topic,
         token=event.token,

@@ -13,8 +13,8 @@ from curves.constant_product import ConstantProduct
 from curves.curve import TOTAL_SUPPLY, WAD, Curve, CurveError, Quote
 from curves.fees import FeeRates, FeeSchedule
 from curves.linear import Linear
-from curves.making import maker
 from curves.uniswap_v2 import Pool
+from curves.values import value
 from engine.errors import ConsistencyError
 from engine.messages import (
     FAMILY_CONSTANT_PRODUCT,
@@ -40,7 +40,7 @@ PHASE_REOPENED = "reopened"
 """Graduation did not come in seven days: the curve buys back and sells no more."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Market:
     """`seq` counts the launchpad's events about the token (the launch is 1); `block` and
     `log_index` are those of the last event of any kind. `launch_tx` is kept until the second
@@ -75,7 +75,7 @@ class Launched:
     event: TokenCreated
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PriceMoved:
     """Effect: a trade, by us or by a foreign swap."""
 
@@ -111,9 +111,6 @@ class ReservesMoved:
 
 
 Effect = Launched | PriceMoved | SoldOut | PoolOpened | SalesResumed | ReservesMoved
-
-_market = maker(Market)
-_price_moved = maker(PriceMoved)
 
 
 @lru_cache(maxsize=1024)
@@ -214,7 +211,7 @@ def _numbered(
     market: Market, event: Traded | Completed | Graduated | Reopened
 ) -> tuple[Market, tuple[Effect, ...]]:
     if isinstance(event, Traded):
-        return _traded(market, event), (_price_moved(event),)
+        return _traded(market, event), (PriceMoved(event),)
     if isinstance(event, Completed):
         return _completed(market, event), (SoldOut(event),)
     if isinstance(event, Graduated):
@@ -237,7 +234,7 @@ def _traded(market: Market, event: Traded) -> Market:
             raise ConsistencyError("arithmetic", f"Expected {expected}, was {event}")
     done = event.sold == market.numbers.curve_supply
     # Every trade comes here: in the order of the fields, for names cost as much again.
-    return _market(
+    return Market(
         market.token,
         market.creator,
         market.pair,

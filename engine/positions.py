@@ -5,12 +5,12 @@ Balances follow transfers, which include mints and burns; the zero address has n
 follows trades, see `engine/basis.py`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
-from curves.making import maker
+from curves.values import names_of
 from engine import basis
 from engine.basis import NO_BASIS, Basis
 from engine.messages import EventHeader
@@ -32,9 +32,8 @@ class _Row(Protocol):
 
 T = TypeVar("T", bound=_Row)
 
-_MAKE: Callable[..., TransactionRow] = maker(TransactionRow)
 _FIELDS = attrgetter(
-    *(name for name in TransactionRow.__slots__ if name not in ("before", "after"))
+    *(name for name in names_of(TransactionRow) if name not in ("before", "after"))
 )
 
 
@@ -149,7 +148,8 @@ class _Page:
             change.sold_tokens += row.token_amount
             change.received_wei += row.eth_amount
         # Not by `replace`, which reads every field by name and is called for every trade.
-        return _MAKE(*_FIELDS(row), before, change.basis)
+        values = (*_FIELDS(row), before, change.basis)
+        return TransactionRow(*values)
 
     def _change(self, place: Place, block: int) -> Change:
         change = self.changes.get(place)

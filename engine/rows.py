@@ -6,6 +6,7 @@ whole token * 1e18), times unix seconds.
 
 from dataclasses import dataclass
 
+from curves.values import value
 from engine import basis
 from engine.basis import Basis
 from engine.messages import BlockHeader, ChainEvent, CurveNumbers, EventHeader, FeeNumbers
@@ -31,7 +32,7 @@ class TokenRow:
     initial_price_e18: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketRow:
     """A market's state after the last event of the block about it."""
 
@@ -46,7 +47,7 @@ class MarketRow:
     reserve_weth: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TransactionRow:
     """`type` is CREATE, BUY, SELL, TRANSFER or BRIDGE; `eth_amount` what the user paid in
     all or received; `price_e18` the execution price, None where there is none;
@@ -70,7 +71,7 @@ class TransactionRow:
     after: Basis | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TransferRow:
     """One ERC-20 transfer of a token of ours."""
 
@@ -81,7 +82,7 @@ class TransferRow:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CandleRow:
     """One minute of one token; `time` is the minute's first second, UTC."""
 
@@ -96,7 +97,7 @@ class CandleRow:
     trades: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutboxRow:
     """Work that becomes visible when its block is final. `key` makes it happen once."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from curves.values import names_of
 from engine.limits import CANDLES_MAX, DOCUMENTS_KEPT_MAX
 from engine.rows import CandleRow, HoldingRecord, WalletRecord
 from engine.text import hex_of
@@ -18,6 +19,7 @@ from storage.cache import CHART_S, METADATA_S, PORTFOLIO_S, RowCache
 from storage.documents import Documents
 from storage.reads import Chart, Reads, Wallet
 
+_CANDLE = names_of(CandleRow)[1:]
 KEEP_FROM = 2
 ASKED_KEYS_MAX = 16_384
 
@@ -152,7 +154,7 @@ def _wallet_key(owner: bytes, place: Wallet, *, closed: bool) -> str:
 
 def _chart(chart: Chart, closed: list[CandleRow]) -> bytes:
     before = None if chart.before is None else str(chart.before)
-    rows = [[str(getattr(row, name)) for name in CandleRow.__slots__[1:]] for row in closed]
+    rows = [[str(getattr(row, name)) for name in _CANDLE] for row in closed]
     return orjson.dumps([before, rows])
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from curves.values import names_of
 from engine import codec
 from engine.basis import Basis
 from engine.messages import (
@@ -35,6 +36,8 @@ from engine.rows import (
 if TYPE_CHECKING:
     from asyncpg import Record
 
+_MARKET = names_of(MarketRow)[1:]
+_CANDLE = names_of(CandleRow)[1:]
 NO_POSITION = FeedPosition(number=-1, hash=bytes(32))
 
 _MARKET_EVENTS: dict[str, type[MarketEvent]] = {
@@ -129,7 +132,7 @@ def curve(row: "Record") -> CurveNumbers:
 
 def market(row: "Record") -> MarketRow:
     """A row of `markets`."""
-    return MarketRow(row["token_address"], *(row[name] for name in MarketRow.__slots__[1:]))
+    return MarketRow(row["token_address"], *(row[name] for name in _MARKET))
 
 
 def token(row: "Record") -> TokenRecord:
@@ -182,7 +185,7 @@ def transaction(row: "Record") -> TransactionRecord:
 
 def candle(row: "Record", token_address: bytes) -> CandleRow:
     """A row of the candles query, of any step."""
-    return CandleRow(token_address, *(row[name] for name in CandleRow.__slots__[1:]))
+    return CandleRow(token_address, *(row[name] for name in _CANDLE))
 
 
 def holding(row: "Record") -> HoldingRecord:
