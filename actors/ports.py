@@ -15,6 +15,7 @@ from engine.messages import (
 )
 from engine.placement import Node
 from engine.rows import BlockRows, MarketRow, TransactionRecord
+from engine.said import Item
 from engine.states import Beat, BucketStates, Heard, Published
 
 
@@ -137,7 +138,14 @@ class Ticks(Protocol):
     async def publish_all(
         self, parcels: Sequence[tuple[int, int, Sequence[Tick]]]
     ) -> list[bool]: ...
-    async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None: ...
+    async def say_trades(
+        self, parcels: Sequence[tuple[int, int, Sequence[Item]]]
+    ) -> list[bool]: ...
+
+    async def claim_said(
+        self, claims: Sequence[tuple[int, int, FeedPosition]]
+    ) -> list[FeedPosition | None]: ...
+
     async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled: ...
     async def halted(self) -> dict[bytes, str]: ...
     async def note_halted(self, tokens: Mapping[bytes, str]) -> None: ...

@@ -285,6 +285,16 @@ class FeedBatch:
     head: int
     head_at_ns: int = 0
 
+    @property
+    def back_to(self) -> FeedPosition | None:
+        """The lowest block that its reorgs go back to."""
+        found = [
+            FeedPosition(one.ancestor_number, one.ancestor_hash)
+            for one in self.messages
+            if isinstance(one, Reorg)
+        ]
+        return min(found, key=lambda one: one.number, default=None)
+
 
 # ---------------------------------------------------------------- quotes and views
 

@@ -22,9 +22,6 @@ class Kept:
         self.ticks += [tick for _, _, ticks in parcels for tick in ticks]
         return [True for _ in parcels]
 
-    async def publish_counted(self, topic: str, event: str, data: object) -> None:
-        return None
-
 
 async def test_trade_that_is_sealed_otherwise_is_retracted_before_it_is_told_again() -> None:
     scenario, token, target = world()
