@@ -59,7 +59,10 @@ class Launcher(Calls, Protocol):
 class Buckets(Protocol):
     """Ownership of buckets: `storage.buckets`."""
 
-    async def take(self, owner: str, buckets: Sequence[int]) -> dict[int, int]: ...
+    async def take(
+        self, owner: str, buckets: Sequence[int], *, overtaken: Mapping[int, int] | None = None
+    ) -> dict[int, int]: ...
+
     async def owners(self) -> list[BucketOwner]: ...
 
 

@@ -175,7 +175,11 @@ class TokenShard:
             return await self._take_now(command)
 
     async def _take_now(self, command: Take) -> Taken:
-        incarnations = await self._buckets.take(self._name, sorted(command.buckets))
+        incarnations = await self._buckets.take(
+            self._name, sorted(command.buckets), overtaken=command.overtaken
+        )
+        if not incarnations:
+            return Taken(())  # all are another one's by now
         served = self._prepared.having(command.buckets)
         if served is None:
             served = await self._recovered(incarnations)

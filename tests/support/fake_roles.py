@@ -37,12 +37,15 @@ class Buckets:
         self.rows: dict[int, BucketOwner] = {}
         self.down = False
 
-    async def take(self, owner, buckets):
+    async def take(self, owner, buckets, *, overtaken=None):
         if self.down:
             raise TransientError("store_unavailable", "down")
         taken = {}
         for bucket in buckets:
             before = self.rows.get(bucket)
+            other = before is not None and before.owner != owner
+            if other and overtaken is not None and before.incarnation > overtaken.get(bucket, 0):
+                continue
             taken[bucket] = before.incarnation + 1 if before else 1
             self.rows[bucket] = BucketOwner(bucket, owner, taken[bucket])
         return taken
