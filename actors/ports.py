@@ -158,6 +158,7 @@ class StatesOut(Protocol):
     """What read replicas are told: `storage.states`."""
 
     async def publish(self, messages: Sequence[BucketStates | Beat]) -> Published: ...
+    async def doors(self, buckets: Sequence[int]) -> dict[int, int]: ...
 
 
 class StatesIn(Protocol):

@@ -221,11 +221,12 @@ class Ticks(Said):
 
 
 class States:
-    """What shards tell read replicas; `heard` doors listen."""
+    """What shards tell read replicas; `heard` doors listen, to no bucket in `deaf`."""
 
     def __init__(self, heard: int = 1) -> None:
         self.sent: list[Any] = []
         self.heard = heard
+        self.deaf: set[int] = set()
         self.overtaken: set[tuple[int, int]] = set()
         self.down = False
 
@@ -234,6 +235,11 @@ class States:
             raise TransientError("store_unavailable", "down")
         self.sent += messages
         return Published(tuple(self.overtaken), self.heard)
+
+    async def doors(self, buckets):
+        if self.down:
+            raise TransientError("store_unavailable", "down")
+        return {bucket: 0 if bucket in self.deaf else self.heard for bucket in buckets}
 
 
 class Calls:
