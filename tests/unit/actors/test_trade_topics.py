@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from actors import shard as module
 from actors import trade_topics
 from engine import said as engine_said
 from engine.control import Directory, Feed, Prepare, Release, Take
-from engine.errors import TransientError
+from engine.errors import ConsistencyError, TransientError
 from engine.messages import SEALED, FeedBatch, Reorg
 from tests.support.scenario import CHAIN_ID
 from tests.support.shard_world import ALL, ETH, World, running
@@ -167,6 +168,28 @@ async def test_room_that_is_missing_costs_no_trade(monkeypatch):
             shard.handlers[Feed](Feed(group.name, batch))  # nobody takes anything meanwhile
         await asyncio.sleep(SOON_S)
     assert sorted(said(world)) == sorted(trades(world, after=1))
+
+
+async def test_blocks_of_a_step_that_broke_off_are_said_and_their_topics_begin_anew():
+    world = World()
+    async with owner(world) as shard:
+        (served,) = shard._served.values()
+        await trade(world)
+        await asyncio.sleep(SOON_S)
+        stand_still(world, "shard-0/1")
+        before = served.group.position
+        await trade(world, 2)
+        good, other = world.listener.blocks[-2:]
+        torn = replace(other, header=replace(other.header, parent_hash=b"x" * 32))
+        batch = FeedBatch(CHAIN_ID, before, (good, torn), other.header.number)
+        with pytest.raises(ConsistencyError):
+            shard.handlers[Feed](Feed(served.group.name, batch))
+        world.listener.followers["shard-0/1", served.group.name] = served.group.position
+        await trade(world)
+        await asyncio.sleep(SOON_S)
+    assert sorted(said(world)) == sorted(trades(world, after=1)) and world.ticks.gaps == 0
+    mine = [tick for tick in world.ticks.sent if tick.topic == f"token:0x{world.token.hex()}"]
+    assert len({tick.generation for tick in mine}) == 2
 
 
 async def reorg(world, shard, *, to):
