@@ -186,7 +186,7 @@ class Supervisor:
                 # One that fills no slot any more is retired as if it had been scaled away now.
                 self._instances[instance.slot] = instance
             else:
-                await self._launcher.kill(instance)
+                self._end(instance)
         claims = _claims(await self._ping_all())
         self._owners.hear_claims(claims)
         # An earlier supervisor may have died after a `Take`, before it told anybody.
@@ -245,9 +245,13 @@ class Supervisor:
         self._displaced = "" if self._displaced == instance.slot else self._displaced
         self._restarts += 1
         self._version = self._next_version()
-        if self._settings.kill_stopped and instance.slot not in self._ending:
-            # It may take its time, for which nobody waits but who comes in its place.
-            self._ending.start(instance.slot, self._launcher.kill(instance))
+        if self._settings.kill_stopped:
+            self._end(instance)
+
+    def _end(self, instance: Instance) -> None:
+        # It may take its time, for which nobody waits but who comes in its place.
+        name = instance.name if instance.slot in self._ending else instance.slot
+        self._ending.start(name, self._launcher.kill(instance))
 
     async def _fill(self, slot: str, role: str) -> None:
         # Where all is served a shard more may take its time: a start takes processors from quotes.

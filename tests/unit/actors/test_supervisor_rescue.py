@@ -74,6 +74,29 @@ async def test_end_of_one_that_is_stopped_delays_nobody_and_comes_before_its_slo
         await world.until(lambda: world.supervisor.ready)
 
 
+async def test_supervisor_that_comes_after_another_one_waits_for_the_end_of_nobody():
+    world = shards_world(2)
+    async with running(world):
+        owners = world.supervisor.directory.owners
+    for name in ("shard-0/98", "shard-0/99"):  # which nobody knows any more
+        world.launcher.roles[name] = world.launcher.make("shard-0", name)
+    kill, ended = world.launcher.kill, asyncio.Event()
+
+    async def slow(instance):
+        await ended.wait()
+        await kill(instance)
+
+    world.launcher.kill = slow
+    world.supervisor = world.build()
+    task = asyncio.create_task(world.supervisor.run())
+    await soon(world, lambda: world.supervisor.ready)
+    assert world.supervisor.directory.owners == owners and world.launcher.killed == []
+    ended.set()
+    await soon(world, lambda: sorted(world.launcher.killed) == ["shard-0/98", "shard-0/99"])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 def new(world, names):
     return {one.name for one in world.living("shard")} - set(names)
 
