@@ -17,10 +17,12 @@ class Tasks:
         task = self._tasks[name] = asyncio.create_task(work)
         task.add_done_callback(lambda done: self._done(name, done))
 
-    def cancel(self) -> None:
-        """All of them."""
-        for task in list(self._tasks.values()):
+    def cancel(self) -> list["asyncio.Task[None]"]:
+        """All of them; those are on their way to their end."""
+        ending = list(self._tasks.values())
+        for task in ending:
             task.cancel()
+        return ending
 
     def __contains__(self, name: str) -> bool:
         return name in self._tasks

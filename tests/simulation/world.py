@@ -206,8 +206,9 @@ class World:
         if self._main is None or self.supervisor is None:
             return
         one = self.supervisor
-        tasks = [self._main, *one._launching.values(), *one._retiring.values()]
-        tasks += [task for task in (one._rescue, one._shifts) if task]
+        tasks = [self._main, *([one._shifts] if one._shifts else ())]
+        for kind in (one._launching, one._ending, one._retiring, one._rescues):
+            tasks += kind.cancel()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
