@@ -21,7 +21,6 @@ from engine.limits import (
     BRIDGE_NOTICES_MAX,
     BRIDGE_SWEEP_ROWS,
 )
-from engine.messages import Counted
 
 IDLE_S = 0.2
 FORGET_EVERY_S = 600.0
@@ -74,7 +73,7 @@ class Notices(Protocol):
 class Topics(Protocol):
     """`storage.ticks`, as far as it is used."""
 
-    async def publish_counted(self, messages: Sequence[Counted]) -> None: ...
+    async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None: ...
 
 
 class BridgeNotices:
@@ -114,7 +113,7 @@ class BridgeNotices:
     async def _publish(self, notices: Sequence[Notice]) -> None:
         for one in notices:
             topic = text.topic_of_user(text.hex_of(one.user))
-            await self._ticks.publish_counted([Counted(topic, "user", data_of(one))])
+            await self._ticks.publish_counted(topic, "user", data_of(one))
 
     async def _keep(self, work: Callable[[], Awaitable[int]], pause_s: float) -> None:
         while True:

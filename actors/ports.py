@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from engine.control import Directory, Instance, Scale, Wanted
 from engine.messages import (
     BucketOwner,
-    Counted,
     CurveNumbers,
     FeedPosition,
     ListedRow,
@@ -16,6 +15,7 @@ from engine.messages import (
 )
 from engine.placement import Node
 from engine.rows import BlockRows, MarketRow, TransactionRecord
+from engine.said import Item
 from engine.states import Beat, BucketStates, Heard, Published
 
 
@@ -59,7 +59,10 @@ class Launcher(Calls, Protocol):
 class Buckets(Protocol):
     """Ownership of buckets: `storage.buckets`."""
 
-    async def take(self, owner: str, buckets: Sequence[int]) -> dict[int, int]: ...
+    async def take(
+        self, owner: str, buckets: Sequence[int], *, overtaken: Mapping[int, int] | None = None
+    ) -> dict[int, int]: ...
+
     async def owners(self) -> list[BucketOwner]: ...
 
 
@@ -138,7 +141,14 @@ class Ticks(Protocol):
     async def publish_all(
         self, parcels: Sequence[tuple[int, int, Sequence[Tick]]]
     ) -> list[bool]: ...
-    async def publish_counted(self, messages: Sequence[Counted]) -> None: ...
+    async def say_trades(
+        self, parcels: Sequence[tuple[int, int, Sequence[Item]]]
+    ) -> list[bool]: ...
+
+    async def claim_said(
+        self, claims: Sequence[tuple[int, int, FeedPosition]]
+    ) -> list[FeedPosition | None]: ...
+
     async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled: ...
     async def halted(self) -> dict[bytes, str]: ...
     async def note_halted(self, tokens: Mapping[bytes, str]) -> None: ...
@@ -148,6 +158,7 @@ class StatesOut(Protocol):
     """What read replicas are told: `storage.states`."""
 
     async def publish(self, messages: Sequence[BucketStates | Beat]) -> Published: ...
+    async def doors(self, buckets: Sequence[int]) -> dict[int, int]: ...
 
 
 class StatesIn(Protocol):

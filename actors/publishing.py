@@ -15,21 +15,15 @@ from dataclasses import dataclass
 
 from actors.listing import Lister
 from actors.ports import Log, Ticks
+from actors.trade_topics import TradeTopics
 from engine import text, ticks
 from engine.buckets import bucket_of
 from engine.errors import TransientError
 from engine.group import Change, Group
 from engine.limits import MAILBOX_MAX
 from engine.market import PoolOpened, SalesResumed, SoldOut
-from engine.messages import Counted, Tick
+from engine.messages import FeedPosition, Tick
 from engine.text import token_of_topic
-
-TRADES_AT_ONCE = 64
-"""On the topics of all trades and of wallets: a script of about a millisecond."""
-
-
-PRICES_FIRST_S = 0.01
-"""They wait this long for each other, so that prices go first on a small machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +41,7 @@ class Publisher:
         self._log = log
         self._lost = lost
         self._queue: asyncio.Queue[_Parcel] = asyncio.Queue(MAILBOX_MAX)
-        self._trades: asyncio.Queue[Tick] = asyncio.Queue(MAILBOX_MAX)
+        self._trades = TradeTopics(port, log, lost)
         self._generations: dict[int, str] = {}
         self._halted: dict[bytes, str] = {}
         self._lister = Lister(port, log, lost)
@@ -57,7 +51,9 @@ class Publisher:
         self.dropped = 0
 
     def open(self, bucket: int, incarnation: int) -> None:
-        """A bucket is owned with this incarnation: its topics get a new generation."""
+        """A bucket is owned with this incarnation: its topics get a new generation. What it said
+        of trades before is asked for by `resume`.
+        """
         self._generations[bucket] = f"{incarnation}-{secrets.token_hex(4)}"
         self._lister.open()
 
@@ -65,35 +61,51 @@ class Publisher:
         """A bucket is not owned any more."""
         self._generations.pop(bucket, None)
         self._lister.close(bucket)
+        self._trades.close(bucket)
         for token in [one for one in self._halted if bucket_of(one) == bucket]:
             del self._halted[token]
 
     def resume(self, group: Group) -> None:
         """A group was taken: readers who heard last that a market is halted are told when it is
-        served again. Without Redis nobody is; the new owner's generation says enough.
+        served again. Without Redis nobody is; the new owner's generation says enough. What the
+        owner before did not say of trades is said.
         """
         self._taken.put_nowait(group)
+        self._trades.resume(group)
+
+    def broke_off(self, group: Group) -> None:
+        """A step of the group was made in part, and nobody knows what came of that part."""
+        for bucket, incarnation in group.incarnations.items():
+            self.open(bucket, incarnation)
+        self._trades.resume(group)
 
     def generation(self, bucket: int) -> str:
         """The generation of the topics of a bucket's tokens."""
         return self._generations.get(bucket, "")
 
-    def publish(self, group: Group, changes: list[Change]) -> None:
-        """Number and queue the ticks of `changes`; a full queue drops and says so."""
+    def publish(
+        self, group: Group, changes: list[Change], *, back_to: FeedPosition | None = None
+    ) -> None:
+        """Number and queue the ticks of `changes`; a full queue drops and says so. `back_to` is
+        how far the group went back in this step.
+        """
+        told = []
         for change in changes:
             made = tuple(self._ticks_of(group, change))
+            told.append((change, made))
             parcel = _Parcel(change.bucket, group.incarnations[change.bucket], made)
             try:
                 self._queue.put_nowait(parcel)
             except asyncio.QueueFull:
                 self._drop(parcel)
+        self._trades.publish(group, told, back_to=back_to)
         self._lister.note(group, changes)
 
     async def run(self) -> None:
         """Drain until cancelled: all that waits in one round trip, each bucket's ticks in order."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_buckets())
-            tasks.create_task(self._run_trades())
+            tasks.create_task(self._trades.run())
             tasks.create_task(self._run_taken())
             tasks.create_task(self._lister.run())
 
@@ -107,21 +119,6 @@ class Publisher:
             finally:
                 for _ in parcels:
                     self._queue.task_done()
-
-    async def _run_trades(self) -> None:
-        # The topics of all trades and of a wallet have many writers and are numbered by Redis.
-        while True:
-            ticks = [await self._trades.get()]
-            await asyncio.sleep(PRICES_FIRST_S)
-            while len(ticks) < TRADES_AT_ONCE and not self._trades.empty():
-                ticks.append(self._trades.get_nowait())
-            try:
-                await self._ticks.publish_counted([one for tick in ticks for one in _counted(tick)])
-            except TransientError:
-                self.dropped += len(ticks)
-            finally:
-                for _ in ticks:
-                    self._trades.task_done()
 
     async def flush(self) -> None:
         """Wait until everything queued is sent or dropped, at most 2 s."""
@@ -157,9 +154,6 @@ class Publisher:
         self.published += len(parcel.ticks)
         if any(tick.event == "status" for tick in parcel.ticks):
             await self._note_halted(parcel)
-        for tick in parcel.ticks:
-            if tick.event in ("transaction", "retracted") and not self._trades.full():
-                self._trades.put_nowait(tick)
 
     async def _note_halted(self, parcel: _Parcel) -> None:
         tokens = [token_of_topic(one.topic) for one in parcel.ticks if one.event == "status"]
@@ -222,14 +216,6 @@ class Publisher:
         if served:
             self._halted.pop(change.token, None)
         return served and known is not None
-
-
-def _counted(tick: Tick) -> list[Counted]:
-    mine = text.topic_of_user(str(tick.data["userAddress"]))
-    return [
-        Counted("trades", tick.event, tick.data),
-        Counted(mine, "user", {"event": tick.event} | tick.data),
-    ]
 
 
 def _merged(parcels: list[_Parcel]) -> list[_Parcel]:

@@ -2,7 +2,7 @@
 
 One queue, sent in order, so that a beat never names what is still behind it. A message that is
 lost, here or on its way, has a number all the same: replicas see the gap and ask again. A shard
-that nobody listens to says nothing.
+that nobody listens to says nothing, and nothing of a bucket that no door hears any more.
 """
 
 import asyncio
@@ -30,6 +30,13 @@ from engine.states import (
 SILENCE_MS_MAX = 10**9
 UNHEARD_BEATS_MAX = 50
 """Beats that no door heard, one after the other, until nobody is listened for: two seconds."""
+
+LOOK_S = 1.0
+"""Between two questions which buckets no door hears."""
+
+UNHEARD_LOOKS_MAX = 2
+"""Such answers about a bucket, one after the other, until it is told of no more: 50 beats. One may
+come while a door's connection is made anew."""
 
 Silence = Callable[[Group], float]
 
@@ -59,6 +66,7 @@ class Replicator:
         self._places: dict[str, Place] = {}
         self._queue: asyncio.Queue[BucketStates | Beat] = asyncio.Queue(REPLICA_QUEUE_MAX)
         self._unheard = 0
+        self._unheard_looks: dict[int, int] = {}
         self._down = False
         self.published = 0
         self.dropped = 0
@@ -67,6 +75,7 @@ class Replicator:
         """A market, whole; its bucket is in use from now on."""
         self._numbering.use(bucket)
         self._unheard = 0
+        self._unheard_looks.pop(bucket, None)
         seq = self._numbering.seq(bucket)
         return Entry(bucket, group.incarnations[bucket], seq, state_of(group, token))
 
@@ -110,12 +119,34 @@ class Replicator:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_queue())
             tasks.create_task(self._run_beats())
+            tasks.create_task(self._run_looks())
 
     async def _run_beats(self) -> None:
         while True:
             await asyncio.sleep(REPLICA_BEAT_S)
             if self._numbering.used:
                 self._put_beat()
+
+    async def _run_looks(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._numbering.used:
+                await self._look()
+
+    async def _look(self) -> None:
+        # Who asks for a market has subscribed before, but maybe after it was counted.
+        before = {one: self._unheard_looks.get(one, 0) for one in self._numbering.buckets}
+        self._unheard_looks = dict(before)
+        try:
+            doors = await self._port.doors(sorted(before))
+        except TransientError:
+            return  # nothing was heard of anybody
+        for bucket, looks in before.items():
+            if self._unheard_looks.get(bucket) != looks:
+                continue  # asked for meanwhile
+            self._unheard_looks[bucket] = 0 if doors.get(bucket, 1) else looks + 1
+            if self._unheard_looks[bucket] >= UNHEARD_LOOKS_MAX:
+                self._numbering.drop(bucket)
 
     async def _run_queue(self) -> None:
         while True:

@@ -8,7 +8,8 @@ from engine.group import Change, Group
 from engine.limits import MAILBOX_MAX
 
 UNSAID_BLOCKS = 2
-"""The owner before may not have told these when it is fenced: they are told again."""
+"""The owner before may not have told these when it is fenced: topics of tokens tell them again, in
+a generation of their own. What topics of trades have to say stands by their mark."""
 
 
 class Served:

@@ -175,7 +175,11 @@ class TokenShard:
             return await self._take_now(command)
 
     async def _take_now(self, command: Take) -> Taken:
-        incarnations = await self._buckets.take(self._name, sorted(command.buckets))
+        incarnations = await self._buckets.take(
+            self._name, sorted(command.buckets), overtaken=command.overtaken
+        )
+        if not incarnations:
+            return Taken(())  # all are another one's by now
         served = self._prepared.having(command.buckets)
         if served is None:
             served = await self._recovered(incarnations)
@@ -273,11 +277,11 @@ class TokenShard:
             raise TransientError("shard_unavailable", f"Expected a group, was {message.group}")
         began = time.perf_counter()
         halted_before, previewed = self._halted(served), served.group.previewed
+        position = served.group.position
         try:
             changes, applied = served.group.apply(message.batch)
         except ConsistencyError:
-            if message.group in self._served:
-                self._replicator.untold(served.group)
+            self._broke_off(served, position)
             raise
         if applied and served.group.position.number >= message.batch.head:
             # A beat is as old as the head it tells of, however late the batch comes.
@@ -291,7 +295,8 @@ class TokenShard:
             served.keep(changes)
             self._replicator.untold(served.group)
         else:
-            self._publisher.publish(served.group, changes)
+            back_to = message.batch.back_to if applied else None
+            self._publisher.publish(served.group, changes, back_to=back_to)
             if applied:
                 self._replicator.applied(served.group, changes, previewed)
         if changes:
@@ -299,6 +304,12 @@ class TokenShard:
             for token, reason in self._halted(served) - halted_before:
                 self._log.error("market_halted", token=token.hex(), reason=reason)
         return served.group.position
+
+    def _broke_off(self, served: Served, position: FeedPosition) -> None:
+        if served.group.name in self._served:
+            self._replicator.untold(served.group)
+            if served.group.position != position and not served.is_held:
+                self._publisher.broke_off(served.group)
 
     def _halted(self, served: Served) -> set[tuple[bytes, str]]:
         return {(token, why) for token, why in served.group.halted.items()}

@@ -7,13 +7,15 @@ Each round, in order:
      node, one at a time;
   3. buckets go to the living shards by rendezvous hashing: `Take` to the new owner, then
      the new directory to everybody (doors first: from here on they refuse the old owner's
-     answers), then `Release` to the old owner. What nobody serves is taken at once, by all
-     shards together. What somebody serves is moved a share at a time, and not before the new
-     owner has answered to `Prepare`: until the doors know of it the old one goes on answering.
+     answers), then `Release` to the old owner. What nobody serves is taken at once, by each
+     shard by itself: one that stands still holds up nobody else. What somebody serves is moved a
+     share at a time, and not before the new owner has answered to `Prepare`: until the doors know
+     of it the old one goes on answering.
 How many slots there are stands in Postgres and is changed by `Scale`. The supervisor holds
 nothing that cannot be asked again: a new one finds the actors by name and asks each shard
 what it owns. Two at once do no harm, since ownership is an UPDATE in Postgres and a directory
-of an older owner is refused by incarnation.
+of an older owner is refused by incarnation. A `Take` names the incarnations that it is to
+overtake: a shard that comes to it late, when it was forgotten, takes nothing from its successor.
 """
 
 import asyncio
@@ -25,7 +27,9 @@ from typing import Any
 from actors import draining
 from actors.asking import Asking
 from actors.draining import DOORS
+from actors.node_watch import NodeWatch
 from actors.ports import Buckets, Launcher, Log, WantedNumbers
+from actors.tasks import Tasks
 from engine import buckets as bucketing
 from engine import placement
 from engine.awake import AwakeClock, Silences
@@ -47,7 +51,6 @@ from engine.errors import RiseCurveError, TransientError
 from engine.limits import BUCKETS
 from engine.messages import BucketOwner
 from engine.ownership import Claims, Ownership
-from engine.placement import Node
 from engine.settings import ActorSettings
 
 ROLE = "supervisor"
@@ -68,7 +71,6 @@ from all what there is too little of.
 STARTS_AT_ONCE = 4
 """On a busy machine a start takes its time: all at once would fail together, again and again."""
 
-NODES_EVERY_S = 3.0
 GATHER_S = 60.0
 """Shards that start together are waited for so long, so that a bucket moves once. One that cannot
 start is not."""
@@ -97,7 +99,7 @@ class Supervisor:
         self._slots: dict[str, str] = {}
         self._wanted = wanted
         self._numbers: Wanted | None = None
-        self._nodes: tuple[Node, ...] = ()
+        self._nodes = NodeWatch(launcher, log)
         self._settings = settings
         self._launcher = launcher
         self._buckets = owners
@@ -106,18 +108,18 @@ class Supervisor:
         self._clock = clock
         self._instances: dict[str, Instance] = {}
         self._owners = Ownership()
-        self._launching: dict[str, asyncio.Task[None]] = {}
+        self._launching, self._ending = Tasks(), Tasks()
         self._failing: dict[str, str] = {}
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._unhurried = asyncio.Semaphore(1)
         self._displaced = ""
-        self._retiring: dict[str, asyncio.Task[None]] = {}
+        self._retiring, self._rescues = Tasks(), Tasks()
+        self._rescued: dict[str, frozenset[int]] = {}
         self._gathering_since: float | None = None
         self._version = 0
         self._told: dict[str, int] = {}
         self._awake = AwakeClock(AWAKE_STEP_S)
         self._silences = Silences(self._awake)
-        self._rescue: asyncio.Task[None] | None = None
         self._shifts: asyncio.Task[None] | None = None
         self._shifting = asyncio.Semaphore(SHIFTS_AT_ONCE)
         self._asking = Asking()
@@ -135,7 +137,7 @@ class Supervisor:
         """Adopt what is there, then look after it until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._stay_awake())
-            tasks.create_task(self._watch_nodes())
+            tasks.create_task(self._nodes.run())
             tasks.create_task(self._look_after())
 
     async def _stay_awake(self) -> None:
@@ -151,19 +153,6 @@ class Supervisor:
             if not self._draining:
                 await self._round()
             await asyncio.sleep(self._settings.ping_interval_s)
-
-    async def _watch_nodes(self) -> None:
-        # For whoever asks, and so that a node is asked for its build when it joins.
-        while True:
-            try:
-                found = tuple(await self._launcher.nodes())
-            except TransientError as error:
-                self._log.warning("nodes_unknown", error=str(error))
-            else:
-                for node in set(found) - set(self._nodes):
-                    self._log.info("node", host=node.host, node=node.id, refused=node.refused)
-                self._nodes = found
-            await asyncio.sleep(NODES_EVERY_S)
 
     @property
     def ready(self) -> bool:
@@ -197,7 +186,7 @@ class Supervisor:
                 # One that fills no slot any more is retired as if it had been scaled away now.
                 self._instances[instance.slot] = instance
             else:
-                await self._launcher.kill(instance)
+                self._end(instance)
         claims = _claims(await self._ping_all())
         self._owners.hear_claims(claims)
         # An earlier supervisor may have died after a `Take`, before it told anybody.
@@ -214,14 +203,13 @@ class Supervisor:
             self._forget_unclaimed(claims)
             await self._settle_claims(claims)
         for slot, role in self._slots.items():
-            if slot not in self._instances and slot not in self._launching:
-                task = asyncio.create_task(self._fill(slot, role))
-                self._launching[slot] = task
-        if _over(self._shifts) and _over(self._rescue):
+            there = slot in self._instances or slot in self._ending
+            if not there and slot not in self._launching:
+                self._launching.start(slot, self._fill(slot, role))
+        if _over(self._shifts) and not self._rescues:
             self._spread()
             self._retire_idle()
-        if _over(self._rescue):
-            self._rescue = asyncio.create_task(self._take_orphans())
+        self._take_orphans()
         if _over(self._shifts):
             self._shifts = asyncio.create_task(self._shift_all())
         await self._tell_all()
@@ -237,13 +225,13 @@ class Supervisor:
                 instance.name, Ping(), timeout_s=self._settings.ping_timeout_s
             )
         except RiseCurveError as error:
-            await self._missing(instance, error)
+            self._missing(instance, error)
             return None
         assert isinstance(pong, Pong)
         self._silences.heard(instance.name)
         return pong
 
-    async def _missing(self, instance: Instance, error: RiseCurveError) -> None:
+    def _missing(self, instance: Instance, error: RiseCurveError) -> None:
         if self._instances.get(instance.slot) != instance or self._draining:
             return
         silent_for_s = self._silences.silent_s(instance.name)
@@ -258,7 +246,12 @@ class Supervisor:
         self._restarts += 1
         self._version = self._next_version()
         if self._settings.kill_stopped:
-            await self._launcher.kill(instance)
+            self._end(instance)
+
+    def _end(self, instance: Instance) -> None:
+        # It may take its time, for which nobody waits but who comes in its place.
+        name = instance.name if instance.slot in self._ending else instance.slot
+        self._ending.start(name, self._launcher.kill(instance))
 
     async def _fill(self, slot: str, role: str) -> None:
         # Where all is served a shard more may take its time: a start takes processors from quotes.
@@ -272,8 +265,6 @@ class Supervisor:
             self._failing[slot] = str(error)
             await asyncio.sleep(self._settings.ping_interval_s)
             return
-        finally:
-            self._launching.pop(slot, None)
         self._log.info("role_started", slot=slot, pid=instance.pid, node=instance.node)
         self._failing.pop(slot, None)
         self._instances[slot] = instance
@@ -313,7 +304,7 @@ class Supervisor:
         if not self.ready or self._displaced:
             return
         for role in SPREAD:
-            one = placement.displaced(self._nodes, self._instances.values(), role)
+            one = placement.displaced(self._nodes.found, self._instances.values(), role)
             if one is not None:
                 self._log.info("role_displaced", slot=one.slot, node=one.node)
                 self._displaced = one.slot
@@ -325,7 +316,7 @@ class Supervisor:
         for slot, instance in self._instances.items():
             spare = self._leaves(slot) and instance.name not in owning
             if spare and slot not in self._retiring:
-                self._retiring[slot] = asyncio.create_task(self._retire(instance))
+                self._retiring.start(slot, self._retire(instance))
 
     async def _retire(self, instance: Instance) -> None:
         try:
@@ -337,7 +328,6 @@ class Supervisor:
             del self._instances[instance.slot]
             self._version = self._next_version()
         await self._launcher.kill(instance)
-        del self._retiring[instance.slot]
         self._displaced = "" if self._displaced == instance.slot else self._displaced
         self._log.info("role_retired", slot=instance.slot, pid=instance.pid)
 
@@ -371,12 +361,21 @@ class Supervisor:
         # Buckets that nobody owns, or another shard than is to.
         return self._owners.misplaced((one.name, share) for one, share in self._shares())
 
-    async def _take_orphans(self) -> None:
+    def _take_orphans(self) -> None:
         if self._gathering():
             return
         served = self._owners.of({one.name for one in self._instances.values()})
-        moves = [self._move(instance, share - served) for instance, share in self._shares()]
-        await asyncio.gather(*moves)
+        served |= frozenset().union(*self._rescued.values())
+        for instance, share in self._shares():
+            if share - served and instance.name not in self._rescues:
+                self._rescued[instance.name] = share - served
+                self._rescues.start(instance.name, self._rescue(instance))
+
+    async def _rescue(self, instance: Instance) -> None:
+        try:
+            await self._move(instance, self._rescued[instance.name])
+        finally:
+            del self._rescued[instance.name]
 
     async def _shift_all(self) -> None:
         if self._gathering():
@@ -412,7 +411,9 @@ class Supervisor:
         self._takes += 1
         self._taking += 1
         try:
-            taken = await self._answer(instance, Take(buckets))
+            known = {one.bucket: one.incarnation for one in await self._buckets.owners()}
+            overtaken = {bucket: known.get(bucket, 0) for bucket in buckets}
+            taken = await self._answer(instance, Take(buckets, overtaken))
         except RiseCurveError as error:
             self._log.warning("shard_cannot_take", slot=instance.slot, error=str(error))
             return
@@ -426,7 +427,7 @@ class Supervisor:
         await self._release(before - {instance.name}, taken.owners)
 
     async def _answer(self, instance: Instance, command: Prepare | Take) -> Any:
-        # One that is forgotten is not heard. If it takes after all, the fence in Redis ends one.
+        # One that is forgotten is not heard.
         if self._instances.get(instance.slot) != instance:
             raise TransientError("actor_died", f"Expected {instance.name}, it was given up")
         asked = self._launcher.ask(instance.name, command, timeout_s=TAKE_TIMEOUT_S)
@@ -476,14 +477,15 @@ class Supervisor:
             "slots": sorted(self._slots),
             "failing": {slot: why for slot, why in self._failing.items() if slot in self._slots},
             "instances": [asdict(one) for one in self._instances.values()],
-            "nodes": [asdict(one) for one in self._nodes],
+            "nodes": [asdict(one) for one in self._nodes.found],
         }
 
     async def _drain(self, message: Drain) -> None:
         self._draining = True
-        moves = [one for one in (self._rescue, self._shifts) if one]
-        for task in (*self._launching.values(), *self._retiring.values(), *moves):
-            task.cancel()
+        for tasks in (self._launching, self._retiring, self._rescues):
+            tasks.cancel()
+        if self._shifts:
+            self._shifts.cancel()
         timeout_s = self._settings.drain_timeout_s
         ones = list(self._instances.values())
         await draining.drain(ones, self._launcher, self._log, timeout_s=timeout_s)

@@ -4,6 +4,7 @@ Every command that changes something carries an identity or a position, so that 
 it twice is a no-op: calls between actors may be repeated and reordered.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,9 +100,13 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Shard: own these buckets. Answer: `Taken`, once they are served."""
+    """Shard: own these buckets. Answer: `Taken`, once they are served. `overtaken` has, by bucket,
+    the incarnation that Postgres had when this was commanded: what another shard has taken since
+    is left to it. None: all are taken.
+    """
 
     buckets: frozenset[int]
+    overtaken: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

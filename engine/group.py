@@ -20,7 +20,7 @@ from itertools import islice
 from curves.values import value
 from engine.buckets import bucket_of
 from engine.errors import ConsistencyError
-from engine.limits import GONE_MAX
+from engine.limits import GONE_MAX, SAID_BLOCKS
 from engine.market import Effect, Launched, Market
 from engine.messages import (
     FINALISED,
@@ -38,6 +38,7 @@ from engine.messages import (
     TokenCreated,
     Traded,
 )
+from engine.said import Recent
 from engine.timeline import Timeline, fold
 
 NOWHERE = FeedPosition(-1, bytes(32))
@@ -61,7 +62,7 @@ class Change:
     """One market changed: what it is now, what came of sealed or preconfirmed events, and
     what was shown and is not true any more. `market` None: its launch was taken back.
     `as_of` is the market's, `events_as_of` that of the effects. `halted` says why the market is
-    not served, and is empty for one that is.
+    not served, and is empty for one that is. `back_to` is the ancestor, where a reorg took it back.
     """
 
     token: bytes
@@ -73,6 +74,7 @@ class Change:
     retracted: tuple[Shown, ...]
     received_ns: int
     halted: str = ""
+    back_to: FeedPosition | None = None
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class Group:
     stopped: set[bytes] = field(default_factory=set)
     hashes: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
     dirty: set[int] = field(default_factory=set)
+    recent: Recent = field(default_factory=Recent)
     _in_window: set[bytes] = field(default_factory=set)
     _previewed: set[bytes] = field(default_factory=set)
     _shown: OrderedDict[int, list[Shown]] = field(default_factory=OrderedDict)
@@ -137,12 +140,16 @@ class Group:
     def restore(self, market: Market, block: int) -> None:
         """Put in a market from a snapshot taken at `block`."""
         self.timelines[market.token] = Timeline([(block, market)])
+        self.recent.lack(block)
 
     def replay(self, event: MarketEvent, *, cursor: int) -> None:
         """Apply one recorded event of those up to `cursor`; nothing is published for it."""
-        self._seal_market(event.token, event.at.block_number, [event])
-        if event.at.block_number > cursor - self.reorg_depth:
-            self._show(event.at.block_number, [event])
+        number = event.at.block_number
+        self._seal_market(event.token, number, [event])
+        if number > cursor - self.reorg_depth:
+            self._show(number, [event])
+        if number > cursor - SAID_BLOCKS and not self._why_halted(event.token):
+            self.recent.keep(number, [event])
 
     def recovered(self, position: FeedPosition, trail: Iterable[FeedPosition] = ()) -> None:
         """Recovery reached `position`; `trail` has recorded blocks up to it, any order."""
@@ -156,6 +163,10 @@ class Group:
     def trail(self) -> tuple[FeedPosition, ...]:
         """Blocks of the window that we stood on, newest first."""
         return tuple(FeedPosition(n, h) for n, h in reversed(self.hashes.items()))
+
+    def stood_on(self, block: FeedPosition) -> bool:
+        """Whether it is on our chain; below the window there is no other one."""
+        return block.number <= self.base or self.hashes.get(block.number) == block.hash
 
     def as_of(self, timeline: Timeline, bucket: int, *, sealed: bool = False) -> AsOf:
         """The state that an answer about this market names."""
@@ -295,6 +306,7 @@ class Group:
                 changes.append(self.change(token))
             elif effects or retracted:
                 self._show(header.number, events)
+                self.recent.keep(header.number, events)
                 back = [one for event in retracted if (one := shown_of(event)) is not None]
                 made = self.change(
                     token, effects=effects, retracted=back, received_ns=block.received_ns
@@ -398,6 +410,7 @@ class Group:
                 shown.setdefault(one.token, []).append(one)
         for number in [number for number in self.hashes if number > ancestor]:
             del self.hashes[number]
+        self.recent.pop_above(ancestor)
         self.position = FeedPosition(ancestor, reorg.ancestor_hash)
         touched = [t for t in self._in_window if self.timelines[t].tip.block > ancestor]
         changes = []
@@ -415,10 +428,11 @@ class Group:
         self._previewed.discard(token)
         if not timeline.confirmed:
             self._forget(token)
-        return self.change(token, retracted=shown)
+        return replace(self.change(token, retracted=shown), back_to=self.position)
 
     def _trim(self) -> None:
         base = self.base
+        self.recent.trim(self.position.number)
         for token in list(self._in_window):
             timeline = self.timelines[token]
             timeline.forget_below(base)

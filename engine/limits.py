@@ -284,3 +284,10 @@ REPLICA_QUEUE_MAX = 2_000
 
 REPLICA_ASKS_MAX = 16
 """Such questions under way at once; each has a timeout."""
+
+SAID_BLOCKS = 32
+"""Newest blocks whose trades a shard keeps whole, to say them where the owner before did not: half
+a minute, some ten MB at 500 trades a block (650 bytes each)."""
+
+SAID_AT_ONCE = 256
+"""Trades said in one round trip, some milliseconds of Redis; one block of a bucket is not split."""

@@ -286,6 +286,16 @@ class FeedBatch:
     head: int
     head_at_ns: int = 0
 
+    @property
+    def back_to(self) -> FeedPosition | None:
+        """The lowest block that its reorgs go back to."""
+        found = [
+            FeedPosition(one.ancestor_number, one.ancestor_hash)
+            for one in self.messages
+            if isinstance(one, Reorg)
+        ]
+        return min(found, key=lambda one: one.number, default=None)
+
 
 # ---------------------------------------------------------------- quotes and views
 
@@ -407,15 +417,6 @@ class Tick:
     seq: int
     generation: str
     data: dict[str, object] = field(hash=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A message of a topic that no bucket owns: where it is published it gets its number."""
-
-    topic: str
-    event: str
-    data: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)

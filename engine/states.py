@@ -153,6 +153,12 @@ class Numbering:
         """Nobody listens any more."""
         self._used.clear()
 
+    def drop(self, bucket: int) -> None:
+        """Nobody listens to this bucket any more. Who does after all hears no beat of it, and
+        asks: then it is in use again, behind a gap.
+        """
+        self._used.discard(bucket)
+
     def close(self, bucket: int) -> None:
         """A bucket is not owned any more; taken again it has another incarnation."""
         self._seqs.pop(bucket, None)
@@ -167,6 +173,11 @@ class Numbering:
     def used(self) -> bool:
         """Whether anybody listens."""
         return bool(self._used)
+
+    @property
+    def buckets(self) -> frozenset[int]:
+        """What somebody listens to."""
+        return frozenset(self._used)
 
     def seq(self, bucket: int) -> int:
         """Of the bucket's last message."""

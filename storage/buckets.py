@@ -1,6 +1,6 @@
 """Who owns which bucket. A bucket's incarnation only grows: it is the fence of every writer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from engine.limits import BUCKETS
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _SQL = queries.load("buckets")
 
+INCARNATION_MAX = 2**62
+
 
 class BucketStore:
     """Ownership of one chain's buckets. All methods raise TransientError (store_unavailable)."""
@@ -20,22 +22,30 @@ class BucketStore:
         self._pool = pool
         self._chain_id = chain_id
 
-    async def take(self, owner: str, buckets: Sequence[int]) -> dict[int, int]:
-        """Makes `owner` the owner of each bucket; bucket → its new incarnation, 1 at first.
+    async def take(
+        self, owner: str, buckets: Sequence[int], *, overtaken: Mapping[int, int] | None = None
+    ) -> dict[int, int]:
+        """Makes `owner` the owner of each bucket; bucket → its new incarnation, 1 at first. With
+        `overtaken` not of those of which another one has a higher incarnation than it says.
 
         However many take at once, no two get one incarnation, and the highest is the owner.
         """
+        upto = {bucket: INCARNATION_MAX for bucket in buckets}
+        if overtaken is not None:
+            upto = {bucket: overtaken.get(bucket, 0) for bucket in buckets}
         async with postgres.transaction(self._pool) as connection:
-            taken = await self._take(connection, owner, buckets)
-            if len(taken) < len(set(buckets)):
+            taken = await self._take(connection, owner, upto)
+            left = {bucket: upto[bucket] for bucket in upto.keys() - taken.keys()}
+            if left:
                 await connection.execute(_SQL["prefill"], self._chain_id, BUCKETS)
-                taken = await self._take(connection, owner, buckets)
+                taken |= await self._take(connection, owner, left)
         return taken
 
     async def _take(
-        self, connection: "Connection", owner: str, buckets: Sequence[int]
+        self, connection: "Connection", owner: str, upto: Mapping[int, int]
     ) -> dict[int, int]:
-        rows = await connection.fetch(_SQL["take"], self._chain_id, list(buckets), owner)
+        buckets, highest = list(upto), list(upto.values())
+        rows = await connection.fetch(_SQL["take"], self._chain_id, buckets, owner, highest)
         return {row["bucket"]: row["incarnation"] for row in rows}
 
     async def owners(self) -> list[BucketOwner]:

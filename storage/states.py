@@ -64,6 +64,12 @@ class States:
                 doors = int(answer[0])
         return Published(tuple(refused), doors)
 
+    async def doors(self, buckets: Sequence[int]) -> dict[int, int]:
+        """How many hear the messages of each bucket. Raises TransientError (store_unavailable)."""
+        async with valkey.guarded():
+            found: Any = await self._client.pubsub_numsub(*(f"{self._prefix}{b}" for b in buckets))
+        return {int(bytes(name).decode().removeprefix(self._prefix)): int(n) for name, n in found}
+
     async def listen(self, wanted: Callable[[], frozenset[int]]) -> AsyncIterator[Heard]:
         """All beats, and what is said of the buckets that are `wanted`, for ever. A lost
         connection is made anew; what was said meanwhile is missing.

@@ -15,7 +15,9 @@ from engine.limits import (
     TICK_STREAM_LENGTH,
     TICK_STREAM_S,
 )
-from engine.messages import Counted, ListedRow, Sampled, Tick
+from engine.messages import FeedPosition, ListedRow, Sampled, Tick
+from engine.said import Back, Gap, Item
+from engine.text import topic_of_user
 from storage import valkey
 
 if TYPE_CHECKING:
@@ -44,9 +46,12 @@ class Ticks:
         self._client = client
         self._publish = valkey.Script(client, "publish")
         self._publish_counted = valkey.Script(client, "publish_counted", shared="counted")
+        self._say_trades = valkey.Script(client, "say_trades", shared="counted")
+        self._claim_said = valkey.Script(client, "claim_said")
         self._sample = valkey.Script(client, "sample", shared="counted")
         self._namespace = namespace
         self._channel = f"{namespace}:ticks"
+        self._epoch = f"{namespace}:epoch"
 
     async def publish(self, bucket: int, incarnation: int, ticks: Sequence[Tick]) -> bool:
         """Publishes in order, all or none. False: a higher incarnation owns the bucket.
@@ -74,21 +79,62 @@ class Ticks:
         fences = [f"{self._namespace}:fence:{bucket}" for bucket, _, _ in parcels]
         return [bool(answer) for answer in await self._publish.run(fences, arguments)]
 
-    async def publish_counted(self, messages: Sequence[Counted]) -> None:
-        """Publishes in order, in one round trip, on topics that no bucket owns; Redis counts the
-        `seq` of each. Bucket is -1.
+    async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None:
+        """Publishes on a topic that no bucket owns; Redis counts its `seq`. Bucket is -1.
 
-        Raises TransientError (store_unavailable); whether they went out is then unknown.
+        Raises TransientError (store_unavailable).
+        """
+        await self._publish_counted.run(
+            [self._counter(topic), self._stream(topic), self._epoch],
+            [
+                self._channel,
+                TICK_STREAM_LENGTH,
+                TICK_STREAM_S,
+                secrets.token_hex(8),
+                _counted(topic, event, data),
+            ],
+        )
+
+    async def say_trades(self, parcels: Sequence[tuple[int, int, Sequence[Item]]]) -> list[bool]:
+        """Says items of several (bucket, incarnation, items) on the topics of all trades and of
+        wallets, in one round trip; each bucket's all or none, and a sealed trade only above the
+        bucket's mark, which goes with it. An answer each: False, a higher incarnation owns it.
+
+        Raises TransientError (store_unavailable); whether they went out is then unknown, and the
+        mark knows.
+        """
+        arguments: list[str | int | bytes] = [
+            *(self._channel, self._stream(""), self._counter("")),
+            *(TICK_STREAM_LENGTH, TICK_STREAM_S, secrets.token_hex(8)),
+        ]
+        for _, incarnation, items in parcels:
+            arguments += [incarnation, len(items)]
+            for item in items:
+                arguments += _said(item)
+        keys = [self._epoch]
+        for bucket, _, _ in parcels:
+            keys += [f"{self._namespace}:fence:{bucket}", f"{self._namespace}:said:{bucket}"]
+        return [bool(answer) for answer in await self._say_trades.run(keys, arguments)]
+
+    async def claim_said(
+        self, claims: Sequence[tuple[int, int, FeedPosition]]
+    ) -> list[FeedPosition | None]:
+        """Up to which block the sealed trades of each (bucket, incarnation, block) were said; where
+        nobody knows, to that block. From here on a lower incarnation says nothing. None: a higher
+        one owns the bucket.
+
+        Raises TransientError (store_unavailable).
         """
         keys: list[str] = []
-        arguments: list[str | int | bytes] = [
-            *(self._channel, TICK_STREAM_LENGTH, TICK_STREAM_S, secrets.token_hex(8))
+        arguments: list[str | int | bytes] = []
+        for bucket, incarnation, at in claims:
+            keys += [f"{self._namespace}:fence:{bucket}", f"{self._namespace}:said:{bucket}"]
+            arguments += [incarnation, at.number, at.hash.hex()]
+        marks = await self._claim_said.run(keys, arguments) if claims else []
+        return [
+            FeedPosition(int(mark[0]), bytes.fromhex(mark[1].decode())) if mark else None
+            for mark in marks
         ]
-        for one in messages:
-            keys += [f"{self._namespace}:counter:{one.topic}", self._stream(one.topic)]
-            head = {"topic": one.topic, "event": one.event, "bucket": -1, "incarnation": 0}
-            arguments.append(orjson.dumps(head | {"data": one.data})[:-1])
-        await self._publish_counted.run(keys, arguments)
 
     async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled:
         """Hands on rows for the topic `tokens`, and publishes those that wait longest, of all
@@ -110,7 +156,7 @@ class Ticks:
             for row in found:
                 launch = b"" if row.launch is None else orjson.dumps(row.launch)
                 arguments += [row.token.hex(), orjson.dumps(row.row), launch]
-        keys = [f"{self._namespace}:counter:{LIST_TOPIC}", self._stream(LIST_TOPIC)]
+        keys = [self._counter(LIST_TOPIC), self._stream(LIST_TOPIC)]
         names = ("order", "rows", "launches", "left_out", "mark")
         keys += [f"{self._namespace}:list:{name}" for name in names]
         keys += [f"{self._namespace}:fence:{bucket}" for bucket, _ in parcels]
@@ -148,8 +194,13 @@ class Ticks:
 
         Raises TransientError (store_unavailable).
         """
-        async with valkey.guarded():
-            entries: Any = await self._client.xrange(self._stream(topic))
+        async with valkey.guarded(), self._client.pipeline(transaction=False) as pipe:
+            pipe.xrange(self._stream(topic))
+            pipe.hget(self._counter(topic), "epoch")
+            pipe.get(self._epoch)
+            entries, epoch, now = await pipe.execute()
+        if epoch and epoch != (now or b"0"):
+            return None  # nobody knows what was missed
         messages: list[bytes] = [fields[b"message"] for _, fields in entries]
         heads = [orjson.loads(message) for message in messages]
         if not heads or heads[-1]["generation"] != generation or heads[-1]["seq"] < after_seq:
@@ -214,6 +265,31 @@ class Ticks:
 
     def _stream(self, topic: str) -> str:
         return f"{self._namespace}:stream:{topic}"
+
+    def _counter(self, topic: str) -> str:
+        return f"{self._namespace}:counter:{topic}"
+
+
+def _said(item: Item) -> list[str | int | bytes]:
+    if isinstance(item, Back):
+        return ["back", item.to.number, item.to.hash.hex(), "", "", ""]
+    if isinstance(item, Gap):
+        return ["gap", item.at.number, item.at.hash.hex(), "", "", ""]
+    at, wallet = item.sealed_in, topic_of_user(str(item.data["userAddress"]))
+    mine = {"event": item.event} | item.data
+    return [
+        "sealed" if at else "say",
+        at.number if at else -1,
+        at.hash.hex() if at else "",
+        _counted("trades", item.event, item.data),
+        wallet,
+        _counted(wallet, "user", mine),
+    ]
+
+
+def _counted(topic: str, event: str, data: dict[str, object]) -> bytes:
+    head = {"topic": topic, "event": event, "bucket": -1, "incarnation": 0, "data": data}
+    return orjson.dumps(head)[:-1]
 
 
 def _message(tick: Tick, bucket: int, incarnation: int) -> bytes:

@@ -1,10 +1,12 @@
 -- name: take
--- Locks in order first: two owners that take overlapping buckets must not wait in a circle.
+-- Locks in order first: two owners that take overlapping buckets must not wait in a circle. $4 has
+-- the highest incarnation of each that may be overtaken; one's own may always be.
 WITH wanted AS (
     SELECT bucket FROM bucket_owner
-    WHERE chain_id = $1 AND bucket = ANY ($2::smallint[])
+    JOIN unnest($2::smallint[], $4::bigint[]) AS given (bucket, overtaken) USING (bucket)
+    WHERE chain_id = $1 AND (owner = $3 OR incarnation <= overtaken)
     ORDER BY bucket
-    FOR UPDATE
+    FOR UPDATE OF bucket_owner
 )
 UPDATE bucket_owner
 SET owner = $3, incarnation = bucket_owner.incarnation + 1, updated_at = now()

@@ -5,8 +5,9 @@ from collections import defaultdict
 from chain.decode import Decoder, raw_log
 from engine import history
 from engine.buckets import bucket_of
-from engine.messages import Block, BlockHeader, CurveNumbers, FeedPosition
+from engine.messages import PRECONFIRMED, Block, BlockHeader, CurveNumbers, FeedPosition
 from engine.rows import BlockRows, MarketRow
+from engine.said import Sayable
 from engine.text import token_of_topic
 from storage.events import EventStore
 from tests.model.ledger import Ledger
@@ -45,6 +46,7 @@ async def faults(world: World) -> list[str]:
     found += await _rows(world)
     found += await _against_model(world)
     found += _ticks(world)
+    found += _trades(world)
     found += await _money(world)
     found += [f"logged: {line}" for line in world.log.lines if line[1] in ("role_bug",)]
     return found
@@ -185,6 +187,37 @@ def _untrue(
         if ones & true:
             broken.append(f"retracted: {topic[:14]} took back {sorted(ones & true)[:2]}")
     return broken
+
+
+def _trades(world: World) -> list[str]:
+    # On the topic of all trades: each sealed one once, and what was taken back said to be so.
+    said: dict[tuple[str, int], int] = {}
+    broken = []
+    for topic, event, data in world.ticks.counted:
+        identity = str(data["txHash"]), int(data["position"])
+        if topic == "trades" and (event != "transaction" or data["status"] != PRECONFIRMED):
+            said[identity] = said.get(identity, 0) + 1 if event == "transaction" else 0
+            if said[identity] > 1:
+                broken.append(f"trades: {identity} was said {said[identity]} times")
+    if world.ticks.gaps:
+        return broken  # readers saw it
+    true = _sayable(world)
+    wrong = {one for one, count in said.items() if count} - true.keys()
+    missed = {one for one, is_due in true.items() if is_due and not said.get(one)}
+    broken += [f"trades: {one} is not on the chain, and was not taken back" for one in wrong]
+    return broken + [f"trades: {one} was never said" for one in missed]
+
+
+def _sayable(world: World) -> dict[tuple[str, int], bool]:
+    # Whether it came after somebody began to say what happens in its bucket.
+    began = world.ticks.began
+    return {
+        ("0x" + event.at.tx_hash.hex(), event.at.position): bucket_of(event.token) in began
+        and block.header.number > began[bucket_of(event.token)].number
+        for block in decoded(world)
+        for event in block.events
+        if isinstance(event, Sayable)
+    }
 
 
 def _told_of_a_new_owner(world: World, current: dict[str, str]) -> list[str]:

@@ -29,7 +29,8 @@ from engine.control import (
     Wanted,
 )
 from engine.errors import TransientError
-from engine.messages import Counted, FeedBatch, FeedPosition, ListedRow, Sampled, Tick
+from engine.messages import FeedBatch, FeedPosition, ListedRow, Sampled, Tick
+from engine.said import Item
 from engine.settings import ActorSettings, ChainSettings
 from storage import postgres
 from storage.buckets import BucketStore
@@ -41,7 +42,7 @@ from tests.simulation.chain import SimChain, Tx
 from tests.simulation.loop import VirtualLoop, outside
 from tests.simulation.node import Faults, SimNode
 from tests.simulation.processes import Cluster, Fuse, Port, Process
-from tests.support.fake_roles import States
+from tests.support.fake_roles import Said, States
 
 DEPTH = 8
 SHARDS = 2
@@ -75,13 +76,12 @@ class Told:
     tick: Tick
 
 
-class TickStore:
+class TickStore(Said):
     """Redis as far as its promise goes: fenced by incarnation, in order."""
 
     def __init__(self) -> None:
-        self.fence: dict[int, int] = {}
+        super().__init__()
         self.told: list[Told] = []
-        self.down = False
 
     async def publish_all(self, parcels: Sequence[tuple[int, int, Sequence[Tick]]]) -> list[bool]:
         await asyncio.sleep(0.0005)
@@ -89,8 +89,15 @@ class TickStore:
             raise TransientError("store_unavailable", "down")
         return [self._publish(*parcel) for parcel in parcels]
 
-    async def publish_counted(self, messages: Sequence[Counted]) -> None:
+    async def say_trades(self, parcels: Sequence[tuple[int, int, Sequence[Item]]]) -> list[bool]:
         await asyncio.sleep(0.0005)
+        return await super().say_trades(parcels)
+
+    async def claim_said(
+        self, claims: Sequence[tuple[int, int, FeedPosition]]
+    ) -> list[FeedPosition | None]:
+        await asyncio.sleep(0.0005)
+        return await super().claim_said(claims)
 
     async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled:
         await asyncio.sleep(0.0005)
@@ -199,8 +206,9 @@ class World:
         if self._main is None or self.supervisor is None:
             return
         one = self.supervisor
-        tasks = [self._main, *one._launching.values(), *one._retiring.values()]
-        tasks += [task for task in (one._rescue, one._shifts) if task]
+        tasks = [self._main, *([one._shifts] if one._shifts else ())]
+        for kind in (one._launching, one._ending, one._retiring, one._rescues):
+            tasks += kind.cancel()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

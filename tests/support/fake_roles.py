@@ -13,6 +13,7 @@ from engine.control import Instance, Ping, Pong, Wanted
 from engine.errors import TransientError
 from engine.messages import BucketOwner, FeedPosition, MarketEvent, Sampled
 from engine.placement import Node
+from engine.said import Back, Gap
 from engine.states import Published
 
 
@@ -36,12 +37,15 @@ class Buckets:
         self.rows: dict[int, BucketOwner] = {}
         self.down = False
 
-    async def take(self, owner, buckets):
+    async def take(self, owner, buckets, *, overtaken=None):
         if self.down:
             raise TransientError("store_unavailable", "down")
         taken = {}
         for bucket in buckets:
             before = self.rows.get(bucket)
+            other = before is not None and before.owner != owner
+            if other and overtaken is not None and before.incarnation > overtaken.get(bucket, 0):
+                continue
             taken[bucket] = before.incarnation + 1 if before else 1
             self.rows[bucket] = BucketOwner(bucket, owner, taken[bucket])
         return taken
@@ -124,17 +128,69 @@ class Events:
             yield wanted[start : start + 100]
 
 
-class Ticks:
-    """Redis with its fence."""
+class Said:
+    """Redis as far as marks of what was said go; `answers_lost` says it, and does not answer."""
 
     def __init__(self) -> None:
         self.fence: dict[int, int] = {}
-        self.sent: list[Any] = []
         self.counted: list[Any] = []
+        self.marks: dict[int, FeedPosition] = {}
+        self.began: dict[int, FeedPosition] = {}
+        self.gaps = 0
+        self.down = self.answers_lost = False
+
+    async def say_trades(self, parcels):
+        if self.down:
+            raise TransientError("store_unavailable", "down")
+        answers = [self._say(*parcel) for parcel in parcels]
+        if self.answers_lost:
+            raise TransientError("store_unavailable", "no answer")
+        return answers
+
+    def _say(self, bucket, incarnation, items):
+        if self.fence.get(bucket, 0) > incarnation:
+            return False
+        self.fence[bucket] = incarnation
+        before = self.marks.get(bucket, FeedPosition(-2, b""))
+        upto, mark = before.number, before
+        for item in items:
+            if isinstance(item, Back):
+                upto = min(upto, item.to.number)
+                mark = item.to if mark.number > item.to.number else mark
+            elif isinstance(item, Gap):
+                upto, mark = item.at.number, item.at
+                self.gaps += 1
+            elif item.sealed_in is None or item.sealed_in.number > upto:
+                wallet = f"user:{item.data['userAddress']}".lower()
+                self.counted.append(("trades", item.event, item.data))
+                self.counted.append((wallet, "user", {"event": item.event} | item.data))
+                mark = item.sealed_in or mark
+        if mark != before:
+            self.marks[bucket] = mark
+        return True
+
+    async def claim_said(self, claims):
+        if self.down or self.answers_lost:
+            raise TransientError("store_unavailable", "down")
+        return [self._claim(*claim) for claim in claims]
+
+    def _claim(self, bucket, incarnation, at):
+        if self.fence.get(bucket, 0) > incarnation:
+            return None
+        self.fence[bucket] = incarnation
+        self.began.setdefault(bucket, at)
+        return self.marks.setdefault(bucket, at)
+
+
+class Ticks(Said):
+    """Redis with its fence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[Any] = []
         self.listed: list[Any] = []
         self.left_out = 0
         self.halts: dict[bytes, str] = {}
-        self.down = False
 
     async def publish_all(self, parcels):
         if self.down:
@@ -147,9 +203,6 @@ class Ticks:
         self.fence[bucket] = incarnation
         self.sent += ticks
         return True
-
-    async def publish_counted(self, messages):
-        self.counted += [(one.topic, one.event, one.data) for one in messages]
 
     async def sample(self, rows, *, left_out=0):
         if self.down:
@@ -168,11 +221,12 @@ class Ticks:
 
 
 class States:
-    """What shards tell read replicas; `heard` doors listen."""
+    """What shards tell read replicas; `heard` doors listen, to no bucket in `deaf`."""
 
     def __init__(self, heard: int = 1) -> None:
         self.sent: list[Any] = []
         self.heard = heard
+        self.deaf: set[int] = set()
         self.overtaken: set[tuple[int, int]] = set()
         self.down = False
 
@@ -181,6 +235,11 @@ class States:
             raise TransientError("store_unavailable", "down")
         self.sent += messages
         return Published(tuple(self.overtaken), self.heard)
+
+    async def doors(self, buckets):
+        if self.down:
+            raise TransientError("store_unavailable", "down")
+        return {bucket: 0 if bucket in self.deaf else self.heard for bucket in buckets}
 
 
 class Calls:

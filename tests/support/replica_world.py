@@ -302,6 +302,11 @@ class World:
         if self.chance.random() < 0.2:
             self.owners[-1].numbering.unused()
 
+    def forget_one(self) -> None:
+        """The owner takes it that nobody hears a bucket, rightly or not."""
+        if self.chance.random() < 0.3:
+            self.owners[-1].numbering.drop(bucket_of(self.chance.choice(self.chain.tokens)))
+
     # ------------------------------------------------------------------------- the wire
 
     def deliver(self) -> None:
@@ -424,4 +429,5 @@ _DEEDS = (
     World.mine,
     World.cut,
     World.forget,
+    World.forget_one,
 )

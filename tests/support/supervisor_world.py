@@ -48,14 +48,16 @@ class FakeRole:
 
     async def take(self, command):
         self.log.append(("take", self.name))
-        taken = await self.store.take(self.name, sorted(command.buckets))
+        buckets, overtaken = sorted(command.buckets), command.overtaken
+        taken = await self.store.take(self.name, buckets, overtaken=overtaken)
         self.held.update(taken)
         return Taken(tuple(BucketOwner(b, self.name, i) for b, i in taken.items()))
 
     def release(self, command):
         self.log.append(("release", self.name))
         for owner in command.owners:
-            self.held.pop(owner.bucket, None)
+            if self.held.get(owner.bucket, owner.incarnation) < owner.incarnation:
+                del self.held[owner.bucket]
 
     def route(self, directory):
         self.log.append(("route", self.name))

@@ -119,6 +119,7 @@ class World:
         self.publisher = Publisher(ticks, FakeSink(), lambda bucket, incarnation: None)
         for bucket, incarnation in self.group.incarnations.items():
             self.publisher.open(bucket, incarnation)
+        self.publisher.resume(self.group)
         self.client = socketio.AsyncClient(reconnection=False)
         self.pushed: list[tuple[str, Any]] = []
         for event in {push.name for topic in SOCKETIO.topics for push in topic.pushes}:

@@ -10,7 +10,7 @@ import socketio
 from eth_account import Account
 
 from engine import text
-from engine.messages import Counted, Tick
+from engine.messages import Tick
 from gateway import realtime, replies
 from storage import valkey
 from storage.ticks import Ticks
@@ -106,9 +106,7 @@ async def test_wallets_topic_is_its_own_only(world: World) -> None:
     assert data["topic"] == own.lower()
     other = await ask(client, "subscribe", topic=f"user:{Account.create().address}")
     assert other["error"]["code"] == "forbidden"
-    await world.ticks.publish_counted(
-        [Counted(own.lower(), "user", {"event": "transaction", "x": 1})]
-    )
+    await world.ticks.publish_counted(own.lower(), "user", {"event": "transaction", "x": 1})
     event, message = await asyncio.wait_for(world.pushed.get(), 5)
     assert (event, message["seq"], message["data"]["x"]) == ("user", 1, 1)
     stranger = await world.connect()
@@ -141,7 +139,7 @@ async def test_wallets_topic_ends_with_its_login(
         world.clock.now += 10_000
     event, message = await asyncio.wait_for(world.pushed.get(), 5)
     assert (event, message["data"]) == ("user", {"event": "signed_out"})
-    await world.ticks.publish_counted([Counted(own, "user", {"event": "transaction"})])
+    await world.ticks.publish_counted(own, "user", {"event": "transaction"})
     assert (await ask(client, "subscribe", topic=own))["error"]["code"] == "forbidden"
     assert world.pushed.empty()
     await client.disconnect()
@@ -167,7 +165,7 @@ async def test_two_gateways_see_the_same_topics(
         assert len(answers) == 4
         for seq in (1, 2):
             await world.tick(seq)
-            await world.ticks.publish_counted([Counted("trades", "transaction", {"n": seq})])
+            await world.ticks.publish_counted("trades", "transaction", {"n": seq})
         got = []
         for queue in (world.pushed, second.pushed):
             got.append([await asyncio.wait_for(queue.get(), 5) for _ in range(4)])

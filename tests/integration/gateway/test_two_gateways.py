@@ -12,7 +12,7 @@ import pytest
 import socketio
 
 from engine import text
-from engine.messages import Counted, ListedRow, Tick
+from engine.messages import ListedRow, Tick
 from storage import ticks as ticks_store
 from storage import valkey
 from storage.ticks import Ticks
@@ -32,7 +32,7 @@ class World:
         """One message on each topic."""
         tick = Tick(self.topic, "price", seq, "1:g", {"n": seq})
         assert await self.ticks.publish(1, 1, [tick])
-        await self.ticks.publish_counted([Counted("trades", "transaction", {"n": seq})])
+        await self.ticks.publish_counted("trades", "transaction", {"n": seq})
         row = ListedRow(self.doors[0].tokens[0], 1, 1, {"n": seq})
         await self.ticks.sample([row])
         await asyncio.sleep(0.06)

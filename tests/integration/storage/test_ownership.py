@@ -38,6 +38,20 @@ async def test_take_prefills_every_bucket(pool, buckets):
         assert await connection.fetchval("SELECT count(*) FROM bucket_owner") == 1024
 
 
+async def test_take_that_comes_late_leaves_what_another_one_took_since(buckets):
+    first = await buckets.take("shard-0", [1, 2, 3])
+    assert await buckets.take("shard-1", [1, 2], overtaken=first) == {1: 2, 2: 2}
+    # Told before that: only what nobody took is there, and what was never taken at all.
+    assert await buckets.take("shard-2", [1, 2, 3, 4], overtaken=first) == {3: 2, 4: 1}
+    assert await buckets.take("shard-2", [1], overtaken=first) == {}
+    # Repeated by its owner.
+    assert await buckets.take("shard-1", [1, 2], overtaken=first) == {1: 3, 2: 3}
+    owners = {one.bucket: (one.owner, one.incarnation) for one in await buckets.owners()}
+    assert owners == {
+        1: ("shard-1", 3), 2: ("shard-1", 3), 3: ("shard-2", 2), 4: ("shard-2", 1)
+    }  # fmt: skip
+
+
 async def test_take_by_two_at_once_gives_distinct_growing_incarnations(pool, buckets):
     other = BucketStore(pool, CHAIN_ID)
     taken: dict[str, list[dict[int, int]]] = {"a": [], "b": []}

@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import TransientError
 from engine.limits import TICK_STREAM_LENGTH
-from engine.messages import Counted, Tick
+from engine.messages import Tick
 from storage import valkey
 from storage.nonces import Nonces
 from storage.rates import RateLimits
@@ -121,9 +121,7 @@ async def test_publish_counted_numbers_without_a_gap_over_many_callers(redis, na
     async with Ear(publishers[0]) as ear:
         await asyncio.gather(
             *(
-                ticks.publish_counted(
-                    [Counted("trades", "transaction", {"text": 'a"}\\', "n": number})]
-                )
+                ticks.publish_counted("trades", "transaction", {"text": 'a"}\\', "n": number})
                 for ticks, number in itertools.product(publishers, range(25))
             )
         )
@@ -137,25 +135,12 @@ async def test_publish_counted_numbers_without_a_gap_over_many_callers(redis, na
     assert tail is not None and [orjson.loads(one) for one in tail] == heard[98:]
 
 
-async def test_publish_counted_of_several_topics_numbers_each_in_order(redis, namespace):
-    ticks = Ticks(redis, namespace=namespace)
-    async with Ear(ticks) as ear:
-        topics = ["trades", "user:0x1", "trades", "user:0x2", "trades"]
-        await ticks.publish_counted([Counted(one, "x", {"n": n}) for n, one in enumerate(topics)])
-        heard = await ear.wait_for(5)
-    assert [one["topic"] for one in heard] == topics
-    assert [one["data"]["n"] for one in heard] == [0, 1, 2, 3, 4]
-    assert [one["seq"] for one in heard] == [1, 1, 2, 1, 3]
-    tail = await ticks.replay("trades", generation=heard[0]["generation"], after_seq=1)
-    assert tail is not None and [orjson.loads(one) for one in tail] == [heard[2], heard[4]]
-
-
 async def test_publish_counted_lost_counter_begins_a_new_generation(redis, namespace):
     ticks = Ticks(redis, namespace=namespace)
     async with Ear(ticks) as ear:
-        await ticks.publish_counted([Counted("trades", "transaction", {})])
+        await ticks.publish_counted("trades", "transaction", {})
         await redis.delete(f"{namespace}:counter:trades")
-        await ticks.publish_counted([Counted("trades", "transaction", {})])
+        await ticks.publish_counted("trades", "transaction", {})
         first, second = await ear.wait_for(2)
     assert first["seq"] == second["seq"] == 1
     assert first["generation"] != second["generation"]
@@ -257,7 +242,7 @@ async def test_closed_port_is_store_unavailable():
         calls = (
             lambda: valkey.ping(client),
             lambda: Ticks(client).publish(1, 1, ticks_of(1, 1)),
-            lambda: Ticks(client).publish_counted([Counted("trades", "transaction", {})]),
+            lambda: Ticks(client).publish_counted("trades", "transaction", {}),
             lambda: Nonces(client).issue("nonce", 60),
             lambda: Nonces(client).consume("nonce"),
             lambda: RateLimits(client).take("ip", 1, 1),

@@ -122,3 +122,10 @@ async def test_redis_away_is_store_unavailable(namespace):
     with pytest.raises(TransientError, match="store_unavailable"):
         await States(client, namespace=namespace).publish([states(1, 1)])
     await client.aclose()
+
+
+async def test_doors_of_each_bucket_are_counted(redis, namespace):
+    port = States(redis, namespace=namespace)
+    async with Ear(port, 1, 2), Ear(port, 2):
+        assert await port.doors([1, 2, 3]) == {1: 1, 2: 2, 3: 0}
+    assert await port.doors([]) == {}

@@ -8,7 +8,6 @@ import pytest
 from actors.bridge_notices import BridgeNotices
 from engine.errors import TransientError
 from engine.limits import BRIDGE_EVENTS_KEPT_S, BRIDGE_SWEEP_ROWS
-from engine.messages import Counted
 from gateway.replies.realtime import UserBridgeData
 from storage.bridge_notices import Notice
 from tests.support.fakes import FakeSink
@@ -67,10 +66,10 @@ class Topics:
         self.published: list[tuple[str, str, dict[str, object]]] = []
         self.down = False
 
-    async def publish_counted(self, messages: Sequence[Counted]) -> None:
+    async def publish_counted(self, topic: str, event: str, data: dict[str, object]) -> None:
         if self.down:
             raise TransientError("store_unavailable", "Expected Redis")
-        self.published += [(one.topic, one.event, one.data) for one in messages]
+        self.published.append((topic, event, data))
 
 
 async def test_steps_go_to_their_wallets_topic_in_order_as_the_model_has_them() -> None:

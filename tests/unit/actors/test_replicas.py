@@ -30,6 +30,9 @@ class Wire:
                 self.queue.put_nowait(one)
         return await self.states.publish(messages)
 
+    async def doors(self, buckets):
+        return {bucket: int(bucket in self.listened) for bucket in buckets}
+
     async def listen(self, wanted):
         while True:
             for bucket in self.listened - wanted():

@@ -8,7 +8,7 @@ import pytest
 from actors import replicating
 from engine.buckets import bucket_of
 from engine.control import Drain, EntriesWanted, Feed, Halt, StatusWanted, Take
-from engine.errors import ConsistencyError
+from engine.errors import ConsistencyError, TransientError
 from engine.messages import FeedBatch
 from engine.states import Beat, BucketStates, Mark
 from tests.support.scenario import CHAIN_ID
@@ -158,6 +158,76 @@ async def test_beats_end_when_no_door_hears_them_and_begin_again_behind_a_gap(mo
         assert again.seq > entry.seq
         await asyncio.sleep(BEATS_S)
         assert mark_of(world.messages(Beat)[-1], world.token).seq == again.seq
+
+
+async def test_bucket_that_no_door_hears_is_told_no_more_and_the_others_are(monkeypatch):
+    monkeypatch.setattr(replicating, "LOOK_S", 0.02)
+    world = Told()
+    entry, _ = await world.begin(world.token, world.other)
+    bucket = bucket_of(world.token)
+    assert bucket != bucket_of(world.other)
+    async with running(world.owner):
+        await asyncio.sleep(BEATS_S)
+        assert mark_of(world.messages(Beat)[-1], world.token).seq == entry.seq
+        world.states.deaf.add(bucket)
+        await asyncio.sleep(2 * BEATS_S)
+        world.states.sent.clear()
+        await world.trade(world.token)
+        await world.trade(world.other)
+        await asyncio.sleep(BEATS_S)
+        assert {one.bucket for one in world.messages(BucketStates)} == {bucket_of(world.other)}
+        marks = [m.bucket for b in world.messages(Beat) for o in b.standings for m in o.marks]
+        assert set(marks) == {bucket_of(world.other)}
+        # A door that wants it again asks, and sees that there is a gap.
+        world.states.deaf.clear()
+        (again,) = world.entries(world.token)
+        assert again.seq > entry.seq
+        await world.trade(world.token)
+        await asyncio.sleep(BEATS_S)
+        assert world.messages(BucketStates)[-1].seq == again.seq + 1
+        assert mark_of(world.messages(Beat)[-1], world.token).seq == again.seq + 1
+
+
+async def test_bucket_that_is_asked_for_while_it_is_looked_who_hears_it_stays(monkeypatch):
+    monkeypatch.setattr(replicating, "LOOK_S", 0.01)
+    world = Told()
+    await world.begin(world.token)
+
+    async def doors(buckets):
+        # It subscribes after it was counted, and asks before the answer is here.
+        world.entries(world.token)
+        await asyncio.sleep(0)
+        return dict.fromkeys(buckets, 0)
+
+    world.states.doors = doors
+    async with running(world.owner):
+        await asyncio.sleep(2 * BEATS_S)
+        world.states.sent.clear()
+        await asyncio.sleep(BEATS_S)
+    assert mark_of(world.messages(Beat)[-1], world.token).seq == 1
+
+
+@pytest.mark.parametrize("answers", [(0, 1), (None,)])
+async def test_one_look_without_a_door_ends_nothing_nor_does_a_store_that_is_away(
+    monkeypatch, answers
+):
+    monkeypatch.setattr(replicating, "LOOK_S", 0.01)
+    world = Told()
+    await world.begin(world.token)
+    looks = []
+
+    async def doors(buckets):
+        looks.append(answers[len(looks) % len(answers)])
+        if looks[-1] is None:
+            raise TransientError("store_unavailable", "down")
+        return dict.fromkeys(buckets, looks[-1])
+
+    world.states.doors = doors
+    async with running(world.owner):
+        await asyncio.sleep(2 * BEATS_S)
+        world.states.sent.clear()
+        await asyncio.sleep(BEATS_S)
+    assert len(looks) > 5 and mark_of(world.messages(Beat)[-1], world.token).seq == 1
 
 
 async def test_draining_shard_says_no_more():

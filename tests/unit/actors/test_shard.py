@@ -14,6 +14,7 @@ from engine.control import (
     Release,
     StatesAt,
     Take,
+    Taken,
     Views,
 )
 from engine.limits import BUCKETS
@@ -279,3 +280,18 @@ async def test_halted_market_is_told_once_and_again_when_the_next_owner_serves_i
         assert told(world, world.token)[-1] != "halted"
         assert world.ticks.halts == {}
         assert "served" not in told(world, world.other)
+
+
+async def test_take_that_comes_late_leaves_what_another_shard_took_since():
+    world = World()
+    first, second = world.shard("shard-0/1"), world.shard("shard-1/1")
+    (other,) = {bucket_of(world.other)} - {bucket_of(world.token)}
+    late = Take(frozenset({bucket_of(world.token), other}), {})
+    await second.handlers[Take](Take(frozenset({other})))
+    taken = await first.handlers[Take](late)
+    assert [one.bucket for one in taken.owners] == [bucket_of(world.token)]
+    assert dict(second.owners) == {other: 1}
+    assert isinstance(world.ask(first), QuoteReply)
+    assert await second.handlers[Take](late) == Taken((BucketOwner(other, "shard-1/1", 2),))
+    assert await first.handlers[Take](Take(frozenset({other}), {other: 1})) == Taken(())
+    assert dict(first.owners) == {bucket_of(world.token): 1}

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 
+from actors import node_watch
 from actors import supervisor as module
 from engine.control import (
     Drain,
@@ -184,7 +185,7 @@ async def test_bucket_that_its_shard_let_go_is_taken_again():
         role = world.launcher.roles[name]
         bucket, before = next(iter(role.held.items()))
         del role.held[bucket]
-        await world.until(lambda: role.held.get(bucket, 0) > before)
+        await world.until(lambda: role.held.get(bucket, 0) > before and world.supervisor.ready)
         owners = {o.bucket: o for o in world.supervisor.directory.owners}
         assert owners[bucket].incarnation == role.held[bucket]
 
@@ -291,7 +292,7 @@ async def test_shard_that_dies_while_another_starts_is_not_waited_for():
 async def test_node_that_joins_is_given_shards_one_at_a_time_and_no_bucket_is_left_alone(
     monkeypatch,
 ):
-    monkeypatch.setattr(module, "NODES_EVERY_S", 0.01)
+    monkeypatch.setattr(node_watch, "LOOK_EVERY_S", 0.01)
     world = World()
     world.wanted.now = replace(world.wanted.now, shards=4)
     world.launcher.places = [Node("a", "10.0.0.1", head=True)]

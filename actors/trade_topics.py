@@ -1,0 +1,226 @@
+"""The topics of all trades and of wallets: each sealed trade said once, whoever owns its bucket.
+
+Redis keeps a mark for each bucket with the messages (`engine/said.py`), so a bucket is in one of
+two states. It is current: what happens is said as it happens. Or it is behind: taken, or not
+heard by Redis for a while, or there was no room; then nothing of it is said until its mark was
+asked for, and what follows the mark is said from the memory of its group. A trade that is said
+again, by whom it may, is left out where the mark is.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from actors.ports import Log, Ticks
+from engine import said, ticks
+from engine.errors import TransientError
+from engine.group import Change, Group
+from engine.limits import MAILBOX_MAX, SAID_AT_ONCE
+from engine.messages import PRECONFIRMED, FeedPosition, Tick
+from engine.said import Back, Gap, Item, Telling
+
+PRICES_FIRST_S = 0.01
+"""They wait this long for each other, so that prices go first on a small machine."""
+
+AGAIN_S = 0.2
+"""Between two questions for marks: Redis is away, or a mark is ahead of where a group stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """Of one bucket; `round` is the bucket's, when it was current."""
+
+    bucket: int
+    incarnation: int
+    round: int
+    items: tuple[Item, ...]
+
+
+class TradeTopics:
+    """One queue, drained in order by `run`. `lost(bucket, incarnation)` is told of a fence."""
+
+    def __init__(self, port: Ticks, log: Log, lost: Callable[[int, int], None]) -> None:
+        self._ticks = port
+        self._log = log
+        self._lost = lost
+        self._queue: asyncio.Queue[_Parcel] = asyncio.Queue(MAILBOX_MAX)
+        self._groups: dict[int, Group] = {}
+        self._behind: set[int] = set()
+        self._rounds: dict[int, int] = {}
+        self._look = asyncio.Event()
+        self._down = False
+
+    def resume(self, group: Group) -> None:
+        """Its buckets are behind: ask how far they were said, and go on from there."""
+        for bucket in group.incarnations:
+            self._groups[bucket] = group
+            self._fall_behind(bucket)
+
+    def close(self, bucket: int) -> None:
+        """A bucket is not owned any more."""
+        self._groups.pop(bucket, None)
+        self._behind.discard(bucket)
+        self._rounds[bucket] = self._rounds.get(bucket, 0) + 1
+
+    def publish(
+        self,
+        group: Group,
+        told: Iterable[tuple[Change, Sequence[Tick]]],
+        *,
+        back_to: FeedPosition | None = None,
+    ) -> None:
+        """What came of one step of the group; `back_to` is how far it went back in it."""
+        items: dict[int, list[Item]] = {}
+        if back_to is not None:
+            # Also where nothing was taken back: the mark may name a block that was.
+            items = {bucket: [Back(back_to)] for bucket in group.incarnations}
+        for change, made in told:
+            found = _items_of(change, made)
+            if found:
+                items.setdefault(change.bucket, []).extend(found)
+        for bucket, mine in items.items():
+            if self._is_current(bucket, group) and not self._put(group, bucket, mine):
+                self._fall_behind(bucket)
+        if any(bucket in self._behind for bucket in group.incarnations):
+            self._look.set()
+
+    async def run(self) -> None:
+        """Say, and ask how far was said, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._run_saying())
+            tasks.create_task(self._run_asking())
+
+    async def join(self) -> None:
+        """Wait until everything queued is said, or its bucket is behind."""
+        await self._queue.join()
+
+    # ------------------------------------------------------------------- private
+
+    def _is_current(self, bucket: int, group: Group) -> bool:
+        return self._groups.get(bucket) is group and bucket not in self._behind
+
+    def _fall_behind(self, bucket: int) -> None:
+        self._behind.add(bucket)
+        # What waits of it would move the mark over what is missing.
+        self._rounds[bucket] = self._rounds.get(bucket, 0) + 1
+        self._look.set()
+
+    def _put(self, group: Group, bucket: int, items: Sequence[Item]) -> bool:
+        made = _Parcel(bucket, group.incarnations[bucket], self._rounds[bucket], tuple(items))
+        try:
+            self._queue.put_nowait(made)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+    async def _run_saying(self) -> None:
+        while True:
+            parcels = [await self._queue.get()]
+            await asyncio.sleep(PRICES_FIRST_S)
+            while not self._queue.empty() and sum(len(p.items) for p in parcels) < SAID_AT_ONCE:
+                parcels.append(self._queue.get_nowait())
+            try:
+                await self._say([one for one in parcels if self._is_due(one)])
+            finally:
+                for _ in parcels:
+                    self._queue.task_done()
+
+    def _is_due(self, parcel: _Parcel) -> bool:
+        return self._rounds.get(parcel.bucket) == parcel.round
+
+    async def _say(self, parcels: list[_Parcel]) -> None:
+        if not parcels:
+            return
+        try:
+            answers = await self._ticks.say_trades(
+                [(one.bucket, one.incarnation, one.items) for one in parcels]
+            )
+        except TransientError as error:
+            self._note_down(error)
+            for parcel in parcels:
+                if self._is_due(parcel):
+                    self._fall_behind(parcel.bucket)
+            return
+        for parcel, accepted in zip(parcels, answers, strict=True):
+            if not accepted:
+                self._lost(parcel.bucket, parcel.incarnation)
+
+    async def _run_asking(self) -> None:
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            if not self._behind:
+                continue
+            try:
+                await self._catch_up()
+            except TransientError as error:
+                self._note_down(error)
+            else:
+                self._note_back()
+            if self._behind:
+                await asyncio.sleep(AGAIN_S)
+                self._look.set()
+
+    async def _catch_up(self) -> None:
+        asked = [(bucket, self._groups[bucket]) for bucket in sorted(self._behind)]
+        claims = [(bucket, group.incarnations[bucket], group.position) for bucket, group in asked]
+        answers = await self._ticks.claim_said(claims)
+        marks: dict[str, dict[int, FeedPosition]] = {}
+        groups: dict[str, Group] = {}
+        for (bucket, group), (_, incarnation, _), mark in zip(asked, claims, answers, strict=True):
+            if self._groups.get(bucket) is not group or bucket not in self._behind:
+                continue  # given away meanwhile
+            if mark is None:
+                self._lost(bucket, incarnation)
+            else:
+                groups[group.name] = group
+                marks.setdefault(group.name, {})[bucket] = mark
+        for name, known in marks.items():
+            self._go_on(groups[name], known)
+
+    def _go_on(self, group: Group, marks: dict[int, FeedPosition]) -> None:
+        gaps = 0
+        for bucket, found in said.following(group, marks).items():
+            parcels = [[Gap(group.position)]] if found.gap else _by_block(group, found.events)
+            if all(self._put(group, bucket, items) for items in parcels):
+                self._behind.discard(bucket)
+            gaps += found.gap
+        if gaps:
+            self._log.warning("trades_gap", group=group.name, buckets=gaps)
+
+    def _note_down(self, error: TransientError) -> None:
+        if not self._down:
+            self._log.warning("trades_down", error=str(error))
+        self._down = True
+
+    def _note_back(self) -> None:
+        if self._down:
+            self._log.info("trades_back")
+        self._down = False
+
+
+def _items_of(change: Change, made: Sequence[Tick]) -> list[Item]:
+    at = change.events_as_of
+    sealed_in = None
+    if at.status != PRECONFIRMED and at.block_hash is not None:
+        sealed_in = FeedPosition(at.block_number, at.block_hash)
+    back: list[Item] = [Telling(t.event, t.data) for t in made if t.event == "retracted"]
+    if change.back_to is not None:
+        back.append(Back(change.back_to))
+    new = [Telling(t.event, t.data, sealed_in) for t in made if t.event == "transaction"]
+    return back + new
+
+
+def _by_block(group: Group, events: Sequence[said.Sayable]) -> list[list[Item]]:
+    # One parcel a block: the mark is compared as it was before the parcel.
+    found = []
+    for _, mine in groupby(events, key=lambda event: event.at.block_number):
+        items: list[Item] = []
+        for event in mine:
+            as_of = said.as_of(group, event)
+            assert as_of.block_hash is not None
+            block = FeedPosition(as_of.block_number, as_of.block_hash)
+            items.append(Telling("transaction", ticks.transaction_data(event, as_of), block))
+        found.append(items)
+    return found
