@@ -23,7 +23,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors import build, starting
+from actors import build, starting, wire
 from actors.ports import Log
 from actors.working import Working
 from engine import errors, placement
@@ -126,7 +126,8 @@ class Cluster:
             handle: Any = self._handles.get(name) or await asyncio.wait_for(
                 self._handle(name), timeout_s
             )
-            reply = await asyncio.wait_for(handle.ask.remote(message), timeout_s)
+            answer = await asyncio.wait_for(handle.ask.remote(wire.packed(message)), timeout_s)
+            reply = wire.unpacked(answer)
         except (TimeoutError, GetTimeoutError) as error:
             text = f"Expected an answer of {name} in {timeout_s} s"
             raise errors.TransientError("shard_unavailable", text) from error

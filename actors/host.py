@@ -19,7 +19,7 @@ from typing import Any
 
 import ray
 
-from actors import build, collecting, handles
+from actors import build, collecting, handles, wire
 from actors.ports import Calls, Launcher, Log
 from engine.control import Failure, Ping, Pong, StatusWanted
 from engine.errors import ConsistencyError, RiseCurveError
@@ -109,8 +109,11 @@ class Host:
         except BaseException:
             os._exit(1)
 
-    async def ask(self, message: Any) -> Any:
+    async def ask(self, packed: bytes) -> bytes:
         """The role's answer, or a `Failure`. Never raises for an error with a code."""
+        return wire.packed(await self._answer(wire.unpacked(packed)))
+
+    async def _answer(self, message: Any) -> Any:
         if isinstance(message, Ping):
             return self._pong()
         if self._role is None:
