@@ -225,11 +225,17 @@ STREAM_IN_FLIGHT_MAX = 1_024
 STREAM_QUEUED_FRAMES_MAX = 128
 """Frames of one connection that were read and wait for their turn; then it is not read from."""
 
+STREAM_QUEUED_BYTES_MAX = 2 * STREAM_FRAME_BYTES_MAX
+"""The same by weight. What was read in one go may be more."""
+
 STREAM_CALLS_WAITING_MAX = 256
 """Ops of one connection other than quotes that wait for their turn."""
 
 STREAM_EARLY_FRAMES_MAX = 64
 """Frames kept of a connection that is still being admitted."""
+
+STREAM_EARLY_BYTES_MAX = STREAM_FRAME_BYTES_MAX
+"""The same by weight."""
 
 STREAM_OTHERS_MAX = 2_000
 """Events other than prices that wait for one slow reader, some blocks of 500 trades; more of a

@@ -77,6 +77,8 @@ class QuickQuotes:
             for asked in queue:
                 self._end(asked)
         self._waiting.clear()
+        for asked in self._turns.drop():
+            self._end(asked)
 
     def look(self) -> None:
         """End what the markets have left unanswered; they have deadlines of their own."""

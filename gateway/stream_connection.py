@@ -8,6 +8,7 @@ buffer is full nothing more is read from him, and what is pushed waits in the `O
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +17,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, WSU
 
 from engine import limits
 from engine.errors import CALLER_CODES, CallerError, RiseCurveError, TransientError
-from engine.messages import QuoteReply, Refusal
+from engine.messages import QuoteReply, QuoteRequest, Refusal
 from gateway import stream_protocol as protocol
 from gateway.auth import Identity
 from gateway.errors import INTERNAL
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 CLOSE_S = 1.0
 FULL = Refusal("overloaded", "Expected fewer quotes at once on one connection")
+Done = Callable[[QuoteReply | Refusal], None]
 Slow = protocol.Subscribe | protocol.Unsubscribe | protocol.Authenticate
 
 
@@ -91,8 +93,9 @@ class Connection(WSListener):
         self._worker: asyncio.Task[None] | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._queued = 0
+        self._queued = self._queued_bytes = 0
         self._reads = True
+        self._leaving = False
         self.closing = False
 
     # ------------------------------------------------------------------- the library's calls
@@ -136,11 +139,12 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Text frames ask, a close is answered, others are refused."""
-        if self.closing and frame.msg_type != WSMsgType.CLOSE:
+        if self._leaving or (self.closing and frame.msg_type != WSMsgType.CLOSE):
             return
         if frame.msg_type == WSMsgType.TEXT and frame.fin and self._parts is None:
             self._take(frame.get_payload_as_bytes())
         elif frame.msg_type == WSMsgType.CLOSE:
+            self._leaving = True
             said = (frame.get_close_code(), frame.get_close_message())
             self._door.turns.take(self._goodbye, said)
         elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.CONTINUATION):
@@ -165,12 +169,19 @@ class Connection(WSListener):
             self._take(b"".join(parts))
 
     def _take(self, frame: bytes) -> None:
+        if len(frame) > limits.STREAM_FRAME_BYTES_MAX:
+            # Before it waits anywhere.
+            expected = f"Expected {limits.STREAM_FRAME_BYTES_MAX} bytes at most"
+            self._fault(CallerError("too_large", f"{expected}, was {len(frame)}"))
+            return
         self._queued += 1
+        self._queued_bytes += len(frame)
         if not self._door.turns.take(self._next, frame):
             self._read_or_not()
 
     def _next(self, frame: bytes) -> None:
         self._queued -= 1
+        self._queued_bytes -= len(frame)
         if not self.closing:
             self._hear(frame)
         if not self._reads:
@@ -178,8 +189,12 @@ class Connection(WSListener):
 
     def _read_or_not(self) -> None:
         # Who does not read his answers, or sends faster than they are made, waits in the kernel.
-        most = limits.STREAM_QUEUED_FRAMES_MAX
-        reads = self.paused_at is None and self._queued <= (most if self._reads else most // 2)
+        share = 1 if self._reads else 2
+        reads = (
+            self.paused_at is None
+            and self._queued * share <= limits.STREAM_QUEUED_FRAMES_MAX
+            and self._queued_bytes * share <= limits.STREAM_QUEUED_BYTES_MAX
+        )
         if reads == self._reads or self._raw is None or self.closing:
             return
         self._reads = reads
@@ -192,19 +207,19 @@ class Connection(WSListener):
         # Behind the answers to what was asked before.
         if self._transport is not None and self._raw is not None:
             self._flush()
+            self.closing = True
             self._transport.send_close(*said)
             self._transport.disconnect()
 
     def _hear(self, frame: bytes) -> None:
         if self._early is not None:
-            if len(self._early) < limits.STREAM_EARLY_FRAMES_MAX:
-                self._early.append(frame)
-            else:
+            self._early.append(frame)
+            size = sum(map(len, self._early))
+            if (
+                len(self._early) > limits.STREAM_EARLY_FRAMES_MAX
+                or size > limits.STREAM_EARLY_BYTES_MAX
+            ):
                 self.close(WSCloseCode.POLICY_VIOLATION, "too much before the admission")
-            return
-        if len(frame) > limits.STREAM_FRAME_BYTES_MAX:
-            expected = f"Expected {limits.STREAM_FRAME_BYTES_MAX} bytes at most"
-            self._fault(CallerError("too_large", f"{expected}, was {len(frame)}"))
             return
         try:
             ops, is_array = protocol.read(frame)
@@ -257,7 +272,8 @@ class Connection(WSListener):
             elif isinstance(op, protocol.Quote):
                 self.in_flight += 1
                 done = partial(self._quoted_of, array, place, op.id)
-                self._door.markets.begin(op.request, done)
+                # Each has a turn of its own: an array is longer than a slice.
+                self._door.turns.take(self._begin, (op.request, done))
             else:
                 self._place(array, place, _refused(op.op, op.id, op.error))
         for other in ops:
@@ -280,6 +296,9 @@ class Connection(WSListener):
             self._slow.append(op)
             if self._worker is None:
                 self._worker = asyncio.create_task(self._work())
+
+    def _begin(self, asked: tuple[QuoteRequest, Done]) -> None:
+        self._door.markets.begin(*asked)
 
     def _is_full(self) -> bool:
         return self.in_flight >= limits.STREAM_IN_FLIGHT_MAX or self._door.draining

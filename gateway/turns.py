@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 SLICE_S = 0.005
-"""Of a turn. Some 80 quotes; a beat comes once in 50 ms, and a lease is 200 ms."""
+"""Of a turn, and what one thing takes above it. Some 80 quotes; a beat comes once in 50 ms, and a
+lease is 200 ms."""
 
 
 class Turns:
@@ -40,6 +41,12 @@ class Turns:
             return False
         do(what)
         return True
+
+    def drop(self) -> list[Any]:
+        """What waits is not done any more: it is returned."""
+        left = [what for _, what in self._waiting]
+        self._waiting.clear()
+        return left
 
     def _begin(self) -> None:
         self._until = self._clock() + self._slice_s

@@ -10,6 +10,7 @@ import pytest
 from picows import WSCloseCode, WSMsgType
 
 from engine import limits
+from engine.messages import Refusal
 from gateway.stream_connection import Connection
 from gateway.stream_events import push_of
 from gateway.stream_protocol import framed
@@ -207,10 +208,7 @@ async def test_frames_beyond_a_slice_wait_in_order_and_stop_the_reading() -> Non
 
 async def test_who_reads_again_is_read_from_only_when_few_frames_wait() -> None:
     connection, raw = opened()
-    now = 0.0
-    connection._door.turns = Turns(slice_s=1.0, clock=lambda: now)
-    connection._door.turns.take(lambda _: None, None)
-    now = 2.0
+    held_up(connection)
     connection.pause_writing()
     for number in range(limits.STREAM_QUEUED_FRAMES_MAX + 1):
         hears(connection, text_frame(ping(number)))
@@ -222,13 +220,96 @@ async def test_who_reads_again_is_read_from_only_when_few_frames_wait() -> None:
 
 async def test_who_is_gone_is_not_heard_any_more() -> None:
     connection, raw = opened()
-    now = 0.0
-    connection._door.turns = Turns(slice_s=1.0, clock=lambda: now)
-    connection._door.turns.take(lambda _: None, None)
-    now = 2.0
+    held_up(connection)
     hears(connection, text_frame(ping(1)))
     hears(connection, close_frame())
     connection.on_ws_disconnected(connection._transport)  # type: ignore[arg-type]
     for _ in range(3):
         await asyncio.sleep(0)
     assert raw.calls == []
+
+
+def held_up(connection: Connection) -> None:
+    """From now on frames wait for the next turn of the loop."""
+    now = 0.0
+    connection._door.turns = Turns(slice_s=1.0, clock=lambda: now)
+    connection._door.turns.take(lambda _: None, None)
+    now = 2.0
+
+
+async def test_frames_that_wait_are_bounded_by_their_weight_too() -> None:
+    connection, raw = opened()
+    held_up(connection)
+    heavy = b" " * (limits.STREAM_FRAME_BYTES_MAX - 40)
+    hears(connection, text_frame(ping(1) + heavy))
+    hears(connection, text_frame(ping(2) + heavy))
+    assert raw.reads
+    hears(connection, text_frame(ping(3)[:-1] + heavy + b"}"))
+    assert not raw.reads
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert raw.reads and ids(b"".join(raw.calls)) == [1, 2, 3]
+
+
+async def test_frame_that_is_too_large_waits_nowhere() -> None:
+    connection, raw = opened()
+    held_up(connection)
+    hears(connection, text_frame(b" " * (limits.STREAM_FRAME_BYTES_MAX + 1)))
+    assert not connection._door.turns
+    await asyncio.sleep(0)
+    assert b"too_large" in raw.calls[0]
+
+
+async def test_who_is_not_admitted_yet_is_kept_few_bytes() -> None:
+    connection, raw = opened()
+    connection._early = []
+    half = b" " * (limits.STREAM_EARLY_BYTES_MAX // 2)
+    hears(connection, text_frame(half))
+    hears(connection, text_frame(half))
+    assert not connection.closing
+    hears(connection, text_frame(b" "))
+    assert connection.closing and raw.calls == [b"goodbye"] and connection._early is None
+
+
+async def test_many_goodbyes_are_one_and_nothing_stands_behind_it() -> None:
+    connection, raw = opened()
+    held_up(connection)
+    hears(connection, text_frame(ping(1)))
+    for _ in range(100):
+        hears(connection, close_frame())
+    hears(connection, text_frame(ping(2)))
+    assert len(connection._door.turns) == 2
+    connection.push(price(1))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    connection.push(price(2))
+    await asyncio.sleep(0)
+    said = b"".join(raw.calls)
+    assert ids(said)[:1] == [1] and said.endswith(b"goodbye") and said.count(b"goodbye") == 1
+    assert price(1).frame in said and b'"id":2' not in said
+
+
+async def test_array_gives_up_the_loop_and_is_answered_as_one() -> None:
+    connection, raw = opened()
+    held_up(connection)
+    frame = orjson.dumps([QUOTE | {"id": number} for number in range(100)])
+    hears(connection, text_frame(frame))
+    now = 0.0
+    turns = connection._door.turns
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.1
+        return now
+
+    turns._clock = clock
+    await asyncio.sleep(0)
+    door: Any = connection._door
+    assert 0 < len(door.asked) < 100 and connection.in_flight == 100
+    while turns:
+        await asyncio.sleep(0)
+    assert len(door.asked) == 100
+    for done in door.asked:
+        done(Refusal("overloaded", ""))
+    await asyncio.sleep(0)
+    assert ids(b"".join(raw.calls)) == list(range(100)) and connection.in_flight == 0

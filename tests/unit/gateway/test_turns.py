@@ -87,3 +87,12 @@ async def test_what_comes_out_of_work_stands_behind_what_waits() -> None:
     work.turns.take(work.do, 3)
     await work.passed(3)
     assert [what for what, _ in work.done] == [0, 1, 2, 3, 4]
+
+
+async def test_what_is_dropped_is_not_done() -> None:
+    work = Work()
+    for one in range(6):
+        work.turns.take(work.do, one)
+    assert work.turns.drop() == [3, 4, 5]
+    await work.passed(2)
+    assert [what for what, _ in work.done] == [0, 1, 2] and not work.turns
