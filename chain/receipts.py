@@ -153,7 +153,10 @@ def _log(log: Log) -> bytes:
 
 
 def _quantity(value: str) -> bytes:
-    return rlp.of_int(int(value, 16))
+    found = int(value, 16)
+    if found < 0:
+        raise ValueError(f"Expected a number from 0 on, was {value:.80}")
+    return rlp.of_int(found)
 
 
 def _nibbles(index: int) -> bytes:

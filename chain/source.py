@@ -150,6 +150,8 @@ class ChainSource:
                 parent_hash=bytes.fromhex(json["parentHash"][2:]),
                 timestamp=int(json["timestamp"], 16),
             )
+            if header.number < 0 or header.timestamp < 0:
+                raise ValueError(f"Expected numbers from 0 on, was {header}")
             bloom = int(json["logsBloom"], 16) if json.get("logsBloom") else None
             root = bytes.fromhex((json.get("receiptsRoot") or "0x")[2:])
         except _MALFORMED as error:

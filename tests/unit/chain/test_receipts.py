@@ -92,6 +92,18 @@ def test_log_whose_fields_are_cut_elsewhere_has_no_encoding(log: Log) -> None:
         receipts.encoded(told, [log])
 
 
+@pytest.mark.parametrize("name", ["status", "cumulativeGasUsed", "type", "depositNonce"])
+def test_receipt_with_a_number_below_zero_has_no_encoding(name: str) -> None:
+    with pytest.raises(ValueError, match="Expected"):
+        receipts.encoded(FEW[0] | {"type": "0x7e", "depositNonce": "0x1", name: "-0x1"}, [])
+
+
+async def test_receipts_with_a_number_below_zero_are_transient() -> None:
+    source, header = proving(FEW, told=[FEW[0] | {"status": "-0x1"}, *FEW[1:]])
+    with pytest.raises(TransientError):
+        await source.block_logs(header)
+
+
 def test_steps_come_to_the_same_root_with_a_breath_for_every_few_receipts() -> None:
     encoded = [receipts.encoded(one, [Log()]) for one in RECEIPTS]
     steps, breaths = receipts.root_steps(encoded), 0
