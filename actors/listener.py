@@ -21,7 +21,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from actors.chain_ports import Decoder, Frame, L, Source, StreamFactory
+from actors.chain_ports import Decoder, Frame, L, Source, Stream, StreamFactory
 from actors.feed import BACKOFF_S_MAX, BACKOFF_S_MIN, Consumer, Send
 from actors.ports import Log
 from actors.preview import Preview
@@ -272,15 +272,15 @@ class ChainListener(Generic[L]):
             self._connected = True
             self._log.info("listener_connected", recovered=self._troubled)
             self._troubled = False
-            await self._take_all(frames)
+            await self._take_all(stream, frames)
         finally:
             self._connected = False
             await stream.close()
 
-    async def _take_all(self, frames: AsyncIterator[Frame]) -> None:
+    async def _take_all(self, stream: Stream, frames: AsyncIterator[Frame]) -> None:
         sealing: asyncio.Queue[Sealing] = asyncio.Queue(SUBSCRIPTION_QUEUE)
         tasks = [
-            asyncio.create_task(self._take_frames(frames, sealing)),
+            asyncio.create_task(self._take_frames(stream, frames, sealing)),
             asyncio.create_task(self._keep_sealing(sealing)),
         ]
         try:
@@ -295,7 +295,7 @@ class ChainListener(Generic[L]):
             raise error
 
     async def _take_frames(
-        self, frames: AsyncIterator[Frame], sealing: "asyncio.Queue[Sealing]"
+        self, stream: Stream, frames: AsyncIterator[Frame], sealing: "asyncio.Queue[Sealing]"
     ) -> None:
         loop = asyncio.get_running_loop()
         heard = loop.time()
@@ -310,7 +310,7 @@ class ChainListener(Generic[L]):
                 _put(sealing, self._head(frame))
                 heard = loop.time()
             elif frame.kind == "shred":
-                self._shred(frame)
+                self._shred(frame, stream)
             elif (work := self._log_frame(frame)) is not None:
                 _put(sealing, work)
 
@@ -324,8 +324,12 @@ class ChainListener(Generic[L]):
         self._sealer.seen(header.number, frame.received_ns)
         return lambda: self._readable(lambda: self._sealer.reach(header))
 
-    def _shred(self, frame: Frame) -> None:
-        shred = self._source.shred_of(frame.payload)
+    def _shred(self, frame: Frame, stream: Stream) -> None:
+        try:
+            shred = self._source.shred_of(frame.payload)
+        except TransientError as error:
+            stream.refuse_shreds(str(error))
+            raise
         if shred.block_number <= self._sealer.tip.number:
             return
         self._sealer.seen(shred.block_number, frame.received_ns)
