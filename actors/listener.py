@@ -42,6 +42,9 @@ FINALITY_PAUSE_S = 0.2
 READABLE_S = 1.0
 """How long a block that was announced may stay unreadable over HTTP."""
 
+TURN_S = 0.005
+"""Of frames in a row, before others have the loop."""
+
 T = TypeVar("T")
 Sealing = Callable[[], Awaitable[None]]
 """What a frame asks for that waits for the node."""
@@ -298,7 +301,7 @@ class ChainListener(Generic[L]):
         self, stream: Stream, frames: AsyncIterator[Frame], sealing: "asyncio.Queue[Sealing]"
     ) -> None:
         loop = asyncio.get_running_loop()
-        heard = loop.time()
+        heard = turn = loop.time()
         while True:
             try:
                 async with asyncio.timeout_at(heard + self._silence_s):
@@ -313,6 +316,10 @@ class ChainListener(Generic[L]):
                 self._shred(frame, stream)
             elif (work := self._log_frame(frame)) is not None:
                 _put(sealing, work)
+            # Frames that wait are no pause: what they bring would neither be sent nor sealed.
+            if frame.kind == "head" or loop.time() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = loop.time()
 
     async def _keep_sealing(self, sealing: "asyncio.Queue[Sealing]") -> None:
         while True:
