@@ -4,7 +4,8 @@ What is measured is our way, so the chain is a past one: a node of ours (`bench.
 has read an anvil's blocks beforehand and lives them again from memory, at next to no cost; an
 anvil that executes every trade takes a great part of two cores. Three loads:
   1. `spread`: trades spread evenly over the seconds, at 50 and at 500 a second, as shreds before
-     each block's seal, as RISE sends them; the delay of each preconfirmed price;
+     each block's seal, as RISE sends them; the delay of each preconfirmed price, and how many
+     trades came by the seal only, which have none (`unheard`);
   2. `burst`: 500 trades in one block whose shreds come all at once; the time of the last trade,
      from the block's first frame;
   3. `block`: 500 trades in one block that is told of only when it is sealed, so that none of them
@@ -20,7 +21,6 @@ import os
 import random
 import tempfile
 import time
-from array import array
 from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
@@ -87,6 +87,10 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
         "latency, spread and block: an anvil's blocks, lived again from memory by a node of ours;"
         " submit_to_fill: an anvil that executes meanwhile"
     )
+    results.notes.append(
+        "latency_spread_*_unheard: trades of which the seal was the first word, so that their delay"
+        " is not in the percentiles"
+    )
     results.parts.append("latency")
 
 
@@ -145,7 +149,7 @@ async def _spread(
     for name, percent in found.items():
         results.figures[f"latency_spread_{act.trades}_cpu_{name}_percent"] = percent
     for name, door in doors.items():
-        _keep(results, door.delays_ns, rate=act.trades, door=name)
+        _keep(results, door, rate=act.trades, name=name)
 
 
 async def _whole(ours: system.Ours, node: Peer, act: Act, *, load: str) -> dict[str, float]:
@@ -231,20 +235,23 @@ async def _fill_ms(client: Client, token: str, door: Arrivals) -> float:
     return (at_ns - began_ns) / 1e6
 
 
-def _keep(results: Results, delays_ns: "array[int]", *, rate: int, door: str) -> None:
-    latency, histogram = summed(delays_ns)
-    name = f"latency_spread_{rate}_{door}"
+def _keep(results: Results, door: Arrivals, *, rate: int, name: str) -> None:
+    latency, histogram = summed(door.delays_ns)
+    load = f"latency_spread_{rate}_{name}"
     results.figures |= {
-        f"{name}_p50_ms": latency.p50_us / 1e3,
-        f"{name}_p99_ms": latency.p99_us / 1e3,
+        f"{load}_p50_ms": latency.p50_us / 1e3,
+        f"{load}_p99_ms": latency.p99_us / 1e3,
+        f"{load}_unheard": door.unheard,
     }
     results.runs.append(
         {
             "part": "latency",
             "load": "spread",
             "trades_per_s": rate,
-            "door": door,
-            "ticks": len(delays_ns),
+            "door": name,
+            "ticks": len(door.delays_ns),
+            "trades": len(door.trades),
+            "unheard": door.unheard,
             "latency": latency.as_dict(),
             "histogram": histogram,
         }
