@@ -84,7 +84,8 @@ class Places:
         for log in logs:
             found = log.block_number, log.block_hash, log.tx_hash, log.tx_index, log.log_index
             if found != (number, block_hash, tx_hash, at, self._logs) or log.removed:
-                raise ValueError(f"Expected log {self._logs} in transaction {at}, was {log!r:.300}")
+                was = f"{log.log_index} in {log.tx_index} of block {log.block_number}"
+                raise ValueError(f"Expected log {self._logs} in transaction {at}, was {was:.200}")
             self._logs += 1
 
     @property
