@@ -90,6 +90,9 @@ class Stream(Protocol):
     async def frames(self) -> AsyncIterator[Frame]:
         """Subscribed from its return on; the iterator ends by raising TransientError."""
 
+    def refuse_shreds(self, reason: str) -> None:
+        """One of its shreds cannot be read: later connections ask for logs instead."""
+
     async def close(self) -> None: ...
 
 

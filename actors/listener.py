@@ -21,7 +21,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from actors.chain_ports import Decoder, Frame, L, Source, StreamFactory
+from actors.chain_ports import Decoder, Frame, L, Source, Stream, StreamFactory
 from actors.feed import BACKOFF_S_MAX, BACKOFF_S_MIN, Consumer, Send
 from actors.ports import Log
 from actors.preview import Preview
@@ -41,6 +41,9 @@ FINALITY_PAUSE_S = 0.2
 
 READABLE_S = 1.0
 """How long a block that was announced may stay unreadable over HTTP."""
+
+TURN_S = 0.005
+"""Of frames in a row, before others have the loop."""
 
 T = TypeVar("T")
 Sealing = Callable[[], Awaitable[None]]
@@ -272,15 +275,15 @@ class ChainListener(Generic[L]):
             self._connected = True
             self._log.info("listener_connected", recovered=self._troubled)
             self._troubled = False
-            await self._take_all(frames)
+            await self._take_all(stream, frames)
         finally:
             self._connected = False
             await stream.close()
 
-    async def _take_all(self, frames: AsyncIterator[Frame]) -> None:
+    async def _take_all(self, stream: Stream, frames: AsyncIterator[Frame]) -> None:
         sealing: asyncio.Queue[Sealing] = asyncio.Queue(SUBSCRIPTION_QUEUE)
         tasks = [
-            asyncio.create_task(self._take_frames(frames, sealing)),
+            asyncio.create_task(self._take_frames(stream, frames, sealing)),
             asyncio.create_task(self._keep_sealing(sealing)),
         ]
         try:
@@ -295,10 +298,10 @@ class ChainListener(Generic[L]):
             raise error
 
     async def _take_frames(
-        self, frames: AsyncIterator[Frame], sealing: "asyncio.Queue[Sealing]"
+        self, stream: Stream, frames: AsyncIterator[Frame], sealing: "asyncio.Queue[Sealing]"
     ) -> None:
         loop = asyncio.get_running_loop()
-        heard = loop.time()
+        heard = turn = loop.time()
         while True:
             try:
                 async with asyncio.timeout_at(heard + self._silence_s):
@@ -310,9 +313,13 @@ class ChainListener(Generic[L]):
                 _put(sealing, self._head(frame))
                 heard = loop.time()
             elif frame.kind == "shred":
-                self._shred(frame)
+                self._shred(frame, stream)
             elif (work := self._log_frame(frame)) is not None:
                 _put(sealing, work)
+            # Frames that wait are no pause: what they bring would neither be sent nor sealed.
+            if frame.kind == "head" or loop.time() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = loop.time()
 
     async def _keep_sealing(self, sealing: "asyncio.Queue[Sealing]") -> None:
         while True:
@@ -324,8 +331,12 @@ class ChainListener(Generic[L]):
         self._sealer.seen(header.number, frame.received_ns)
         return lambda: self._readable(lambda: self._sealer.reach(header))
 
-    def _shred(self, frame: Frame) -> None:
-        shred = self._source.shred_of(frame.payload)
+    def _shred(self, frame: Frame, stream: Stream) -> None:
+        try:
+            shred = self._source.shred_of(frame.payload)
+        except TransientError as error:
+            stream.refuse_shreds(str(error))
+            raise
         if shred.block_number <= self._sealer.tip.number:
             return
         self._sealer.seen(shred.block_number, frame.received_ns)

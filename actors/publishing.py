@@ -34,7 +34,11 @@ class _Parcel:
 
 
 class Publisher:
-    """One queue, drained in order by `run`. `lost(bucket, incarnation)` is told of a fence."""
+    """One queue, drained in order by `run`. `lost(bucket, incarnation)` is told of a fence.
+
+    `dropped` counts ticks of tokens' topics that were not published for sure. Trades that were not
+    said on their topics are not counted: `TradeTopics` says them later, or that there is a gap.
+    """
 
     def __init__(self, port: Ticks, log: Log, lost: Callable[[int, int], None]) -> None:
         self._ticks = port

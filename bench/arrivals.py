@@ -3,6 +3,7 @@
 A `price` tick carries when the listener received what it tells of (`receivedNs`); that clock and
 ours are of one machine. A trade is told twice where it was preconfirmed: its first word counts,
 and of prices those that were preconfirmed, for a seal carries the time of the block's first frame.
+What came by a seal only has no delay of its own, and is counted: `unheard`.
 """
 
 import asyncio
@@ -25,7 +26,9 @@ CONNECT_TIMEOUT_S = 60.0
 
 @dataclass
 class Arrivals:
-    """At one door since `begin`. `early_ns` is the earliest frame that a tick told of."""
+    """At one door since `begin`. `early_ns` is the earliest frame that a tick told of, `unheard`
+    counts trades whose first word was not of `status`.
+    """
 
     status: str = PRECONFIRMED
     """Of the prices that count."""
@@ -33,18 +36,26 @@ class Arrivals:
     delays_ns: "array[int]" = field(default_factory=lambda: array("q"))
     trades: dict[tuple[str, int], int] = field(default_factory=dict)
     early_ns: int = 0
+    unheard: int = 0
+    _told: set[tuple[str, int]] = field(default_factory=set)
 
     def begin(self) -> None:
         """Forget."""
         self.delays_ns, self.trades, self.early_ns = array("q"), {}, 0
+        self.unheard, self._told = 0, set()
 
     def note(self, event: str, data: dict[str, Any], now_ns: int) -> None:
         """A message, at the wall clock's `now_ns`."""
         if event == TRANSACTION:
-            self.trades.setdefault((data["txHash"], data["position"]), now_ns)
+            trade = data["txHash"], data["position"]
+            self.unheard += trade not in self.trades and data["status"] != self.status
+            self.trades.setdefault(trade, now_ns)
         elif event == PRICE and data["asOf"]["status"] == self.status:
             received_ns = int(data["receivedNs"])
-            if received_ns:
+            told = data["tokenAddress"], received_ns
+            # A seal below an open block tells the open one's price again.
+            if received_ns and told not in self._told:
+                self._told.add(told)
                 self.delays_ns.append(now_ns - received_ns)
                 self.early_ns = min(self.early_ns or received_ns, received_ns)
 

@@ -4,12 +4,14 @@ What is measured is our way, so the chain is a past one: a node of ours (`bench.
 has read an anvil's blocks beforehand and lives them again from memory, at next to no cost; an
 anvil that executes every trade takes a great part of two cores. Three loads:
   1. `spread`: trades spread evenly over the seconds, at 50 and at 500 a second, as shreds before
-     each block's seal, as RISE sends them; the delay of each preconfirmed price;
-  2. `burst`: 500 trades in one block whose shreds come all at once; the time of the last trade,
-     from the block's first frame;
+     each block's seal, as RISE sends them; the delay of each preconfirmed price, and how many
+     trades came by the seal only, which have none (`unheard`);
+  2. `burst`: 500 trades in one block whose shreds come all at once, a second before its seal; the
+     time of the last trade, from the block's first frame;
   3. `block`: 500 trades in one block that is told of only when it is sealed, so that none of them
      goes out before the block's receipts are proven; the same time.
-`latency_spread_500_cpu_*` are percents of one core; `strangers` is what was not of the bench.
+`latency_spread_500_cpu_*` are percents of one core, from the first shred until every trade is
+there; `strangers` is what was not of the bench.
 `submit_to_fill` is from the call of `/api/trading/submit` to the trade on its token's topic, and so
 on an anvil that lives.
 """
@@ -20,9 +22,9 @@ import os
 import random
 import tempfile
 import time
-from array import array
 from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -53,6 +55,7 @@ WHOLE = {"burst": (PRECONFIRMED, 1e-6), "block": (SEALED, 0.0)}
 
 SPREAD_LASTS_S = 10.0
 SETTLE_S = 3.0
+BEFORE_S = 1.0
 PATIENCE_S = 30.0
 FILLS_MAX = 12
 CHAIN_ID = 11155931
@@ -86,6 +89,10 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
     results.notes.append(
         "latency, spread and block: an anvil's blocks, lived again from memory by a node of ours;"
         " submit_to_fill: an anvil that executes meanwhile"
+    )
+    results.notes.append(
+        "latency_spread_*_unheard: trades of which the seal was the first word, so that their delay"
+        " is not in the percentiles"
     )
     results.parts.append("latency")
 
@@ -137,15 +144,18 @@ async def _spread(
     named = {os.getpid(): "readers", node.pids[0]: "node"}
     async with _subscribed(ours, PRECONFIRMED) as doors:
         await _settled(doors.values())
+        # What is before the act, and no longer than a block: else the node seems to be silent.
+        await _play(node, replace(act, last=act.first - 1), SPREAD_S)
+        await asyncio.sleep(BEFORE_S)
         before = shares.moment((ours.pid, *named))
         await _play(node, act, SPREAD_S)
-        after = shares.moment((ours.pid, *named))
         await _all_there(doors.values(), act.blocks * act.trades)
+        after = shares.moment((ours.pid, *named))
     found = shares.shares(before, after, roles, named=named)
     for name, percent in found.items():
         results.figures[f"latency_spread_{act.trades}_cpu_{name}_percent"] = percent
     for name, door in doors.items():
-        _keep(results, door.delays_ns, rate=act.trades, door=name)
+        _keep(results, door, rate=act.trades, name=name)
 
 
 async def _whole(ours: system.Ours, node: Peer, act: Act, *, load: str) -> dict[str, float]:
@@ -231,20 +241,23 @@ async def _fill_ms(client: Client, token: str, door: Arrivals) -> float:
     return (at_ns - began_ns) / 1e6
 
 
-def _keep(results: Results, delays_ns: "array[int]", *, rate: int, door: str) -> None:
-    latency, histogram = summed(delays_ns)
-    name = f"latency_spread_{rate}_{door}"
+def _keep(results: Results, door: Arrivals, *, rate: int, name: str) -> None:
+    latency, histogram = summed(door.delays_ns)
+    load = f"latency_spread_{rate}_{name}"
     results.figures |= {
-        f"{name}_p50_ms": latency.p50_us / 1e3,
-        f"{name}_p99_ms": latency.p99_us / 1e3,
+        f"{load}_p50_ms": latency.p50_us / 1e3,
+        f"{load}_p99_ms": latency.p99_us / 1e3,
+        f"{load}_unheard": door.unheard,
     }
     results.runs.append(
         {
             "part": "latency",
             "load": "spread",
             "trades_per_s": rate,
-            "door": door,
-            "ticks": len(delays_ns),
+            "door": name,
+            "ticks": len(door.delays_ns),
+            "trades": len(door.trades),
+            "unheard": door.unheard,
             "latency": latency.as_dict(),
             "histogram": histogram,
         }

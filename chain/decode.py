@@ -90,16 +90,20 @@ def raw_log(json: Mapping[str, Any]) -> RawLog:
     """A log of eth_getLogs, a receipt or a subscription. Raises ValueError, KeyError, TypeError."""
     block_hash = json.get("blockHash")
     hashed = bytes.fromhex(block_hash[2:]) if block_hash else b""
+    number, tx_index = int(json["blockNumber"], 16), int(json["transactionIndex"], 16)
+    log_index = int(json["logIndex"], 16)
+    if number < 0 or tx_index < 0 or log_index < 0:
+        raise ValueError(f"Expected places from 0 on, was {number}, {tx_index}, {log_index}")
     return RawLog(
         address=bytes.fromhex(json["address"][2:]),
         topics=tuple([bytes.fromhex(topic[2:]) for topic in json["topics"]]),
         data=bytes.fromhex(json["data"][2:]),
-        block_number=int(json["blockNumber"], 16),
+        block_number=number,
         # Null and zero both mean: not sealed yet.
         block_hash=hashed if any(hashed) else None,
         tx_hash=bytes.fromhex(json["transactionHash"][2:]),
-        tx_index=int(json["transactionIndex"], 16),
-        log_index=int(json["logIndex"], 16),
+        tx_index=tx_index,
+        log_index=log_index,
         removed=bool(json.get("removed")),
     )
 

@@ -2,8 +2,13 @@
 
 A header holds the root of a Merkle-Patricia trie over its receipts, so receipts that make
 the same root are the block's. Known are Ethereum's types 0 to 4 and the OP stack's deposit.
+
+The root holds of a log its address, topics and data, and the order. Where it stands is told
+beside it, and there is one true way to tell it: see `Places`. Only the transactions' hashes
+are held by neither; the transactions root is what would prove them.
 """
 
+import hashlib
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -35,6 +40,63 @@ class Log(Protocol):
     def topics(self) -> Sequence[bytes]: ...
     @property
     def data(self) -> bytes: ...
+
+
+class PlacedLog(Log, Protocol):
+    """A log with what is told beside it."""
+
+    @property
+    def block_number(self) -> int: ...
+    @property
+    def block_hash(self) -> bytes | None: ...
+    @property
+    def tx_hash(self) -> bytes: ...
+    @property
+    def tx_index(self) -> int: ...
+    @property
+    def log_index(self) -> int: ...
+    @property
+    def removed(self) -> bool: ...
+
+
+class Places:
+    """Where the logs of a block's receipts must stand, as these are taken in order: counted
+    through the block, in their receipt's transaction, and in this block.
+    """
+
+    def __init__(self, number: int, block_hash: bytes) -> None:
+        self._block = number, block_hash
+        self._hashes: dict[str, None] = {}
+        self._logs = 0
+
+    def take(self, receipt: Mapping[str, Any], logs: Iterable[PlacedLog]) -> None:
+        """The next receipt. Raises ValueError, KeyError, TypeError or AttributeError: it, or a
+        log of it, stands elsewhere.
+        """
+        at, told = len(self._hashes), receipt["transactionHash"].lower()
+        tx_hash = bytes.fromhex(told[2:])
+        if int(receipt["transactionIndex"], 16) != at or len(tx_hash) != 32:
+            raise ValueError(f"Expected transaction {at}, was {receipt['transactionIndex']!r:.80}")
+        self._hashes[told] = None
+        if len(self._hashes) == at:
+            raise ValueError(f"Expected each transaction once, was {told} twice")
+        number, block_hash = self._block
+        for log in logs:
+            found = log.block_number, log.block_hash, log.tx_hash, log.tx_index, log.log_index
+            if found != (number, block_hash, tx_hash, at, self._logs) or log.removed:
+                was = f"{log.log_index} in {log.tx_index} of block {log.block_number}"
+                raise ValueError(f"Expected log {self._logs} in transaction {at}, was {was:.200}")
+            self._logs += 1
+
+    @property
+    def transactions(self) -> bytes:
+        """See `digest_of`."""
+        return digest_of(self._hashes)
+
+
+def digest_of(tx_hashes: Iterable[str]) -> bytes:
+    """What a list of transactions is compared by. Raises TypeError: it is not one of hashes."""
+    return hashlib.sha256("".join(tx_hashes).lower().encode()).digest()
 
 
 def in_order(receipts: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -92,7 +154,10 @@ def _log(log: Log) -> bytes:
 
 
 def _quantity(value: str) -> bytes:
-    return rlp.of_int(int(value, 16))
+    found = int(value, 16)
+    if found < 0:
+        raise ValueError(f"Expected a number from 0 on, was {value:.80}")
+    return rlp.of_int(found)
 
 
 def _nibbles(index: int) -> bytes:

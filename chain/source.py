@@ -7,7 +7,9 @@ Logs are read in two ways, for two purposes:
 Every failure is a TransientError("stale_chain"): a later try may succeed.
 
 A block that by its bloom may hold one of our topics is *proven*: its receipts must make the
-header's receipts root. So no log of ours is lost, whatever a node leaves out. Any other, and
+header's receipts root, and stand in the order that it holds. So no log of ours is lost or
+moved, whatever a node tells. The transactions' hashes are believed, but where the header came
+with a list of them (over HTTP; a pushed one has none) it must be theirs. Any other block, and
 every block where receipts cannot be proven (a header without the root, an unknown kind;
 said once), is taken in one of four cases, looked at in this order:
   1. whole: indices without a hole, and the bloom of the logs is the header's;
@@ -24,7 +26,7 @@ from typing import Any
 
 from chain.bloom import any_of, bloom_of, may_hold
 from chain.decode import TOPICS, RawLog, raw_log
-from chain.receipts import STEP, in_order, root_steps
+from chain.receipts import STEP, Places, digest_of, in_order, root_steps
 from chain.receipts import encoded as receipt_bytes
 from chain.rpc import METHOD_NOT_FOUND, Rpc, RpcError
 from chain.shreds import Shred, ShredOrder, ShredReader
@@ -76,6 +78,7 @@ class ChainSource:
         self._bloom_seen = False
         self._empty_believed = True
         self._roots: dict[bytes, bytes] = {}
+        self._transactions: dict[bytes, bytes] = {}
         self.bloomless = ""
         self.unproven = ""
         self.proven = 0
@@ -147,6 +150,8 @@ class ChainSource:
                 parent_hash=bytes.fromhex(json["parentHash"][2:]),
                 timestamp=int(json["timestamp"], 16),
             )
+            if header.number < 0 or header.timestamp < 0:
+                raise ValueError(f"Expected numbers from 0 on, was {header}")
             bloom = int(json["logsBloom"], 16) if json.get("logsBloom") else None
             root = bytes.fromhex((json.get("receiptsRoot") or "0x")[2:])
         except _MALFORMED as error:
@@ -155,9 +160,11 @@ class ChainSource:
         self._blooms[header.hash] = bloom or self._blooms.get(header.hash) or bloom
         if any(root):
             self._roots[header.hash] = root
+        self._note_transactions(header, json.get("transactions"))
         while len(self._blooms) > MAX_REORG_DEPTH:
             oldest, _ = self._blooms.popitem(last=False)
             self._roots.pop(oldest, None)
+            self._transactions.pop(oldest, None)
         return header
 
     def ours_in_bloom(
@@ -267,8 +274,18 @@ class ChainSource:
             return None
         if not bloom or not any_of(bloom, self._topic_hashes):
             return None
-        logs, found, reason = await self._with_root(await self._receipts(header), header)
+        places = Places(header.number, header.hash)
+        receipts = await self._receipts(header)
+        logs, found, reason, misplaced = await self._with_root(receipts, header, places)
         if found == root:
+            # Of a known kind, so there is no excuse.
+            if misplaced:
+                message = f"Expected receipts of block {header.number} in place: {misplaced}"
+                raise TransientError("stale_chain", message)
+            known = self._transactions.get(header.hash)
+            if known is not None and known != places.transactions:
+                message = f"Expected receipts of the transactions of block {header.number}"
+                raise TransientError("stale_chain", message)
             self.proven += 1
             return logs
         reason = reason or "another root than the header's"
@@ -276,13 +293,14 @@ class ChainSource:
         return None
 
     async def _with_root(
-        self, receipts: Sequence[Any], header: BlockHeader
-    ) -> tuple[list[RawLog], bytes | None, str]:
-        # (the logs, the root, why there is none). A busy block takes tens of milliseconds: others
-        # have the loop in between. The root is made of the logs as they were decoded.
+        self, receipts: Sequence[Any], header: BlockHeader, places: Places
+    ) -> tuple[list[RawLog], bytes | None, str, str]:
+        # (the logs, the root, why there is none, what stands elsewhere). A busy block takes tens
+        # of milliseconds: others have the loop in between. The root is made of the logs as they
+        # were decoded.
         logs: list[RawLog] = []
         encoded: list[bytes] = []
-        reason = ""
+        reason = misplaced = ""
         try:
             receipts = in_order(receipts)
         except _MALFORMED as error:
@@ -294,10 +312,22 @@ class ChainSource:
                 encoded.append(receipt_bytes(receipt, mine))
             except _MALFORMED as error:
                 reason = reason or repr(error)
+            try:
+                places.take(receipt, mine)
+            except _MALFORMED as error:
+                misplaced = misplaced or repr(error)
             if at % STEP == 0:
                 await asyncio.sleep(0)
         logs.sort(key=lambda log: log.log_index)
-        return logs, None if reason else await _root(encoded), reason
+        return logs, None if reason else await _root(encoded), reason, misplaced
+
+    def _note_transactions(self, header: BlockHeader, told: Any) -> None:
+        # A pushed head has none, or an empty list; with whole transactions we never ask for it.
+        if told and isinstance(told, list) and header.hash in self._roots:
+            try:
+                self._transactions[header.hash] = digest_of(told)
+            except TypeError:
+                return
 
     async def _must_be_strange(
         self, header: BlockHeader, logs: Sequence[RawLog], reason: str
@@ -366,6 +396,7 @@ class ChainSource:
                     raise _refused(error) from error
                 self._no_block_receipts = True
         json = _present(await self._call("eth_getBlockByHash", [block, False]))
+        self._note_transactions(header, json["transactions"])
         calls = [("eth_getTransactionReceipt", [one]) for one in json["transactions"]]
         return await self._many(calls)
 

@@ -7,7 +7,8 @@ one is made, because a reconnected one would neither be subscribed nor know what
 What is preconfirmed comes either as shreds or as logs without a block hash, never as both:
   1. the node takes the subscription to shreds: hashless logs are left out;
   2. it refuses: that is remembered for a while, and hashless logs are passed on, if any;
-  3. its shreds are spelt in a way we do not know: the stream ends, and the next is as in 2.
+  3. its shreds are spelt in a way we do not know, from the first or from a later one on: the
+     stream ends, and the next is as in 2.
 """
 
 import asyncio
@@ -141,6 +142,11 @@ class LiveStream:
         self._reader = asyncio.create_task(self._read(self._socket, kinds))
         return self._drain()
 
+    def refuse_shreds(self, reason: str) -> None:
+        """A shred that was passed on cannot be read: the next streams do as in case 2."""
+        if self._refusals is not None:
+            self._refusals.note(self._url, reason)
+
     async def close(self) -> None:
         """End the connection, at once: a frozen peer would never say goodbye."""
         if self._reader is not None:
@@ -219,13 +225,13 @@ class LiveStream:
             self._overflowed = True
 
     def _must_be_readable(self, payload: dict[str, Any]) -> None:
-        # Until one with a log has been read: from then on the listener reads each of them anyway.
+        # Until one with a log has been read: the listener reads each of them anyway, and says by
+        # `refuse_shreds` what it cannot read.
         if shreds.is_known(payload):
             self._spelling_known = shreds.has_logs(payload)
             return
         reason = f"Expected a shred as we know it, was {payload!r:.300}"
-        if self._refusals is not None:
-            self._refusals.note(self._url, reason)
+        self.refuse_shreds(reason)
         raise TransientError("stale_chain", reason)
 
     async def _drain(self) -> AsyncIterator[Frame]:

@@ -62,7 +62,9 @@ class Change:
     """One market changed: what it is now, what came of sealed or preconfirmed events, and
     what was shown and is not true any more. `market` None: its launch was taken back.
     `as_of` is the market's, `events_as_of` that of the effects. `halted` says why the market is
-    not served, and is empty for one that is. `back_to` is the ancestor, where a reorg took it back.
+    not served, and is empty for one that is. `received_ns` is when the frame came that the market
+    tells of, not the effects: at a seal below an open block that of the open one. `back_to` is
+    the ancestor, where a reorg took it back.
     """
 
     token: bytes
@@ -308,9 +310,10 @@ class Group:
                 self._show(header.number, events)
                 self.recent.keep(header.number, events)
                 back = [one for event in retracted if (one := shown_of(event)) is not None]
-                made = self.change(
-                    token, effects=effects, retracted=back, received_ns=block.received_ns
-                )
+                timeline, heard_ns = self.timelines.get(token), block.received_ns
+                if timeline is not None and timeline.quoted is not None:
+                    heard_ns = timeline.heard_ns
+                made = self.change(token, effects=effects, retracted=back, received_ns=heard_ns)
                 changes.append(made)
         self._trim()
         return changes
@@ -381,6 +384,7 @@ class Group:
             changed, effects = timeline.changes, timeline.preview(events)
             self._previewed.add(token)
             if timeline.changes != changed:
+                timeline.heard_ns = message.received_ns
                 made = self.change(
                     token, effects=effects, received_ns=message.received_ns, sealed=False
                 )

@@ -41,8 +41,6 @@ from engine.rows import (
     TransferRow,
 )
 
-# A few of each for every trade.
-
 
 @dataclass(slots=True)
 class _Page:

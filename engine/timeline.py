@@ -19,7 +19,8 @@ from engine.messages import MarketEvent
 @dataclass(slots=True)
 class Timeline:
     """One market's values. `changes` counts every visible change, `seq` its topic's messages;
-    both only grow. `blind` drops the overlay until the next seal."""
+    both only grow. `blind` drops the overlay until the next seal; `heard_ns` is when the newest
+    of what is preconfirmed came."""
 
     confirmed: list[tuple[int, Market]]
     overlay: list[MarketEvent] = field(default_factory=list)
@@ -27,6 +28,7 @@ class Timeline:
     blind: bool = False
     changes: int = 0
     seq: int = 0
+    heard_ns: int = 0
     halted: str | None = None
 
     @property

@@ -34,6 +34,8 @@ RECONNECT_MAX_S = 1.0
 # A half-open socket is silent: ask after each silence, give up after three without a word.
 SILENCE_S = 1.0
 SILENCES_MAX = 3
+LINES_A_TURN = 64
+"""Of one publication, before others have the loop: some milliseconds of pushes."""
 
 
 class Ticks:
@@ -237,8 +239,10 @@ class Ticks:
                 async for kind, data in self._subscribed():
                     pause_s = RECONNECT_MIN_S
                     if kind == "message":
-                        for message in data.split(b"\n"):
+                        for at, message in enumerate(data.split(b"\n"), 1):
                             yield message
+                            if at % LINES_A_TURN == 0:
+                                await asyncio.sleep(0)
                     elif on_subscribed:
                         on_subscribed()
             except Exception as error:

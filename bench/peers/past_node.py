@@ -5,11 +5,13 @@ python -m bench.peers.past_node <anvil's http://…> <the block it stands at>
 All blocks of the anvil are read and put into frames and answers beforehand. Nothing above the
 block where it stands is shown. By itself it goes one quiet block a second further, and stops
 before one with transactions; `past_play` [first, last, spread in seconds] shows what is before
-`first` at once, then a block a second, and answers when `last` is sealed:
-  1. open, for `spread` seconds: its transactions as shreds and logs without a block hash, evenly;
+`first` at once and, where there was something, leaves it a second; then a block a second, and
+answers when `last` is sealed:
+  1. open, for a second: its transactions as shreds and logs without a block hash, evenly over the
+     first `spread` seconds of it;
   2. sealed: answers know it, then its head and its logs with their hash are pushed.
-With a spread of 0 a block is only sealed. What is asked of the contracts is asked of the anvil, at
-the block where this node stands; transactions are refused.
+With a spread of 0 a block is only sealed, when it would begin. What is asked of the contracts is
+asked of the anvil, at the block where this node stands; transactions are refused.
 """
 
 import asyncio
@@ -114,10 +116,10 @@ class PastNode:
 
     async def _play(self, first: int, last: int, spread_s: float) -> bytes:
         async with self._playing:
-            for number in range(self._tip + 1, first):
+            before = range(self._tip + 1, first)
+            for number in before:
                 await self._show(self._blocks[number])
-            loop = asyncio.get_running_loop()
-            began = loop.time() + BLOCK_S
+            began = asyncio.get_running_loop().time() + (BLOCK_S if before else 0.0)
             for number in range(first, last + 1):
                 await _until(began)
                 await self._live(self._blocks[number], began, spread_s)
@@ -135,7 +137,7 @@ class PastNode:
                 await _until(began + spread_s * index / len(block.shreds))
                 await self._push(SHREDS, [shred.frame])
                 await self._push(LOGS, shred.logs)
-            await _until(began + spread_s)
+            await _until(began + BLOCK_S)
         await self._seal(block)
 
     async def _seal(self, block: PastBlock) -> None:

@@ -225,6 +225,9 @@ class SimStream:
         self._streams.append(self)
         return self._drain()
 
+    def refuse_shreds(self, reason: str) -> None:
+        raise AssertionError(f"Expected shreds that can be read: {reason}")
+
     async def close(self) -> None:
         if self in self._streams:
             self._streams.remove(self)

@@ -80,6 +80,7 @@ class FakeChain:
         self.calls_now = 0
         self.calls_most = 0
         self.streams: list[FakeStream] = []
+        self.shreds_refused: list[str] = []
 
     # ----------------------------------------------------------------- what tests do
 
@@ -182,7 +183,9 @@ class FakeChain:
         return log
 
     def shred_of(self, json: Mapping[str, Any]) -> "FakeShred":
-        shred: FakeShred = json["shred"]
+        shred: FakeShred | None = json["shred"]
+        if shred is None:
+            raise TransientError("stale_chain", "Expected a shred as we know it")
         return shred
 
     def shred_order(self) -> ShredOrder:
@@ -225,6 +228,9 @@ class FakeStream:
             raise TransientError("stale_chain", "refused")
         self._chain.streams.append(self)
         return self._frames()
+
+    def refuse_shreds(self, reason: str) -> None:
+        self._chain.shreds_refused.append(reason)
 
     async def close(self) -> None:
         if self in self._chain.streams:

@@ -11,6 +11,7 @@ import pytest
 from bench import past
 from bench.latency import deployed
 from bench.past import Act, Past
+from bench.peers.past_node import BLOCK_S
 from bench.processes import Peer, python, started
 from chain.decode import TOPICS
 from chain.rpc import JsonRpc, RpcError
@@ -55,6 +56,14 @@ def node(anvil: Anvil, made: Past) -> Iterator[Peer]:
     command = (*python("bench.peers.past_node"), anvil.rpc_url, str(made.launched))
     with started("a node of the past", *command) as peer:
         yield peer
+
+
+def _shreds(
+    told: list[tuple[str, float, dict[str, Any]]], act: Act
+) -> list[tuple[float, dict[str, Any]]]:
+    # Quiet blocks before it have some too.
+    found = [(at, one) for kind, at, one in told if kind == "shred"]
+    return [(at, one) for at, one in found if act.first <= one["blockNumber"] <= act.last]
 
 
 async def _told(node: Peer, act: Act, spread_s: float) -> list[tuple[str, float, dict[str, Any]]]:
@@ -113,13 +122,14 @@ async def test_act_comes_as_shreds_over_its_time_then_as_a_block_that_proves(
 ) -> None:
     act = made.acts[0]
     told = await _told(node, act, SPREAD_S)
-    shreds = [(at, one) for kind, at, one in told if kind == "shred"]
+    shreds = _shreds(told, act)
     ((sealed_at, head),) = [
         (at, one) for kind, at, one in told if kind == "head" and one["number"] == hex(act.first)
     ]
     shown = [one for _, shred in shreds for one in shred["transactions"]]
     assert len(shown) == TRADES + 1  # and the deposit
-    assert shreds[-1][0] - shreds[0][0] >= SPREAD_S / 2 and sealed_at >= shreds[-1][0]
+    assert shreds[-1][0] - shreds[0][0] >= SPREAD_S / 2
+    assert sealed_at - shreds[0][0] >= BLOCK_S - 0.1  # its time, however short its shreds take
     rpc = JsonRpc(f"http://127.0.0.1:{node.port}", timeout_s=5.0)
     source = ChainSource(rpc, settings())
     logs = await source.block_logs(source.header_of(head))
@@ -128,9 +138,23 @@ async def test_act_comes_as_shreds_over_its_time_then_as_a_block_that_proves(
     assert {log.tx_hash.hex() for log in logs} <= {one["transaction"]["hash"][2:] for one in shown}
 
 
+async def test_act_before_which_nothing_is_to_be_shown_begins_at_once(
+    node: Peer, made: Past
+) -> None:
+    act = made.acts[0]
+    rpc = JsonRpc(f"http://127.0.0.1:{node.port}", timeout_s=PLAYED_S_MAX)
+    await rpc.call("past_play", [act.first, act.first - 1, 0.0])
+    assert int(await rpc.call("eth_blockNumber"), 16) == act.first - 1
+    await rpc.close()
+    told = await _told(node, act, 1e-6)
+    last = _shreds(told, act)[-1][0]
+    assert last < BLOCK_S / 2
+    assert told[-1][0] == "head" and told[-1][1] - last >= BLOCK_S / 2
+
+
 async def test_act_without_a_spread_is_only_sealed(node: Peer, made: Past) -> None:
     told = await _told(node, made.acts[1], 0.0)
-    assert "shred" not in {kind for kind, _, _ in told}
+    assert not _shreds(told, made.acts[1])
     heads = [int(one["number"], 16) for kind, _, one in told if kind == "head"]
     assert heads[-2:] == [made.acts[1].first, made.acts[1].last]
     logs = [one for kind, _, one in told if kind == "log"]

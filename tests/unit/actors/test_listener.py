@@ -2,7 +2,10 @@
 
 import asyncio
 import random
+import time
 from dataclasses import replace
+
+import pytest
 
 from engine.chain_view import EventSeqs
 from engine.messages import FeedBatch, FeedPosition, Transferred
@@ -66,6 +69,28 @@ async def test_preconfirmed_log_frame_is_not_a_block(world: World) -> None:
     world.seal(at_ns=9)
     await until(lambda: follower.position == world.tip)
     assert follower.blocks[-1].received_ns == 3 and world.listener.status()["halted"] is None
+
+
+@pytest.mark.parametrize(("kind", "work_s", "most"), [("head", 0.0, 1), ("log", 0.001, 10)])
+async def test_frames_that_wait_leave_others_the_loop(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, kind: str, work_s: float, most: int
+) -> None:
+    await world.start(blocks=1)
+    taken = turns = 0
+
+    def seen(number: int, received_ns: int) -> None:
+        nonlocal taken
+        taken += 1
+        time.sleep(work_s)
+
+    monkeypatch.setattr(world.listener._sealer, "seen", seen)
+    header, log = world.chain.blocks[-1].header, FakeLog(2, None, b"\x01", 0, None)
+    for _ in range(100):
+        world.chain.push(kind, {"header": header, "log": log})
+    while taken < 100:
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 100 / most
 
 
 async def test_missing_heads_are_filled_in(world: World) -> None:

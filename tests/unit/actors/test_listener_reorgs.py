@@ -183,6 +183,14 @@ async def test_preconfirmed_events_reach_shards_before_the_seal(world: World, sh
     assert not recorder.previews
 
 
+async def test_shred_that_cannot_be_read_is_refused_and_ends_the_connection(world: World) -> None:
+    await world.start(blocks=1)
+    world.chain.push("shred", {"shred": None})
+    await until(lambda: world.listener.status()["connections"] == 2)
+    (reason,) = world.chain.shreds_refused
+    assert "as we know it" in reason
+
+
 async def test_preconfirmed_events_do_not_wait_for_the_block_before_them(world: World) -> None:
     shard = Follower()
     world.listener.subscribe("shard", shard, frozenset(range(1024)))

@@ -4,12 +4,12 @@ from bench.arrivals import Arrivals, TopicReader
 from engine.messages import PRECONFIRMED, SEALED
 
 
-def price(status: str, received_ns: int) -> dict[str, object]:
-    return {"asOf": {"status": status}, "receivedNs": str(received_ns)}
+def price(status: str, received_ns: int, token: str = "0x1") -> dict[str, object]:
+    return {"asOf": {"status": status}, "receivedNs": str(received_ns), "tokenAddress": token}
 
 
-def trade(tx_hash: str, position: int = 0) -> dict[str, object]:
-    return {"txHash": tx_hash, "position": position}
+def trade(tx_hash: str, position: int = 0, status: str = SEALED) -> dict[str, object]:
+    return {"txHash": tx_hash, "position": position, "status": status}
 
 
 def test_prices_of_the_wanted_status_count() -> None:
@@ -24,6 +24,27 @@ def test_price_that_no_frame_brought_does_not_count() -> None:
     door = Arrivals(SEALED)
     door.note("price", price(SEALED, 0), 5_000)
     assert not door.delays_ns and door.early_ns == 0
+
+
+def test_price_that_is_told_again_counts_once() -> None:
+    door = Arrivals(PRECONFIRMED)
+    for now_ns, token in ((2_000, "0x1"), (3_000, "0x2"), (9_000, "0x1")):
+        door.note("price", price(PRECONFIRMED, 1_000, token), now_ns)
+    assert list(door.delays_ns) == [1_000, 2_000]
+
+
+def test_trade_whose_first_word_was_the_seal_is_counted_as_unheard() -> None:
+    door = Arrivals(PRECONFIRMED)
+    door.note("transaction", trade("0xa", status=PRECONFIRMED), 1)
+    door.note("transaction", trade("0xa"), 2)
+    door.note("transaction", trade("0xb"), 3)
+    assert len(door.trades) == 2 and door.unheard == 1
+    door.begin()
+    assert door.unheard == 0
+    door.note("price", price(PRECONFIRMED, 1), 2)
+    door.begin()
+    door.note("price", price(PRECONFIRMED, 1), 2)
+    assert list(door.delays_ns) == [1]
 
 
 def test_trade_counts_once_when_it_came_first() -> None:
@@ -48,5 +69,7 @@ def test_last_is_from_the_earliest_frame_to_the_last_trade() -> None:
 async def test_socketio_message_goes_to_the_arrivals() -> None:
     door = Arrivals(SEALED)
     reader = TopicReader("token:0x", door)
-    reader._take_text(b'42["transaction",{"seq":1,"data":{"txHash":"0xa","position":2}}]', 0)
+    reader._take_text(
+        b'42["transaction",{"seq":1,"data":{"txHash":"0xa","position":2,"status":"sealed"}}]', 0
+    )
     assert list(door.trades) == [("0xa", 2)]

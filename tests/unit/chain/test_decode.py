@@ -279,3 +279,6 @@ def test_raw_log_null_or_zero_block_hash_is_preconfirmed() -> None:
     sealed = raw_log({**json_log, "blockHash": "0x" + "02" * 32})
     assert sealed.block_hash == b"\x02" * 32
     assert (sealed.block_number, sealed.tx_index, sealed.log_index) == (16, 2, 3)
+    for name in ("blockNumber", "transactionIndex", "logIndex"):
+        with pytest.raises(ValueError, match="from 0 on"):
+            raw_log({**json_log, name: "-0x1"})

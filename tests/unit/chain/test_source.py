@@ -320,7 +320,7 @@ async def test_finalised_tag_or_depth_or_the_depth_when_refused() -> None:
     assert await source(FakeRpc(eth_getBlockByNumber=refuses)).finalised() == 136
 
 
-@pytest.mark.parametrize("nonsense", [{}, {"number": 5}, {"number": "zz"}, None])
+@pytest.mark.parametrize("nonsense", [{}, {"number": 5}, {"number": "zz"}, None, block(-1)])
 async def test_nonsense_from_the_node_is_transient(nonsense: Any) -> None:
     made = source(FakeRpc(eth_getBlockByNumber=lambda *_: nonsense, eth_getLogs=lambda _: [{}]))
     with pytest.raises(TransientError):

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from chain.stream import REFUSED_S, LiveStream, LiveStreams, Refusals
+from chain.shreds import ShredReader
+from chain.stream import REFUSED_S, Frame, LiveStream, LiveStreams, Refusals
 from engine.errors import TransientError
 
 
@@ -35,7 +36,9 @@ KNOWN, BARE, STRANGE = _shred(LOG), _shred(), _shred(LOG, blockNumber=None)
 
 
 def _taken(*shreds: dict[str, Any]) -> tuple[int, str | None]:
-    """(frames that were passed on, why the URL is not asked any more)."""
+    """(frames that were passed on, why the URL is not asked any more), with what is passed on
+    read as the listener does.
+    """
     refusals = Refusals()
     stream = LiveStream("ws://a", [], refusals=refusals)
     try:
@@ -44,7 +47,15 @@ def _taken(*shreds: dict[str, Any]) -> tuple[int, str | None]:
             stream._take(message, {"0x3": "shred"}, 1)
     except TransientError:
         pass
-    return stream._queue.qsize(), refusals.reason("ws://a")
+    passed, reader = stream._queue.qsize(), ShredReader()
+    for _ in range(passed):
+        frame = stream._queue.get_nowait()
+        assert isinstance(frame, Frame)
+        try:
+            reader.read(frame.payload)
+        except TransientError as error:
+            stream.refuse_shreds(str(error))
+    return passed, refusals.reason("ws://a")
 
 
 @pytest.mark.parametrize("before", [(), (BARE,), (BARE, BARE)])
@@ -55,5 +66,11 @@ def test_shreds_spelt_otherwise_are_refused_until_one_with_a_log_was_read(
     assert passed == len(before) and reason is not None and "as we know it" in reason
 
 
-def test_shreds_after_one_with_a_log_are_read_by_the_listener_alone() -> None:
-    assert _taken(BARE, KNOWN, KNOWN, STRANGE) == (4, None)
+def test_shreds_after_one_with_a_log_are_read_by_the_listener_alone_and_refused_by_it() -> None:
+    passed, reason = _taken(BARE, KNOWN, KNOWN, STRANGE)
+    assert passed == 4 and reason is not None and "as we know it" in reason
+    assert _taken(BARE, KNOWN, KNOWN) == (3, None)
+
+
+def test_shreds_that_were_not_asked_for_are_refused_without_a_memory() -> None:
+    LiveStream("ws://a", []).refuse_shreds("no")

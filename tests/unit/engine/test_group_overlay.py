@@ -54,6 +54,29 @@ def test_preconfirmed_trades_are_quoted_and_become_true_at_the_seal():
     assert line.quoted is None and line.tip.sold == scenario.tokens[token].sold
 
 
+def test_price_at_the_seal_says_when_the_open_block_above_it_was_heard():
+    scenario, token, target = world()
+    scenario.buy(token, ETH // 10)
+    sealed = scenario.seal(received_ns=1_000)
+    scenario.buy(token, ETH // 20)
+    opened = replace(open_view(scenario.seal()), received_ns=9_000)
+    target.apply(batch(target.position, replace(open_view(sealed), received_ns=1_000)))
+    target.apply(batch(target.position, opened))
+    (change,), _ = target.apply(batch(target.position, sealed))
+    assert (change.as_of.status, change.as_of.block_number) == ("preconfirmed", opened.block_number)
+    assert change.events_as_of.block_number == sealed.header.number
+    assert change.received_ns == 9_000
+
+
+def test_price_at_the_seal_of_what_was_open_says_when_its_block_was_heard():
+    scenario, token, target = world()
+    scenario.buy(token, ETH // 10)
+    sealed = scenario.seal(received_ns=1_000)
+    target.apply(batch(target.position, replace(open_view(sealed), received_ns=2_000)))
+    (change,), _ = target.apply(batch(target.position, sealed))
+    assert (change.as_of.status, change.received_ns) == ("sealed", 1_000)
+
+
 def test_preconfirmed_trade_that_is_absent_at_the_seal_is_retracted_and_undone():
     scenario, token, target = world()
     parent = target.position
