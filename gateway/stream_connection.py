@@ -271,7 +271,7 @@ class Connection(WSListener):
                 self._place(array, place, self._text(op.id, FULL))
             elif isinstance(op, protocol.Quote):
                 self.in_flight += 1
-                done = partial(self._quoted_of, array, place, op.id)
+                done = partial(self._quoted_of, array, place, id=op.id)
                 # Each has a turn of its own: an array is longer than a slice.
                 self._door.turns.take(self._begin, (op.request, done))
             else:
@@ -308,7 +308,7 @@ class Connection(WSListener):
         self._send(self._text(id, reply))
 
     def _quoted_of(
-        self, array: _Array, place: int, id: protocol.Id, reply: QuoteReply | Refusal
+        self, array: _Array, place: int, reply: QuoteReply | Refusal, *, id: protocol.Id
     ) -> None:
         self.in_flight -= 1
         self._place(array, place, self._text(id, reply))
