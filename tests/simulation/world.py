@@ -30,7 +30,7 @@ from engine.control import (
 )
 from engine.errors import TransientError
 from engine.messages import FeedBatch, FeedPosition, ListedRow, Sampled, Tick
-from engine.said import Item
+from engine.said import Item, Mark
 from engine.settings import ActorSettings, ChainSettings
 from storage import postgres
 from storage.buckets import BucketStore
@@ -95,7 +95,7 @@ class TickStore(Said):
 
     async def claim_said(
         self, claims: Sequence[tuple[int, int, FeedPosition]]
-    ) -> list[FeedPosition | None]:
+    ) -> list[Mark | None]:
         await asyncio.sleep(0.0005)
         return await super().claim_said(claims)
 
