@@ -40,7 +40,8 @@ SILENCES_MAX = 3
 class Ticks:
     """Publishes and hears ticks. A message is the JSON object
     `{topic, event, seq, generation, bucket, incarnation, data}`; what is published at once goes
-    over the channel as one, a line each.
+    over the channel as one, a line each. A line of its own, `{epoch}`, says that the topics of all
+    trades and of wallets begin anew: something may be missing in any of them.
     """
 
     def __init__(self, client: "Redis", *, namespace: str = valkey.NAMESPACE) -> None:

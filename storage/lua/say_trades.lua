@@ -13,11 +13,13 @@
 --   'sealed': both, if the mark was below that block; the mark is there then, and it is not open;
 --   'lift': the mark is not below that block;
 --   'back': blocks above that one were taken back, the mark is not above it;
---   'gap': the mark is there, nothing is open; the epoch, and so all these topics, begins anew.
+--   'gap': the mark is there, nothing is open; the epoch, and so all these topics, begins anew,
+--     once a call, and a line of its own says so.
 -- Returns 1, or 0 when refused, for each parcel.
 local answers = {}
 local lines = {}
 local epoch = redis.call('GET', KEYS[1]) or '0'
+local begun = false
 
 local function say(topic, message)
   local counter, stream = ARGV[3] .. topic, ARGV[2] .. topic
@@ -69,7 +71,10 @@ for index = 2, #KEYS, 3 do
       elseif kind == 'gap' then
         upto, top, hash = number, number, ARGV[i + 2]
         redis.call('DEL', open)
-        epoch = string.format('%.0f', redis.call('INCR', KEYS[1]))
+        if not begun then
+          begun, epoch = true, string.format('%.0f', redis.call('INCR', KEYS[1]))
+          lines[#lines + 1] = '{"epoch":"' .. epoch .. '"}'
+        end
       end
     end
     if hash then

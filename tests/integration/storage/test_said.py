@@ -155,3 +155,21 @@ async def test_mark_of_a_quiet_bucket_is_lifted_and_never_lowered(ticks, redis, 
     await ticks.say_trades([(3, 1, [Lift(at(7)), sealed(8, "no"), sealed(10, "b")])])
     assert await claimed(ticks, (3, 1, at(4))) == [at(10)]
     assert await names(redis, namespace) == ["a", "b"]
+
+
+async def test_new_epoch_is_told_once_a_call_also_where_nothing_else_is_said(
+    ticks, redis, namespace
+):
+    pubsub = redis.pubsub()
+    await pubsub.subscribe(f"{namespace}:ticks")
+    await ticks.say_trades([(3, 1, [Gap(at(8))]), (4, 1, [Gap(at(8))])])
+    await ticks.say_trades([(3, 1, [sealed(9, "a"), Gap(at(9)), sealed(10, "b")])])
+    heard = []
+    for _ in range(20):
+        reply = await pubsub.get_message(timeout=0.2)
+        if reply and reply["type"] == "message":
+            heard.append([orjson.loads(line) for line in reply["data"].split(b"\n")])
+    await pubsub.aclose()
+    assert heard[0] == [{"epoch": "1"}] and len(heard) == 2
+    shapes = [one.get("epoch") or one["data"]["name"] for one in heard[1]]
+    assert shapes == ["a", "a", "2", "b", "b"]
