@@ -52,6 +52,7 @@ class TradeTopics:
         self._behind: set[int] = set()
         self._rounds: dict[int, int] = {}
         self._lifted: dict[str, int] = {}
+        self._owing: set[int] = set()
         self._look = asyncio.Event()
         self._down = False
 
@@ -67,6 +68,7 @@ class TradeTopics:
         """A bucket is not owned any more."""
         self._groups.pop(bucket, None)
         self._behind.discard(bucket)
+        self._owing.discard(bucket)
         self._rounds[bucket] = self._rounds.get(bucket, 0) + 1
 
     def publish(
@@ -85,6 +87,10 @@ class TradeTopics:
             found = _items_of(change, made)
             if found:
                 items.setdefault(change.bucket, []).extend(found)
+        for bucket in {change.bucket for change, made in told if _is_status(made)}:
+            # Nobody says its trades from here on, or did until now. Owed until it is said.
+            self._owing.add(bucket)
+            items.setdefault(bucket, []).append(Gap(group.position))
         for bucket, mine in items.items():
             if self._is_current(bucket, group) and not self._put(group, bucket, mine):
                 self._fall_behind(bucket)
@@ -160,6 +166,8 @@ class TradeTopics:
         for parcel, accepted in zip(parcels, answers, strict=True):
             if not accepted:
                 self._lost(parcel.bucket, parcel.incarnation)
+            elif any(isinstance(item, Gap) for item in parcel.items):
+                self._owing.discard(parcel.bucket)
 
     async def _run_asking(self) -> None:
         while True:
@@ -197,11 +205,12 @@ class TradeTopics:
     def _go_on(self, group: Group, marks: dict[int, Mark]) -> None:
         gaps = 0
         for bucket, found in said.following(group, marks).items():
+            is_gap = found.gap or bucket in self._owing
             parcels = [_taken_back(group, found.taken_back)] if found.taken_back else []
-            parcels += [[Gap(group.position)]] if found.gap else _by_block(group, found.events)
+            parcels += [[Gap(group.position)]] if is_gap else _by_block(group, found.events)
             if all(self._put(group, bucket, items) for items in parcels):
                 self._behind.discard(bucket)
-            gaps += found.gap
+            gaps += is_gap
         if gaps:
             self._log.warning("trades_gap", group=group.name, buckets=gaps)
 
@@ -226,6 +235,11 @@ def _items_of(change: Change, made: Sequence[Tick]) -> list[Item]:
         back.append(Back(change.back_to))
     new = [Telling(t.event, t.data, sealed_in) for t in made if t.event == "transaction"]
     return back + new
+
+
+def _is_status(made: Iterable[Tick]) -> bool:
+    # A market is halted, or served again.
+    return any(tick.event == "status" for tick in made)
 
 
 def _taken_back(group: Group, shown: Iterable[dict[str, Any]]) -> list[Item]:

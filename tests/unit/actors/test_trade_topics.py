@@ -10,7 +10,7 @@ import pytest
 from actors import shard as module
 from actors import trade_topics
 from engine import said as engine_said
-from engine.control import Directory, Feed, Prepare, Release, Take
+from engine.control import Directory, Feed, Halt, Prepare, Release, Take
 from engine.errors import ConsistencyError, TransientError
 from engine.messages import SEALED, FeedBatch, FeedPosition, Preconfirmed, Reorg, Traded
 from tests.support import shard_world
@@ -475,3 +475,29 @@ async def test_quiet_buckets_of_a_long_time_are_taken_without_a_gap():
         await trade(world)
         await asyncio.sleep(SOON_S)
     assert said(world) == trades(world, after=1) and world.ticks.gaps == 0
+
+
+async def test_halt_of_a_market_and_its_end_are_a_gap_of_its_bucket_also_where_redis_is_away():
+    world = World()
+    async with owner(world) as shard:
+        await trade(world)
+        await asyncio.sleep(SOON_S)
+        world.ticks.down = True
+        shard.handlers[Halt](Halt(world.token, "differs"))
+        await asyncio.sleep(SOON_S)
+        assert world.ticks.gaps == 0
+        world.ticks.down = False
+        await asyncio.sleep(SOON_S)
+        assert world.ticks.gaps == 1
+        world.ticks.halts[world.token] = "differs"
+        await trade(world, 2)
+        await asyncio.sleep(SOON_S)
+        assert world.ticks.gaps == 1
+    assert len(said(world)) == len(trades(world, after=1)) - 2
+    stand_still(world, "shard-0/1")
+    async with owner(world, "shard-1/1"):
+        # Its trades of that time were never said, and the mark is above them.
+        assert world.ticks.gaps == 2
+        await trade(world)
+        await asyncio.sleep(SOON_S)
+    assert said(world)[-2:] == trades(world)[-2:] and world.ticks.gaps == 2
