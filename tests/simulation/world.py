@@ -206,8 +206,8 @@ class World:
         if self._main is None or self.supervisor is None:
             return
         one = self.supervisor
-        tasks = [self._main, *([one._shifts] if one._shifts else ())]
-        for kind in (one._launching, one._ending, one._retiring, one._rescues):
+        tasks = [self._main]
+        for kind in one._all_tasks:
             tasks += kind.cancel()
         for task in tasks:
             task.cancel()
