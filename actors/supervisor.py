@@ -121,6 +121,7 @@ class Supervisor:
         self._awake = AwakeClock(AWAKE_STEP_S)
         self._silences = Silences(self._awake)
         self._shifts = Tasks()
+        self._work = self._launching, self._retiring, self._rescues, self._shifts
         self._shifting = asyncio.Semaphore(SHIFTS_AT_ONCE)
         self._asking = Asking()
         self._takes = 0
@@ -139,12 +140,8 @@ class Supervisor:
             tasks.create_task(self._stay_awake())
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._look_after())
-            for mine in self._all_tasks:
+            for mine in (*self._work, self._ending):
                 tasks.create_task(mine.watch())
-
-    @property
-    def _all_tasks(self) -> tuple[Tasks, ...]:
-        return self._launching, self._ending, self._retiring, self._rescues, self._shifts
 
     async def _stay_awake(self) -> None:
         # After a stop of its own all pings have run out at once, and nobody is at fault.
@@ -490,11 +487,9 @@ class Supervisor:
 
     async def _drain(self, message: Drain) -> None:
         self._draining = True
-        for tasks in (self._launching, self._retiring, self._rescues, self._shifts):
+        for tasks in self._work:
             tasks.cancel()
-        timeout_s = self._settings.drain_timeout_s
-        ones = list(self._instances.values())
-        # Who was to end ends, before nobody is left to end it.
+        timeout_s, ones = self._settings.drain_timeout_s, list(self._instances.values())
         drained = draining.drain(ones, self._launcher, self._log, timeout_s=timeout_s)
         _, ended = await asyncio.gather(drained, self._ending.join(timeout_s=timeout_s))
         if not ended:

@@ -207,7 +207,7 @@ class World:
             return
         one = self.supervisor
         tasks = [self._main]
-        for kind in one._all_tasks:
+        for kind in (*one._work, one._ending):
             tasks += kind.cancel()
         for task in tasks:
             task.cancel()
