@@ -155,7 +155,8 @@ class Cluster:
             pong = await asyncio.wait_for(handle.start.remote(), START_TIMEOUT_S)
         except (RayError, TimeoutError) as error:
             if handle is not None and not fixed:
-                ray.kill(handle)
+                with contextlib.suppress(RayError, ValueError):  # then it ended by itself
+                    ray.kill(handle)
             if "port_in_use" in str(error) and place.port != self._settings.gateway.api_port:
                 self._strangers.append(place)
             text = f"Expected {slot} to start: {_cause(error)}"
@@ -175,7 +176,8 @@ class Cluster:
             await _in_thread(lambda: ray.kill(handle, no_restart=not restart), GCS_TIMEOUT_S)
         # The same number may be somebody else on another node.
         if instance.pid and instance.node in ("", _this_node()) and _is_worker(instance.pid):
-            os.kill(instance.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(instance.pid, signal.SIGKILL)
         self._working.forget(instance.pid)
         self._handles.pop(instance.name, None)
 

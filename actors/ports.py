@@ -15,7 +15,7 @@ from engine.messages import (
 )
 from engine.placement import Node
 from engine.rows import BlockRows, MarketRow, TransactionRecord
-from engine.said import Item
+from engine.said import Item, Mark
 from engine.states import Beat, BucketStates, Heard, Published
 
 
@@ -147,7 +147,7 @@ class Ticks(Protocol):
 
     async def claim_said(
         self, claims: Sequence[tuple[int, int, FeedPosition]]
-    ) -> list[FeedPosition | None]: ...
+    ) -> list[Mark | None]: ...
 
     async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled: ...
     async def halted(self) -> dict[bytes, str]: ...

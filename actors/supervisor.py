@@ -120,7 +120,8 @@ class Supervisor:
         self._told: dict[str, int] = {}
         self._awake = AwakeClock(AWAKE_STEP_S)
         self._silences = Silences(self._awake)
-        self._shifts: asyncio.Task[None] | None = None
+        self._shifts = Tasks()
+        self._work = self._launching, self._retiring, self._rescues, self._shifts
         self._shifting = asyncio.Semaphore(SHIFTS_AT_ONCE)
         self._asking = Asking()
         self._takes = 0
@@ -139,6 +140,8 @@ class Supervisor:
             tasks.create_task(self._stay_awake())
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._look_after())
+            for mine in (*self._work, self._ending):
+                tasks.create_task(mine.watch())
 
     async def _stay_awake(self) -> None:
         # After a stop of its own all pings have run out at once, and nobody is at fault.
@@ -206,12 +209,12 @@ class Supervisor:
             there = slot in self._instances or slot in self._ending
             if not there and slot not in self._launching:
                 self._launching.start(slot, self._fill(slot, role))
-        if _over(self._shifts) and not self._rescues:
+        if not self._shifts and not self._rescues:
             self._spread()
             self._retire_idle()
         self._take_orphans()
-        if _over(self._shifts):
-            self._shifts = asyncio.create_task(self._shift_all())
+        if not self._shifts:
+            self._shifts.start("all", self._shift_all())
         await self._tell_all()
 
     async def _ping_all(self) -> list[Pong]:
@@ -327,8 +330,10 @@ class Supervisor:
         if self._instances.get(instance.slot) == instance:
             del self._instances[instance.slot]
             self._version = self._next_version()
-        await self._launcher.kill(instance)
-        self._displaced = "" if self._displaced == instance.slot else self._displaced
+        try:
+            await self._launcher.kill(instance)
+        finally:
+            self._displaced = "" if self._displaced == instance.slot else self._displaced
         self._log.info("role_retired", slot=instance.slot, pid=instance.pid)
 
     # -------------------------------------------------------------------- ownership
@@ -482,18 +487,14 @@ class Supervisor:
 
     async def _drain(self, message: Drain) -> None:
         self._draining = True
-        for tasks in (self._launching, self._retiring, self._rescues):
+        for tasks in self._work:
             tasks.cancel()
-        if self._shifts:
-            self._shifts.cancel()
-        timeout_s = self._settings.drain_timeout_s
-        ones = list(self._instances.values())
-        await draining.drain(ones, self._launcher, self._log, timeout_s=timeout_s)
+        timeout_s, ones = self._settings.drain_timeout_s, list(self._instances.values())
+        drained = draining.drain(ones, self._launcher, self._log, timeout_s=timeout_s)
+        _, ended = await asyncio.gather(drained, self._ending.join(timeout_s=timeout_s))
+        if not ended:
+            self._log.warning("roles_not_ended")
 
 
 def _claims(pongs: Sequence[Pong]) -> Claims:
     return {pong.name: dict(pong.buckets) for pong in pongs}
-
-
-def _over(task: "asyncio.Task[None] | None") -> bool:
-    return task is None or task.done()

@@ -3,22 +3,25 @@
 Redis keeps a mark for each bucket with the messages (`engine/said.py`), so a bucket is in one of
 two states. It is current: what happens is said as it happens. Or it is behind: taken, or not
 heard by Redis for a while, or there was no room; then nothing of it is said until its mark was
-asked for, and what follows the mark is said from the memory of its group. A trade that is said
-again, by whom it may, is left out where the mark is.
+asked for. What was said as preconfirmed and did not come true is taken back then, and what follows
+the mark is said from the memory of its group. A trade that is said again, by whom it may, is left
+out where the mark is. The mark of a quiet bucket is lifted twice in a window, so that whoever comes
+next can tell whether its block is on the chain.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from actors.ports import Log, Ticks
 from engine import said, ticks
 from engine.errors import TransientError
 from engine.group import Change, Group
-from engine.limits import MAILBOX_MAX, SAID_AT_ONCE
+from engine.limits import BUCKETS, MAILBOX_MAX, SAID_AT_ONCE
 from engine.messages import PRECONFIRMED, FeedPosition, Tick
-from engine.said import Back, Gap, Item, Telling
+from engine.said import Back, Gap, Item, Lift, Mark, Telling
 
 PRICES_FIRST_S = 0.01
 """They wait this long for each other, so that prices go first on a small machine."""
@@ -48,6 +51,8 @@ class TradeTopics:
         self._groups: dict[int, Group] = {}
         self._behind: set[int] = set()
         self._rounds: dict[int, int] = {}
+        self._lifted: dict[str, int] = {}
+        self._owing: set[int] = set()
         self._look = asyncio.Event()
         self._down = False
 
@@ -56,11 +61,14 @@ class TradeTopics:
         for bucket in group.incarnations:
             self._groups[bucket] = group
             self._fall_behind(bucket)
+        names = {one.name for one in self._groups.values()}
+        self._lifted = {name: block for name, block in self._lifted.items() if name in names}
 
     def close(self, bucket: int) -> None:
         """A bucket is not owned any more."""
         self._groups.pop(bucket, None)
         self._behind.discard(bucket)
+        self._owing.discard(bucket)
         self._rounds[bucket] = self._rounds.get(bucket, 0) + 1
 
     def publish(
@@ -79,11 +87,15 @@ class TradeTopics:
             found = _items_of(change, made)
             if found:
                 items.setdefault(change.bucket, []).extend(found)
+        for bucket in {change.bucket for change, made in told if _is_status(made)}:
+            # Nobody says its trades from here on, or did until now. Owed until it is said.
+            self._owing.add(bucket)
+            items.setdefault(bucket, []).append(Gap(group.position))
         for bucket, mine in items.items():
             if self._is_current(bucket, group) and not self._put(group, bucket, mine):
                 self._fall_behind(bucket)
-        if any(bucket in self._behind for bucket in group.incarnations):
-            self._look.set()
+        for bucket in self._due_to_lift(group):
+            self._put(group, bucket, [Lift(group.position)])
 
     async def run(self) -> None:
         """Say, and ask how far was said, until cancelled."""
@@ -99,6 +111,15 @@ class TradeTopics:
 
     def _is_current(self, bucket: int, group: Group) -> bool:
         return self._groups.get(bucket) is group and bucket not in self._behind
+
+    def _due_to_lift(self, group: Group) -> list[int]:
+        # Each in its turn, so that it is a few in every block.
+        here, every = group.position.number, max(group.reorg_depth // 2, 1)
+        last = self._lifted.get(group.name, here)
+        self._lifted[group.name] = here
+        blocks = range(max(last, here - every) + 1, here + 1)
+        due = (bucket for block in blocks for bucket in range(block % every, BUCKETS, every))
+        return [bucket for bucket in due if self._is_current(bucket, group)]
 
     def _fall_behind(self, bucket: int) -> None:
         self._behind.add(bucket)
@@ -145,6 +166,8 @@ class TradeTopics:
         for parcel, accepted in zip(parcels, answers, strict=True):
             if not accepted:
                 self._lost(parcel.bucket, parcel.incarnation)
+            elif any(isinstance(item, Gap) for item in parcel.items):
+                self._owing.discard(parcel.bucket)
 
     async def _run_asking(self) -> None:
         while True:
@@ -166,7 +189,7 @@ class TradeTopics:
         asked = [(bucket, self._groups[bucket]) for bucket in sorted(self._behind)]
         claims = [(bucket, group.incarnations[bucket], group.position) for bucket, group in asked]
         answers = await self._ticks.claim_said(claims)
-        marks: dict[str, dict[int, FeedPosition]] = {}
+        marks: dict[str, dict[int, Mark]] = {}
         groups: dict[str, Group] = {}
         for (bucket, group), (_, incarnation, _), mark in zip(asked, claims, answers, strict=True):
             if self._groups.get(bucket) is not group or bucket not in self._behind:
@@ -179,13 +202,15 @@ class TradeTopics:
         for name, known in marks.items():
             self._go_on(groups[name], known)
 
-    def _go_on(self, group: Group, marks: dict[int, FeedPosition]) -> None:
+    def _go_on(self, group: Group, marks: dict[int, Mark]) -> None:
         gaps = 0
         for bucket, found in said.following(group, marks).items():
-            parcels = [[Gap(group.position)]] if found.gap else _by_block(group, found.events)
+            is_gap = found.gap or bucket in self._owing
+            parcels = [_taken_back(group, found.taken_back)] if found.taken_back else []
+            parcels += [[Gap(group.position)]] if is_gap else _by_block(group, found.events)
             if all(self._put(group, bucket, items) for items in parcels):
                 self._behind.discard(bucket)
-            gaps += found.gap
+            gaps += is_gap
         if gaps:
             self._log.warning("trades_gap", group=group.name, buckets=gaps)
 
@@ -210,6 +235,19 @@ def _items_of(change: Change, made: Sequence[Tick]) -> list[Item]:
         back.append(Back(change.back_to))
     new = [Telling(t.event, t.data, sealed_in) for t in made if t.event == "transaction"]
     return back + new
+
+
+def _is_status(made: Iterable[Tick]) -> bool:
+    # A market is halted, or served again.
+    return any(tick.event == "status" for tick in made)
+
+
+def _taken_back(group: Group, shown: Iterable[dict[str, Any]]) -> list[Item]:
+    found: list[Item] = []
+    for one in shown:
+        as_of = said.as_of_now(group, bytes.fromhex(one["tokenAddress"][2:]))
+        found.append(Telling("retracted", ticks.taken_back_data(one, as_of)))
+    return found
 
 
 def _by_block(group: Group, events: Sequence[said.Sayable]) -> list[list[Item]]:

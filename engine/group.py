@@ -167,8 +167,9 @@ class Group:
         return tuple(FeedPosition(n, h) for n, h in reversed(self.hashes.items()))
 
     def stood_on(self, block: FeedPosition) -> bool:
-        """Whether it is on our chain; below the window there is no other one."""
-        return block.number <= self.base or self.hashes.get(block.number) == block.hash
+        """Whether it is surely on our chain; of one below the window that may not be known."""
+        known = self.hashes.get(block.number) or self.recent.hash_of(block.number)
+        return block.number < 0 or known == block.hash
 
     def as_of(self, timeline: Timeline, bucket: int, *, sealed: bool = False) -> AsOf:
         """The state that an answer about this market names."""

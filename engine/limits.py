@@ -295,5 +295,9 @@ SAID_BLOCKS = 32
 """Newest blocks whose trades a shard keeps whole, to say them where the owner before did not: half
 a minute, some ten MB at 500 trades a block (650 bytes each)."""
 
+SAID_OPEN_MAX = 512
+"""Preconfirmed trades of a bucket, said and not sealed, of which Redis remembers what taking them
+back needs (600 bytes each, until they are sealed); with more, a new owner says a gap."""
+
 SAID_AT_ONCE = 256
 """Trades said in one round trip, some milliseconds of Redis; one block of a bucket is not split."""

@@ -4,18 +4,21 @@ A topic of a token is numbered anew by each owner. The topic of all trades and t
 go on under every owner: there each sealed trade is to be said once. So a bucket has a mark, kept
 with the messages: the block up to which all its sealed trades were said. Whoever takes the
 bucket, or was not heard for a while, goes on from there. The cases, in the order of `following`:
-  1. the mark is ahead of where we stand: wait until we are there;
+  1. the mark, or a preconfirmed trade that was said, is ahead of where we stand: wait until we
+     are there;
   2. its block is not one that we stood on: what it said was taken back and nobody said so, a gap;
   3. a trade after it is older than what is remembered here: a gap;
-  4. else what is remembered after it is said.
+  4. preconfirmed ones that are not after it were not sealed: they are taken back;
+  5. what is remembered after it is said.
 A gap is a new generation of those topics, which whoever reads them sees.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from engine import text
 from engine.buckets import bucket_of
 from engine.limits import SAID_BLOCKS
 from engine.messages import (
@@ -59,13 +62,32 @@ class Gap:
     at: FeedPosition
 
 
-Item = Telling | Back | Gap
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """All of the bucket up to this block was said: so is the mark there, for others to compare."""
+
+    to: FeedPosition
+
+
+Item = Telling | Back | Gap | Lift
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Of a bucket. `open`: preconfirmed trades that were said and are neither sealed nor taken
+    back, as they were said; not all of them if not `whole`.
+    """
+
+    at: FeedPosition
+    open: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Following:
     """What a bucket has to say after its mark, in order; or that nobody knows."""
 
+    taken_back: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     events: tuple[Sayable, ...] = ()
     gap: bool = False
 
@@ -82,6 +104,10 @@ class Recent:
         mine = [event for event in events if isinstance(event, Sayable)]
         if mine:
             self._blocks.setdefault(number, []).extend(mine)
+
+    def hash_of(self, number: int) -> bytes | None:
+        """Of a block with something of these."""
+        return next((event.at.block_hash for event in self._blocks.get(number, ())), None)
 
     def lack(self, number: int) -> None:
         """Those up to this block are not here."""
@@ -112,17 +138,28 @@ class Recent:
         return found
 
 
-def following(group: "Group", marks: Mapping[int, FeedPosition]) -> dict[int, Following]:
+def following(group: "Group", marks: Mapping[int, Mark]) -> dict[int, Following]:
     """By bucket; one that has to wait is not in it."""
     here = group.position.number
-    due = {bucket: mark for bucket, mark in marks.items() if mark.number <= here}
-    numbers = {bucket: mark.number for bucket, mark in due.items()}
-    lost = {bucket for bucket, mark in due.items() if not group.stood_on(mark)}
+    due = {bucket: mark for bucket, mark in marks.items() if _reaches(mark) <= here}
+    numbers = {bucket: mark.at.number for bucket, mark in due.items()}
+    lost = {b for b, mark in due.items() if not mark.whole or not group.stood_on(mark.at)}
     lost |= _forgotten(group, numbers)
     return {
-        bucket: Following(gap=True) if bucket in lost else Following(tuple(events))
+        bucket: Following(gap=True)
+        if bucket in lost
+        else Following(_untrue(due[bucket], events), tuple(events))
         for bucket, events in group.recent.after(numbers).items()
     }
+
+
+def as_of_now(group: "Group", token: bytes) -> AsOf:
+    """The state by which something of this market was taken back."""
+    bucket, timeline = bucket_of(token), group.timelines.get(token)
+    if timeline is not None:
+        return group.as_of(timeline, bucket, sealed=True)
+    here, version = group.position, (group.incarnations[bucket], 0)
+    return AsOf(here.number, here.hash, -1, SEALED, version)
 
 
 def as_of(group: "Group", event: Sayable) -> AsOf:
@@ -131,6 +168,16 @@ def as_of(group: "Group", event: Sayable) -> AsOf:
     version = (group.incarnations[bucket_of(event.token)], timeline.changes if timeline else 0)
     status = FINALISED if at.block_number <= group.finalised else SEALED
     return AsOf(at.block_number, at.block_hash, at.log_index, status, version)
+
+
+def _reaches(mark: Mark) -> int:
+    return max([mark.at.number, *(int(one["blockNumber"]) for one in mark.open)])
+
+
+def _untrue(mark: Mark, events: Iterable[Sayable]) -> tuple[dict[str, Any], ...]:
+    # What was sealed up to the mark is not open any more.
+    true = {(text.hex_of(event.at.tx_hash), event.at.position) for event in events}
+    return tuple(one for one in mark.open if (one["txHash"], one["position"]) not in true)
 
 
 def _forgotten(group: "Group", numbers: Mapping[int, int]) -> set[int]:

@@ -1,5 +1,7 @@
 """What is published after a change: JSON-ready data of the realtime events."""
 
+from collections.abc import Mapping
+
 from engine import text
 from engine.group import Shown
 from engine.market import Effect, Launched, Market, PriceMoved, market_cap_wei, spot_e18
@@ -119,6 +121,12 @@ def retracted_data(shown: Shown, as_of: AsOf) -> dict[str, object]:
         "userAddress": text.address(shown.user),
         "asOf": as_of_data(as_of),
     }
+
+
+def taken_back_data(shown: Mapping[str, object], as_of: AsOf) -> dict[str, object]:
+    """Event `retracted` of what was published as this `transaction`."""
+    names = ("txHash", "position", "blockNumber", "logIndex", "tokenAddress", "type", "userAddress")
+    return {name: shown[name] for name in names} | {"asOf": as_of_data(as_of)}
 
 
 def event_of(effect: Effect) -> Traded | TokenCreated | PoolSwapped | None:

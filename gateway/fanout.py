@@ -2,6 +2,8 @@
 topic with many readers says in a short time goes out together (`coalescing`).
 
 The cases of a message, in the order of the code:
+  0. a new epoch of the topics of all trades and of wallets, of which many are quiet: `gap` to
+     whoever reads one;
   1. its bucket has been heard with a higher incarnation: an old owner, refused;
   2. same generation and a `seq` that was heard already: a repeat, dropped;
   3. else it is remembered as the topic's last and goes, with its round, to each reader.
@@ -28,6 +30,8 @@ from gateway.metrics import Metrics
 from gateway.ports import Log, Ticks
 
 LIST_TOPIC = "tokens"
+TRADES_TOPIC = "trades"
+USER_TOPIC = "user:"
 RESTART_PAUSE_S = 1.0
 
 
@@ -122,6 +126,9 @@ class Fanout:
         """One message as it was published."""
         try:
             tick = orjson.loads(message)
+            if "epoch" in tick:
+                self._begin_trades_anew()
+                return
             topic, event = tick["topic"], tick["event"]
             bucket, incarnation = int(tick["bucket"]), int(tick["incarnation"])
             last = Last(str(tick["generation"]), int(tick["seq"]), incarnation)
@@ -156,9 +163,17 @@ class Fanout:
             heard = bucket in known and last and last.incarnation >= risen[bucket]
             if (bucket not in known or heard) and topic != LIST_TOPIC:
                 continue
-            self._rounds.flush(topic)
-            payload: dict[str, Any] = {"topic": topic, "seq": None, "generation": None, "data": {}}
-            self._give(topic, [self._encode("gap", orjson.dumps(payload))])
+            self._say_gap(topic)
+
+    def _begin_trades_anew(self) -> None:
+        for topic in list(self._readers):
+            if topic == TRADES_TOPIC or topic.startswith(USER_TOPIC):
+                self._say_gap(topic)
+
+    def _say_gap(self, topic: str) -> None:
+        self._rounds.flush(topic)
+        payload: dict[str, Any] = {"topic": topic, "seq": None, "generation": None, "data": {}}
+        self._give(topic, [self._encode("gap", orjson.dumps(payload))])
 
     def _begin(self) -> None:
         self._rounds.flush_all()

@@ -37,7 +37,7 @@ from gateway.auth import Identity
 from gateway.clients import check_caller, client_address
 from gateway.context import Context
 from gateway.errors import INTERNAL, failure, public, response_of, success
-from gateway.fanout import LIST_TOPIC, Fanout
+from gateway.fanout import LIST_TOPIC, USER_TOPIC, Fanout
 from gateway.intake import Connects, Intake, too_fast
 from gateway.kept import Fresh
 from gateway.middleware import SOCKET_PATH
@@ -51,7 +51,7 @@ from gateway.ports import Ticks
 from gateway.quick_quotes import DOOR, QuickQuotes
 from gateway.socket_client import Client
 from gateway.sockets import WAIT_S, TextPacket, encode_event, evict, guard
-from gateway.topics import USER_TOPIC, Topics, check_own, topic_of
+from gateway.topics import Topics, check_own, topic_of
 
 PING_INTERVAL_S = 25
 PING_TIMEOUT_S = 20

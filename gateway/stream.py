@@ -31,11 +31,11 @@ from gateway import stream_upgrade as upgrade
 from gateway.admission import Budget, refuse
 from gateway.auth import Identity
 from gateway.errors import INTERNAL
-from gateway.fanout import Fanout
+from gateway.fanout import USER_TOPIC, Fanout
 from gateway.stream_connection import Connection, Slow
 from gateway.stream_events import exact, push_of
 from gateway.stream_parts import StreamParts
-from gateway.topics import USER_TOPIC, Topics, check_own, topic_of
+from gateway.topics import Topics, check_own, topic_of
 from gateway.turns import Turns
 
 PING_AFTER_S = 20

@@ -21,12 +21,11 @@ from gateway.addresses import parse_address
 from gateway.admission import Budget, Limiter
 from gateway.auth import Identity
 from gateway.errors import raise_refusal
-from gateway.fanout import LIST_TOPIC, Last
+from gateway.fanout import LIST_TOPIC, TRADES_TOPIC, USER_TOPIC, Last
 from gateway.ports import Markets, Ticks
 
 TOKEN_TOPIC = "token:"  # noqa: S105  (a topic, not a secret)
-USER_TOPIC = "user:"
-SHARED_TOPICS = frozenset({LIST_TOPIC, "trades"})
+SHARED_TOPICS = frozenset({LIST_TOPIC, TRADES_TOPIC})
 NEW_TOKEN_PATIENCE_S = 1.5
 """A token whose launch was just mined reaches its shard within about a block."""
 

@@ -12,11 +12,12 @@ from engine.limits import (
     LISTED_KEPT_MAX,
     LISTED_ROWS_MAX,
     LISTED_WAITING_MAX,
+    SAID_OPEN_MAX,
     TICK_STREAM_LENGTH,
     TICK_STREAM_S,
 )
 from engine.messages import FeedPosition, ListedRow, Sampled, Tick
-from engine.said import Back, Gap, Item
+from engine.said import Back, Gap, Item, Lift, Mark
 from engine.text import topic_of_user
 from storage import valkey
 
@@ -41,7 +42,8 @@ LINES_A_TURN = 64
 class Ticks:
     """Publishes and hears ticks. A message is the JSON object
     `{topic, event, seq, generation, bucket, incarnation, data}`; what is published at once goes
-    over the channel as one, a line each.
+    over the channel as one, a line each. A line of its own, `{epoch}`, says that the topics of all
+    trades and of wallets begin anew: something may be missing in any of them.
     """
 
     def __init__(self, client: "Redis", *, namespace: str = valkey.NAMESPACE) -> None:
@@ -107,7 +109,7 @@ class Ticks:
         """
         arguments: list[str | int | bytes] = [
             *(self._channel, self._stream(""), self._counter("")),
-            *(TICK_STREAM_LENGTH, TICK_STREAM_S, secrets.token_hex(8)),
+            *(TICK_STREAM_LENGTH, TICK_STREAM_S, secrets.token_hex(8), SAID_OPEN_MAX),
         ]
         for _, incarnation, items in parcels:
             arguments += [incarnation, len(items)]
@@ -115,28 +117,25 @@ class Ticks:
                 arguments += _said(item)
         keys = [self._epoch]
         for bucket, _, _ in parcels:
-            keys += [f"{self._namespace}:fence:{bucket}", f"{self._namespace}:said:{bucket}"]
+            keys += self._said_keys(bucket)
         return [bool(answer) for answer in await self._say_trades.run(keys, arguments)]
 
     async def claim_said(
         self, claims: Sequence[tuple[int, int, FeedPosition]]
-    ) -> list[FeedPosition | None]:
+    ) -> list[Mark | None]:
         """Up to which block the sealed trades of each (bucket, incarnation, block) were said; where
-        nobody knows, to that block. From here on a lower incarnation says nothing. None: a higher
-        one owns the bucket.
+        nobody knows, to that block; and what is open. From here on a lower incarnation says
+        nothing. None: a higher one owns the bucket.
 
         Raises TransientError (store_unavailable).
         """
         keys: list[str] = []
         arguments: list[str | int | bytes] = []
         for bucket, incarnation, at in claims:
-            keys += [f"{self._namespace}:fence:{bucket}", f"{self._namespace}:said:{bucket}"]
+            keys += self._said_keys(bucket)
             arguments += [incarnation, at.number, at.hash.hex()]
         marks = await self._claim_said.run(keys, arguments) if claims else []
-        return [
-            FeedPosition(int(mark[0]), bytes.fromhex(mark[1].decode())) if mark else None
-            for mark in marks
-        ]
+        return [_mark(*mark) if mark else None for mark in marks]
 
     async def sample(self, rows: Sequence[ListedRow], *, left_out: int = 0) -> Sampled:
         """Hands on rows for the topic `tokens`, and publishes those that wait longest, of all
@@ -267,6 +266,9 @@ class Ticks:
         finally:
             await _close(pubsub)
 
+    def _said_keys(self, bucket: int) -> list[str]:
+        return [f"{self._namespace}:{name}:{bucket}" for name in ("fence", "said", "open")]
+
     def _stream(self, topic: str) -> str:
         return f"{self._namespace}:stream:{topic}"
 
@@ -274,20 +276,30 @@ class Ticks:
         return f"{self._namespace}:counter:{topic}"
 
 
+def _mark(number: bytes, block_hash: bytes, messages: list[bytes]) -> Mark:
+    found = tuple(orjson.loads(one + b"}")["data"] for one in messages if one)
+    at = FeedPosition(int(number), bytes.fromhex(block_hash.decode()))
+    return Mark(at, found, whole=len(found) == len(messages))
+
+
 def _said(item: Item) -> list[str | int | bytes]:
     if isinstance(item, Back):
-        return ["back", item.to.number, item.to.hash.hex(), "", "", ""]
+        return ["back", item.to.number, item.to.hash.hex(), "", "", "", ""]
+    if isinstance(item, Lift):
+        return ["lift", item.to.number, item.to.hash.hex(), "", "", "", ""]
     if isinstance(item, Gap):
-        return ["gap", item.at.number, item.at.hash.hex(), "", "", ""]
+        return ["gap", item.at.number, item.at.hash.hex(), "", "", "", ""]
     at, wallet = item.sealed_in, topic_of_user(str(item.data["userAddress"]))
     mine = {"event": item.event} | item.data
+    kind = "sealed" if at else "open" if item.event == "transaction" else "retracted"
     return [
-        "sealed" if at else "say",
+        kind,
         at.number if at else -1,
         at.hash.hex() if at else "",
         _counted("trades", item.event, item.data),
         wallet,
         _counted(wallet, "user", mine),
+        f"{item.data['txHash']}:{item.data['position']}",
     ]
 
 

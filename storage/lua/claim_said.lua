@@ -1,10 +1,11 @@
 -- Claims buckets, each unless a higher incarnation has published before, and tells up to which
 -- block their sealed trades were said; where nobody knows, it is the block given.
--- KEYS: the fence and the mark (hash) of each bucket. ARGV: for each its incarnation, and number
--- and hash of that block. Returns for each number and hash, or nothing when refused.
+-- KEYS: of each bucket the fence, the mark (hash), and what is open (hash). ARGV: for each its
+-- incarnation, and number and hash of that block. Returns for each number, hash, and the messages
+-- of what is open (an empty one: and more), or nothing when refused.
 local answers = {}
-for index = 1, #KEYS, 2 do
-  local fence, mark, at = KEYS[index], KEYS[index + 1], 3 * (index - 1) / 2 + 1
+for index = 1, #KEYS, 3 do
+  local fence, mark, at = KEYS[index], KEYS[index + 1], index
   local known, mine = tonumber(redis.call('GET', fence) or '0'), tonumber(ARGV[at])
   if mine < known then
     answers[#answers + 1] = {}
@@ -15,7 +16,8 @@ for index = 1, #KEYS, 2 do
     if redis.call('EXISTS', mark) == 0 then
       redis.call('HSET', mark, 'number', ARGV[at + 1], 'hash', ARGV[at + 2])
     end
-    answers[#answers + 1] = redis.call('HMGET', mark, 'number', 'hash')
+    local place = redis.call('HMGET', mark, 'number', 'hash')
+    answers[#answers + 1] = {place[1], place[2], redis.call('HVALS', KEYS[index + 2])}
   end
 end
 return answers

@@ -59,6 +59,9 @@ class Size:
 WHOLE, SMALL = Size(shards=6, tokens=16), Size(shards=3, tokens=6, failover_s_max=40.0)
 
 
+UNKNOWN: dict[str, Any] = {"ready": False, "instances": [], "nodes": []}
+
+
 @dataclass(kw_only=True)
 class Clustered:
     """The system, how it is asked, and the nodes that it is on."""
@@ -71,13 +74,14 @@ class Clustered:
     load: Load
     straight: JsonRpc
     first: int
-    status: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=lambda: UNKNOWN)
 
     async def look(self) -> dict[str, Any]:
-        """`risecurve status`, also kept."""
+        """`risecurve status`, also kept. Where the command fails nothing is known: not even what
+        was so before.
+        """
         code, found = await asyncio.to_thread(self.system.cli, "status", timeout_s=90)
-        if code == 0:
-            self.status = found
+        self.status = found if code == 0 else UNKNOWN
         return self.status
 
     async def ready(self) -> bool:
@@ -210,7 +214,7 @@ async def _head_restarts(one: Clustered) -> Row:
         row.fail(str(error))
     row.figure["whole_again_s"] = round(time.monotonic() - began - head_s, 2)
     left = stays & {instance["pid"] for instance in one.status["instances"]}
-    if len(left) < len(stays) / 2:
+    if not stays or len(left) < len(stays) / 2:
         row.fail(f"of {len(stays)} actors on other nodes {len(left)} are still there")
     row.figure |= {
         "head_start_s": round(head_s, 2),
@@ -292,7 +296,7 @@ async def _attach_again(one: Clustered) -> Row:
     began = time.monotonic()
     await asyncio.to_thread(_up_and_leave, one.system.environment, one.system.folder)
     after = {i["name"]: i["pid"] for i in (await one.look())["instances"]}
-    if before != after:
+    if before != after or not after:
         row.fail(f"other actors after a second `up`: {before} {after}")
     row.figure = {"actors": len(after), "seconds": round(time.monotonic() - began, 1)}
     return row

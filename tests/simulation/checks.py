@@ -190,12 +190,19 @@ def _untrue(
 
 
 def _trades(world: World) -> list[str]:
-    # On the topic of all trades: each sealed one once, and what was taken back said to be so.
+    # On the topic of all trades: each sealed one once, and what was taken back, or preconfirmed
+    # in vain, said to be so.
     said: dict[tuple[str, int], int] = {}
+    waiting: dict[tuple[str, int], int] = {}
     broken = []
     for topic, event, data in world.ticks.counted:
         identity = str(data["txHash"]), int(data["position"])
-        if topic == "trades" and (event != "transaction" or data["status"] != PRECONFIRMED):
+        if topic != "trades":
+            continue
+        if event == "transaction" and data["status"] == PRECONFIRMED:
+            waiting[identity] = int(data["blockNumber"])
+        else:
+            waiting.pop(identity, None)
             said[identity] = said.get(identity, 0) + 1 if event == "transaction" else 0
             if said[identity] > 1:
                 broken.append(f"trades: {identity} was said {said[identity]} times")
@@ -203,6 +210,8 @@ def _trades(world: World) -> list[str]:
         return broken  # readers saw it
     true = _sayable(world)
     wrong = {one for one, count in said.items() if count} - true.keys()
+    tip = world.chain.blocks[-1].number
+    wrong |= {one for one, block in waiting.items() if block <= tip} - true.keys()
     missed = {one for one, is_due in true.items() if is_due and not said.get(one)}
     broken += [f"trades: {one} is not on the chain, and was not taken back" for one in wrong]
     return broken + [f"trades: {one} was never said" for one in missed]

@@ -30,7 +30,7 @@ from engine.control import (
 )
 from engine.errors import TransientError
 from engine.messages import FeedBatch, FeedPosition, ListedRow, Sampled, Tick
-from engine.said import Item
+from engine.said import Item, Mark
 from engine.settings import ActorSettings, ChainSettings
 from storage import postgres
 from storage.buckets import BucketStore
@@ -95,7 +95,7 @@ class TickStore(Said):
 
     async def claim_said(
         self, claims: Sequence[tuple[int, int, FeedPosition]]
-    ) -> list[FeedPosition | None]:
+    ) -> list[Mark | None]:
         await asyncio.sleep(0.0005)
         return await super().claim_said(claims)
 
@@ -206,8 +206,8 @@ class World:
         if self._main is None or self.supervisor is None:
             return
         one = self.supervisor
-        tasks = [self._main, *([one._shifts] if one._shifts else ())]
-        for kind in (one._launching, one._ending, one._retiring, one._rescues):
+        tasks = [self._main]
+        for kind in (*one._work, one._ending):
             tasks += kind.cancel()
         for task in tasks:
             task.cancel()

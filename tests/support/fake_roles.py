@@ -13,7 +13,7 @@ from engine.control import Instance, Ping, Pong, Wanted
 from engine.errors import TransientError
 from engine.messages import BucketOwner, FeedPosition, MarketEvent, Sampled
 from engine.placement import Node
-from engine.said import Back, Gap
+from engine.said import Back, Gap, Lift, Mark
 from engine.states import Published
 
 
@@ -135,6 +135,7 @@ class Said:
         self.fence: dict[int, int] = {}
         self.counted: list[Any] = []
         self.marks: dict[int, FeedPosition] = {}
+        self.open: dict[int, dict[tuple[str, int], dict[str, Any]]] = {}
         self.began: dict[int, FeedPosition] = {}
         self.gaps = 0
         self.down = self.answers_lost = False
@@ -152,15 +153,24 @@ class Said:
             return False
         self.fence[bucket] = incarnation
         before = self.marks.get(bucket, FeedPosition(-2, b""))
-        upto, mark = before.number, before
+        upto, mark, waiting = before.number, before, self.open.setdefault(bucket, {})
         for item in items:
             if isinstance(item, Back):
                 upto = min(upto, item.to.number)
                 mark = item.to if mark.number > item.to.number else mark
             elif isinstance(item, Gap):
                 upto, mark = item.at.number, item.at
+                waiting.clear()
                 self.gaps += 1
-            elif item.sealed_in is None or item.sealed_in.number > upto:
+            elif isinstance(item, Lift):
+                mark = item.to if mark.number < item.to.number else mark
+            else:
+                identity = item.data["txHash"], item.data["position"]
+                waiting.pop(identity, None)
+                if item.sealed_in is None and item.event == "transaction":
+                    waiting[identity] = item.data
+                if item.sealed_in is not None and item.sealed_in.number <= upto:
+                    continue
                 wallet = f"user:{item.data['userAddress']}".lower()
                 self.counted.append(("trades", item.event, item.data))
                 self.counted.append((wallet, "user", {"event": item.event} | item.data))
@@ -179,7 +189,8 @@ class Said:
             return None
         self.fence[bucket] = incarnation
         self.began.setdefault(bucket, at)
-        return self.marks.setdefault(bucket, at)
+        mark = self.marks.setdefault(bucket, at)
+        return Mark(mark, tuple(self.open.get(bucket, {}).values()))
 
 
 class Ticks(Said):

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from engine.messages import FeedPosition
-from engine.said import Back, Gap, Telling
+from engine.said import Back, Gap, Lift, Telling
+from storage import ticks as module
 from storage.ticks import Ticks
 
 USER = "0x" + "Ab" * 20
@@ -17,13 +18,22 @@ def at(number, salt=0):
     return FeedPosition(number, bytes([salt]) * 31 + bytes([number]))
 
 
+def one(name, position=0):
+    return {"userAddress": USER, "name": name, "txHash": "0x" + name, "position": position}
+
+
+async def claimed(ticks, *claims):
+    """The blocks of the marks."""
+    return [mark and mark.at for mark in await ticks.claim_said(claims)]
+
+
 def sealed(number, name, salt=0):
-    data = {"userAddress": USER, "name": name, "text": 'a"}\\\n'}
+    data = one(name) | {"text": 'a"}\\\n'}
     return Telling("transaction", data, at(number, salt))
 
 
 def open_one(name, event="transaction"):
-    return Telling(event, {"userAddress": USER, "name": name})
+    return Telling(event, one(name))
 
 
 async def kept(redis, namespace, topic="trades"):
@@ -41,7 +51,7 @@ def ticks(redis, namespace):
 
 
 async def test_each_sealed_trade_is_said_once_to_all_and_to_its_wallet(ticks, redis, namespace):
-    assert await ticks.claim_said([(3, 1, at(4))]) == [at(4)]
+    assert await claimed(ticks, (3, 1, at(4))) == [at(4)]
     items = [open_one("early"), sealed(5, "a"), sealed(5, "b"), sealed(6, "c")]
     assert await ticks.say_trades([(3, 1, items), (4, 1, [sealed(5, "other")])]) == [True, True]
     assert await ticks.say_trades([(3, 2, [sealed(6, "c"), sealed(7, "d")])]) == [True]
@@ -51,14 +61,14 @@ async def test_each_sealed_trade_is_said_once_to_all_and_to_its_wallet(ticks, re
     assert first["event"] == "transaction" and first["topic"] == "trades"
     assert mine["event"] == "user" and mine["data"] == {"event": "transaction", **first["data"]}
     assert [one["seq"] for one in await kept(redis, namespace)] == [1, 2, 3, 4, 5, 6]
-    assert await ticks.claim_said([(3, 2, at(9)), (4, 2, at(9))]) == [at(7), at(5)]
+    assert await claimed(ticks, (3, 2, at(9)), (4, 2, at(9))) == [at(7), at(5)]
 
 
 async def test_owner_that_was_overtaken_says_nothing_and_moves_no_mark(ticks, redis, namespace):
-    assert await ticks.claim_said([(3, 2, at(4))]) == [at(4)]
+    assert await claimed(ticks, (3, 2, at(4))) == [at(4)]
     assert await ticks.say_trades([(3, 1, [sealed(5, "old")])]) == [False]
-    assert await ticks.claim_said([(3, 1, at(4))]) == [None]
-    assert await ticks.claim_said([(3, 3, at(9))]) == [at(4)]
+    assert await claimed(ticks, (3, 1, at(4))) == [None]
+    assert await claimed(ticks, (3, 3, at(9))) == [at(4)]
     assert await ticks.say_trades([(3, 2, [sealed(5, "late")]), (5, 1, [sealed(5, "b")])]) == [
         False,
         True,
@@ -69,12 +79,12 @@ async def test_owner_that_was_overtaken_says_nothing_and_moves_no_mark(ticks, re
 async def test_mark_goes_back_with_the_chain(ticks, redis, namespace):
     await ticks.say_trades([(3, 1, [sealed(5, "a"), sealed(6, "b")])])
     await ticks.say_trades([(3, 1, [open_one("b", "retracted"), Back(at(5))])])
-    assert await ticks.claim_said([(3, 1, at(9))]) == [at(5)]
+    assert await claimed(ticks, (3, 1, at(9))) == [at(5)]
     both = [Back(at(4)), sealed(5, "a2", 1), open_one("a2", "retracted"), Back(at(4))]
     await ticks.say_trades([(3, 1, both)])
-    assert await ticks.claim_said([(3, 1, at(9))]) == [at(4)]
+    assert await claimed(ticks, (3, 1, at(9))) == [at(4)]
     await ticks.say_trades([(3, 1, [Back(at(8)), sealed(5, "a3", 2)])])
-    assert await ticks.claim_said([(3, 1, at(9))]) == [at(5, 2)]
+    assert await claimed(ticks, (3, 1, at(9))) == [at(5, 2)]
     assert await names(redis, namespace) == ["a", "b", "b", "a2", "a2", "a3"]
 
 
@@ -88,7 +98,7 @@ async def test_gap_begins_a_new_generation_of_all_and_of_each_wallet(ticks, redi
     assert (
         await ticks.replay("trades", **place) is None and await ticks.replay(WALLET, **mine) is None
     )
-    assert await ticks.claim_said([(3, 2, at(9))]) == [at(8)]
+    assert await claimed(ticks, (3, 2, at(9))) == [at(8)]
     await ticks.say_trades([(3, 2, [sealed(8, "no"), sealed(9, "b")])])
     for topic, before in (("trades", place), (WALLET, mine)):
         (one,) = await kept(redis, namespace, topic)
@@ -107,3 +117,59 @@ async def test_same_trades_from_many_at_once_are_said_once(ticks, redis, namespa
     items = [sealed(5, "a"), sealed(5, "b")]
     await asyncio.gather(*(ticks.say_trades([(3, n, items)]) for n in range(1, 9)))
     assert await names(redis, namespace) == ["a", "b"]
+
+
+async def test_preconfirmed_trades_are_open_until_they_are_sealed_or_taken_back(ticks):
+    async def waiting(bucket, incarnation=1):
+        (mark,) = await ticks.claim_said([(bucket, incarnation, at(4))])
+        return sorted(shown["name"] for shown in mark.open), mark.whole
+
+    many = [open_one(name) for name in "abcd"]
+    await ticks.say_trades([(3, 1, many), (4, 1, [open_one("other")])])
+    assert await waiting(3) == (["a", "b", "c", "d"], True)
+    await ticks.say_trades([(3, 1, [sealed(5, "a"), open_one("b", "retracted")])])
+    assert await waiting(3, 2) == (["c", "d"], True)
+    # One that was left out, since it was sealed below the mark, is open no more either.
+    assert await ticks.say_trades([(3, 1, [sealed(6, "c")])]) == [False]
+    await ticks.say_trades([(3, 2, [sealed(5, "c")])])
+    assert await waiting(3, 2) == (["d"], True)
+    await ticks.say_trades([(3, 2, [Gap(at(8))])])
+    assert await waiting(3, 2) == ([], True) and await waiting(4) == (["other"], True)
+
+
+async def test_of_more_open_trades_than_there_is_room_for_a_claim_says_that_it_is_not_whole(
+    ticks, monkeypatch
+):
+    monkeypatch.setattr(module, "SAID_OPEN_MAX", 2)
+    await ticks.say_trades([(3, 1, [open_one(name) for name in "abc"])])
+    (mark,) = await ticks.claim_said([(3, 1, at(4))])
+    assert len(mark.open) == 2 and not mark.whole
+    await ticks.say_trades([(3, 1, [Gap(at(8))])])
+    (mark,) = await ticks.claim_said([(3, 1, at(4))])
+    assert not mark.open and mark.whole
+
+
+async def test_mark_of_a_quiet_bucket_is_lifted_and_never_lowered(ticks, redis, namespace):
+    await ticks.say_trades([(3, 1, [sealed(5, "a"), Lift(at(9))])])
+    assert await claimed(ticks, (3, 1, at(4))) == [at(9)]
+    await ticks.say_trades([(3, 1, [Lift(at(7)), sealed(8, "no"), sealed(10, "b")])])
+    assert await claimed(ticks, (3, 1, at(4))) == [at(10)]
+    assert await names(redis, namespace) == ["a", "b"]
+
+
+async def test_new_epoch_is_told_once_a_call_also_where_nothing_else_is_said(
+    ticks, redis, namespace
+):
+    pubsub = redis.pubsub()
+    await pubsub.subscribe(f"{namespace}:ticks")
+    await ticks.say_trades([(3, 1, [Gap(at(8))]), (4, 1, [Gap(at(8))])])
+    await ticks.say_trades([(3, 1, [sealed(9, "a"), Gap(at(9)), sealed(10, "b")])])
+    heard = []
+    for _ in range(20):
+        reply = await pubsub.get_message(timeout=0.2)
+        if reply and reply["type"] == "message":
+            heard.append([orjson.loads(line) for line in reply["data"].split(b"\n")])
+    await pubsub.aclose()
+    assert heard[0] == [{"epoch": "1"}] and len(heard) == 2
+    shapes = [one.get("epoch") or one["data"]["name"] for one in heard[1]]
+    assert shapes == ["a", "a", "2", "b", "b"]

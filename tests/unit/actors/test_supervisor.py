@@ -4,6 +4,8 @@ import asyncio
 import time
 from dataclasses import replace
 
+import pytest
+
 from actors import node_watch
 from actors import supervisor as module
 from engine.control import (
@@ -355,3 +357,48 @@ async def test_status_says_why_a_slot_is_empty_until_it_is_filled():
         assert (await status(StatusWanted()))["failing"] == {}
     finally:
         task.cancel()
+
+
+@pytest.mark.parametrize("step", ["fill", "retire", "shift"])
+async def test_bug_in_a_task_of_its_own_ends_the_supervisor(step, monkeypatch):
+    world, broken = World(), ValueError("a bug")
+
+    async def fail(*_, **__):
+        raise broken
+
+    run = asyncio.create_task(world.supervisor.run())
+    await world.until(lambda: world.supervisor.ready and len(world.owners()) == 2)
+    if step == "fill":
+        monkeypatch.setattr(world.launcher, "launch", fail)
+        world.launcher.dead.add(world.living("shard")[0].name)
+    elif step == "shift":
+        monkeypatch.setattr(world.supervisor, "_shift_all", fail)
+    else:
+        monkeypatch.setattr(world.launcher, "kill", fail)
+        world.supervisor._displaced = world.living("gateway")[0].slot
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(run, 5)
+    assert caught.value.exceptions == (broken,)
+    assert not world.supervisor._displaced
+
+
+async def test_drain_waits_for_those_that_are_being_ended_and_not_for_ever():
+    world, go = World(drain_timeout_s=0.1), asyncio.Event()
+    kill, ended = world.launcher.kill, []
+
+    async def slowly(instance):
+        await go.wait()
+        await kill(instance)
+        ended.append(instance.name)
+
+    world.launcher.kill = slowly
+    async with running(world):
+        await world.until(lambda: len(world.owners()) == 2)
+        victim = world.living("shard")[0].name
+        world.launcher.dead.add(victim)
+        await world.until(lambda: victim not in {one.name for one in world.living("shard")})
+        await asyncio.wait_for(world.supervisor.handlers[Drain](Drain()), 5)
+        assert "roles_not_ended" in world.supervisor._log.events() and not ended
+        asyncio.get_running_loop().call_later(0.02, go.set)
+        await asyncio.wait_for(world.supervisor.handlers[Drain](Drain()), 5)
+        assert ended == [victim]

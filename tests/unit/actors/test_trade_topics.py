@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 from dataclasses import replace
 
 import pytest
@@ -9,13 +10,14 @@ import pytest
 from actors import shard as module
 from actors import trade_topics
 from engine import said as engine_said
-from engine.control import Directory, Feed, Prepare, Release, Take
+from engine.control import Directory, Feed, Halt, Prepare, Release, Take
 from engine.errors import ConsistencyError, TransientError
-from engine.messages import SEALED, FeedBatch, Reorg
+from engine.messages import SEALED, FeedBatch, FeedPosition, Preconfirmed, Reorg, Traded
+from tests.support import shard_world
 from tests.support.scenario import CHAIN_ID
 from tests.support.shard_world import ALL, ETH, World, running
 
-SOON_S = 0.15
+SOON_S = 0.25
 
 
 @pytest.fixture(autouse=True)
@@ -233,7 +235,7 @@ async def test_bucket_without_a_trade_in_the_reorg_is_not_marked_by_a_block_that
         await reorg(world, shard, to=3)
         await reorg(world, shard, to=2)
         await trade(world, 2)
-        await asyncio.sleep(SOON_S)
+        await asyncio.sleep(3 * SOON_S)
     assert set(trades(world, after=1)) <= set(said(world)) and world.ticks.gaps == 0
 
 
@@ -320,6 +322,7 @@ async def test_bucket_that_was_quiet_for_long_is_taken_without_a_gap_and_one_tha
     monkeypatch,
 ):
     monkeypatch.setattr(engine_said, "SAID_BLOCKS", 3)
+    monkeypatch.setattr(shard_world, "CHAIN", replace(shard_world.CHAIN, reorg_depth_max=16))
     world = World()
     async with owner(world):
         await trade(world, tokens=[world.token, world.other])
@@ -338,3 +341,160 @@ async def test_bucket_that_was_quiet_for_long_is_taken_without_a_gap_and_one_tha
     assert world.ticks.gaps == 1 and "trades_gap" in world.log.events()
     mine = [one for one in trades(world, after=1) if one not in said(world)]
     assert 3 <= len(mine) <= 6
+
+
+def previewed(world):
+    """A trade that is preconfirmed for the next block, and is not in it."""
+    fork = copy.deepcopy(world.scenario)
+    fork.buy(world.token, ETH // 50)
+    block = fork.seal(received_ns=5)
+    events = tuple(
+        replace(event, at=replace(event.at, block_hash=None))
+        for event in block.events
+        if isinstance(event, Traded)
+    )
+    return Preconfirmed(CHAIN_ID, block.header.number, events, 7)
+
+
+async def feed(world, name, *messages):
+    """Preconfirmed ones, on the tip."""
+    header = world.listener.blocks[-1].header
+    tip = FeedPosition(header.number, header.hash)
+    for group in [group for consumer, group in world.listener.followers if consumer == name]:
+        batch = FeedBatch(CHAIN_ID, tip, messages, tip.number)
+        await world.calls.ask(name, Feed(group, batch), timeout_s=1)
+    await asyncio.sleep(SOON_S)
+
+
+def of_open_blocks(world, topic="trades"):
+    """What was said of trades that were not sealed, in order."""
+    found = [
+        (name if name != "user" else data["event"], data["txHash"], data.get("status"))
+        for at, name, data in world.ticks.counted
+        if at.startswith(topic)
+    ]
+    return [(name, tx_hash) for name, tx_hash, status in found if status != SEALED]
+
+
+def shown_and_taken_back(world, message):
+    tx_hash = "0x" + message.events[0].at.tx_hash.hex()
+    wanted = [("transaction", tx_hash), ("retracted", tx_hash)]
+    return of_open_blocks(world) == of_open_blocks(world, "user") == wanted
+
+
+async def test_planned_move_takes_back_what_was_preconfirmed_before_it():
+    world = World()
+    async with owner(world) as first:
+        second = world.shard("shard-1/1")
+        async with running(second):
+            await second.handlers[Prepare](Prepare(ALL))
+            message = previewed(world)
+            await feed(world, "shard-0/1", message)
+            await feed(world, "shard-1/1", message)
+            taken = await second.handlers[Take](Take(ALL))
+            world.seal()
+            await world.listener.send()
+            second.handlers[Directory](Directory(2, (), taken.owners))
+            first.handlers[Release](Release(taken.owners))
+            await asyncio.sleep(SOON_S)
+    assert shown_and_taken_back(world, message) and world.ticks.gaps == 0
+
+
+async def test_what_was_preconfirmed_before_redis_was_away_is_taken_back_when_it_is_there_again():
+    world = World()
+    async with owner(world):
+        message = previewed(world)
+        await feed(world, "shard-0/1", message)
+        world.ticks.down = True
+        world.seal()
+        await world.listener.send()
+        await asyncio.sleep(SOON_S)
+        world.ticks.down = False
+        await asyncio.sleep(SOON_S)
+    assert shown_and_taken_back(world, message) and world.ticks.gaps == 0
+
+
+async def test_what_an_owner_that_died_said_of_the_open_block_its_successor_takes_back_or_seals():
+    world = World()
+    async with owner(world):
+        message = previewed(world)
+        await feed(world, "shard-0/1", message)
+    stand_still(world, "shard-0/1")
+    async with owner(world, "shard-1/1"):
+        # The block may still hold it: nothing is known before it is there.
+        assert [name for name, _ in of_open_blocks(world)] == ["transaction"]
+        world.seal()
+        await world.listener.send()
+        await asyncio.sleep(SOON_S)
+        assert shown_and_taken_back(world, message)
+        true = previewed(world)
+        await feed(world, "shard-1/1", true)
+    stand_still(world, "shard-1/1")
+    async with owner(world, "shard-2/1"):
+        await trade(world, tokens=[world.token])
+        await asyncio.sleep(SOON_S)
+    assert [name for name, _ in of_open_blocks(world)[2:]] == ["transaction"]
+    assert said(world)[-1:] == trades(world)[-1:] and world.ticks.gaps == 0
+    assert not any(world.ticks.open.values())
+
+
+async def test_mark_of_a_block_that_was_taken_back_is_no_mark_of_ours_below_the_window_either():
+    world = World()
+    world.scenario.remember = True
+    async with owner(world) as shard:
+        world.seal()
+        await trade(world, tokens=[world.token])
+        await asyncio.sleep(SOON_S)
+        assert said(world) == trades(world, after=1)
+        world.ticks.down = True
+        await reorg(world, shard, to=2)
+        for _ in range(12):
+            world.seal()
+        await world.listener.send()
+        await asyncio.sleep(SOON_S)
+        world.ticks.down = False
+        await asyncio.sleep(3 * SOON_S)
+        assert world.ticks.gaps > 0
+        await trade(world)
+        await asyncio.sleep(3 * SOON_S)
+    assert said(world)[-2:] == trades(world)[-2:]
+
+
+async def test_quiet_buckets_of_a_long_time_are_taken_without_a_gap():
+    world = World()
+    async with owner(world):
+        for _ in range(48):  # more than is remembered of trades
+            world.seal()
+            await world.listener.send()
+            await asyncio.sleep(SOON_S / 8)
+        await asyncio.sleep(SOON_S)
+    async with owner(world, "shard-1/1"):
+        await trade(world)
+        await asyncio.sleep(SOON_S)
+    assert said(world) == trades(world, after=1) and world.ticks.gaps == 0
+
+
+async def test_halt_of_a_market_and_its_end_are_a_gap_of_its_bucket_also_where_redis_is_away():
+    world = World()
+    async with owner(world) as shard:
+        await trade(world)
+        await asyncio.sleep(SOON_S)
+        world.ticks.down = True
+        shard.handlers[Halt](Halt(world.token, "differs"))
+        await asyncio.sleep(SOON_S)
+        assert world.ticks.gaps == 0
+        world.ticks.down = False
+        await asyncio.sleep(SOON_S)
+        assert world.ticks.gaps == 1
+        world.ticks.halts[world.token] = "differs"
+        await trade(world, 2)
+        await asyncio.sleep(SOON_S)
+        assert world.ticks.gaps == 1
+    assert len(said(world)) == len(trades(world, after=1)) - 2
+    stand_still(world, "shard-0/1")
+    async with owner(world, "shard-1/1"):
+        # Its trades of that time were never said, and the mark is above them.
+        assert world.ticks.gaps == 2
+        await trade(world)
+        await asyncio.sleep(SOON_S)
+    assert said(world)[-2:] == trades(world)[-2:] and world.ticks.gaps == 2

@@ -217,3 +217,18 @@ async def test_gap_stands_behind_what_waited() -> None:
         ("price", 2),
         ("gap", None),
     ]
+
+
+def test_new_epoch_is_a_gap_to_readers_of_all_trades_and_of_wallets_also_of_quiet_ones() -> None:
+    made, encoded = fanout()
+    topics = ["trades", "user:0xab", "user:0xcd", "tokens", topic_of_token(b"t" * 20)]
+    readers = {topic: Kept() for topic in topics}
+    for topic, reader in readers.items():
+        made.join(topic, reader)
+    made.hear(b'{"epoch":"5"}')
+    empty = {"seq": None, "generation": None, "data": {}}
+    for topic in topics[:3]:
+        assert readers[topic].packets == [("gap", {"topic": topic} | empty)]
+    assert len(encoded) == 3
+    made.hear(tick(1, topic="trades", bucket=-1, incarnation=0))
+    assert [event for event, _ in readers["trades"].packets] == ["gap", "price"]
