@@ -18,3 +18,11 @@ async def beside(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def passed(seconds: float, *, step_s: float = 0.01) -> None:
+    """So long, and that many turns of the loop for the tasks beside: on a busy machine a sleep may
+    end without any of them having had its turn.
+    """
+    for _ in range(max(round(seconds / step_s), 1)):
+        await asyncio.sleep(step_s)

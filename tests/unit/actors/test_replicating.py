@@ -13,6 +13,7 @@ from engine.messages import FeedBatch
 from engine.states import Beat, BucketStates, Mark
 from tests.support.scenario import CHAIN_ID
 from tests.support.shard_world import ALL, ETH, World, running
+from tests.support.tasks import passed
 
 BEATS_S = 3 * replicating.REPLICA_BEAT_S
 
@@ -49,7 +50,7 @@ async def test_shard_that_nobody_listens_to_says_nothing():
     await world.begin()
     async with running(world.owner):
         await world.trade(world.token)
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
     assert world.states.sent == []
 
 
@@ -62,7 +63,7 @@ async def test_entry_is_the_market_whole_and_its_bucket_is_told_of():
         for _ in range(3):
             await world.trade(world.token)
             await world.trade(world.other)
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
     told = world.messages(BucketStates)
     assert {one.bucket for one in told} == {bucket_of(world.token)}
     assert [one.seq for one in told] == [entry.seq + n for n in (1, 2, 3)]
@@ -93,7 +94,7 @@ async def test_halt_is_told():
     await world.begin(world.token)
     async with running(world.owner):
         world.owner.handlers[Halt](Halt(world.token, "differs"))
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
     assert world.messages(BucketStates)[-1].states[0].halted
 
 
@@ -107,7 +108,7 @@ async def test_step_that_breaks_off_leaves_a_gap():
     async with running(world.owner):
         with pytest.raises(ConsistencyError):
             world.owner.handlers[Feed](Feed(name[1], batch))
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
     assert mark_of(world.messages(Beat)[-1], world.token).seq == entry.seq + 1
     assert world.messages(BucketStates) == []
 
@@ -118,10 +119,10 @@ async def test_message_that_redis_did_not_take_has_a_number_all_the_same():
     async with running(world.owner):
         world.states.down = True
         await world.trade(world.token)
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
         world.states.down = False
         await world.trade(world.token)
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
     assert [one.seq for one in world.messages(BucketStates)] == [entry.seq + 2]
     assert world.log.events().count("states_down") == 1
     assert world.owner.handlers[StatusWanted](StatusWanted())["states_dropped"] > 0
@@ -133,12 +134,12 @@ async def test_owner_that_was_overtaken_lets_go():
     bucket = bucket_of(world.token)
     async with running(world.owner):
         world.states.overtaken = {(bucket, 1)}
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
         assert bucket not in dict(world.owner.owners)
         assert world.entries(world.token) == ()
         world.states.overtaken.clear()
         world.states.sent.clear()
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
     assert world.states.sent == []
 
 
@@ -148,15 +149,15 @@ async def test_beats_end_when_no_door_hears_them_and_begin_again_behind_a_gap(mo
     (entry,) = await world.begin(world.token)
     async with running(world.owner):
         world.states.heard = 0
-        await asyncio.sleep(2 * BEATS_S)
+        await passed(2 * BEATS_S)
         world.states.sent.clear()
         await world.trade(world.token)
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
         assert world.states.sent == []
         world.states.heard = 1
         (again,) = world.entries(world.token)
         assert again.seq > entry.seq
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
         assert mark_of(world.messages(Beat)[-1], world.token).seq == again.seq
 
 
@@ -167,14 +168,14 @@ async def test_bucket_that_no_door_hears_is_told_no_more_and_the_others_are(monk
     bucket = bucket_of(world.token)
     assert bucket != bucket_of(world.other)
     async with running(world.owner):
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
         assert mark_of(world.messages(Beat)[-1], world.token).seq == entry.seq
         world.states.deaf.add(bucket)
-        await asyncio.sleep(2 * BEATS_S)
+        await passed(2 * BEATS_S)
         world.states.sent.clear()
         await world.trade(world.token)
         await world.trade(world.other)
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
         assert {one.bucket for one in world.messages(BucketStates)} == {bucket_of(world.other)}
         marks = [m.bucket for b in world.messages(Beat) for o in b.standings for m in o.marks]
         assert set(marks) == {bucket_of(world.other)}
@@ -183,7 +184,7 @@ async def test_bucket_that_no_door_hears_is_told_no_more_and_the_others_are(monk
         (again,) = world.entries(world.token)
         assert again.seq > entry.seq
         await world.trade(world.token)
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
         assert world.messages(BucketStates)[-1].seq == again.seq + 1
         assert mark_of(world.messages(Beat)[-1], world.token).seq == again.seq + 1
 
@@ -201,9 +202,9 @@ async def test_bucket_that_is_asked_for_while_it_is_looked_who_hears_it_stays(mo
 
     world.states.doors = doors
     async with running(world.owner):
-        await asyncio.sleep(2 * BEATS_S)
+        await passed(2 * BEATS_S)
         world.states.sent.clear()
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
     assert mark_of(world.messages(Beat)[-1], world.token).seq == 1
 
 
@@ -224,9 +225,9 @@ async def test_one_look_without_a_door_ends_nothing_nor_does_a_store_that_is_awa
 
     world.states.doors = doors
     async with running(world.owner):
-        await asyncio.sleep(2 * BEATS_S)
+        await passed(2 * BEATS_S)
         world.states.sent.clear()
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
     assert len(looks) > 5 and mark_of(world.messages(Beat)[-1], world.token).seq == 1
 
 
@@ -236,6 +237,6 @@ async def test_draining_shard_says_no_more():
     async with running(world.owner):
         await world.owner.handlers[Drain](Drain())
         world.states.sent.clear()
-        await asyncio.sleep(BEATS_S)
+        await passed(BEATS_S)
         assert world.states.sent == []
         assert world.entries(world.token) == ()

@@ -16,6 +16,7 @@ from engine.messages import SEALED, FeedBatch, FeedPosition, Preconfirmed, Reorg
 from tests.support import shard_world
 from tests.support.scenario import CHAIN_ID
 from tests.support.shard_world import ALL, ETH, World, running
+from tests.support.tasks import passed
 
 SOON_S = 0.25
 
@@ -67,7 +68,7 @@ async def owner(world, name="shard-0/1"):
     shard = world.shard(name)
     async with running(shard):
         await shard.handlers[Take](Take(ALL))
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         yield shard
 
 
@@ -85,7 +86,7 @@ async def test_planned_move_says_each_trade_once():
             first.handlers[Release](Release(taken.owners))
             stand_still(world, "shard-0/1")
             await trade(world)
-            await asyncio.sleep(SOON_S)
+            await passed(SOON_S)
     assert sorted(said(world)) == sorted(trades(world, after=1))
     assert sorted(said(world, "user")) == sorted(said(world))
 
@@ -101,7 +102,7 @@ async def test_what_an_owner_that_lags_did_not_say_its_successor_says(monkeypatc
             await trade(world, 6)
             await second.handlers[Take](Take(ALL))
             await trade(world)
-            await asyncio.sleep(SOON_S)
+            await passed(SOON_S)
     assert sorted(said(world)) == sorted(trades(world, after=1))
     assert sorted(said(world, "user")) == sorted(said(world))
 
@@ -110,13 +111,13 @@ async def test_what_happened_while_nobody_owned_a_bucket_is_said_by_whoever_take
     world = World()
     async with owner(world):
         await trade(world, 2)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     stand_still(world, "shard-0/1")
     await trade(world, 4)
     assert len(said(world)) == 4
     async with owner(world, "shard-1/1"):
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert sorted(said(world)) == sorted(trades(world, after=1))
     assert sorted(said(world, "user")) == sorted(said(world))
 
@@ -125,18 +126,18 @@ async def test_trades_of_a_while_without_redis_are_said_when_it_is_back_also_unk
     world = World()
     async with owner(world):
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         world.ticks.answers_lost = True
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         world.ticks.answers_lost, world.ticks.down = False, True
         await trade(world, 3)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         assert len(said(world)) == 4
         world.ticks.down = False
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert sorted(said(world)) == sorted(trades(world, after=1))
     events = [event for event in world.log.events() if event.startswith("trades_")]
     assert events == ["trades_down", "trades_back"]
@@ -148,12 +149,12 @@ async def test_several_trades_of_one_bucket_in_one_block_are_all_said():
     async with owner(world):
         for _ in range(3):
             await trade(world, tokens=[world.token] * 3)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         stand_still(world, "shard-0/1")
         await trade(world, 2, tokens=[world.token] * 3)
     async with owner(world, "shard-1/1"):
         await trade(world, tokens=[world.token] * 2)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert said(world) == trades(world, after=1)
 
 
@@ -168,7 +169,7 @@ async def test_room_that_is_missing_costs_no_trade(monkeypatch):
             block = world.seal()
             batch = FeedBatch(CHAIN_ID, group.position, (block,), block.header.number)
             shard.handlers[Feed](Feed(group.name, batch))  # nobody takes anything meanwhile
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert sorted(said(world)) == sorted(trades(world, after=1))
 
 
@@ -177,7 +178,7 @@ async def test_blocks_of_a_step_that_broke_off_are_said_and_their_topics_begin_a
     async with owner(world) as shard:
         (served,) = shard._served.values()
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         stand_still(world, "shard-0/1")
         before = served.group.position
         await trade(world, 2)
@@ -188,7 +189,7 @@ async def test_blocks_of_a_step_that_broke_off_are_said_and_their_topics_begin_a
             shard.handlers[Feed](Feed(served.group.name, batch))
         world.listener.followers["shard-0/1", served.group.name] = served.group.position
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert sorted(said(world)) == sorted(trades(world, after=1)) and world.ticks.gaps == 0
     mine = [tick for tick in world.ticks.sent if tick.topic == f"token:0x{world.token.hex()}"]
     assert len({tick.generation for tick in mine}) == 2
@@ -212,11 +213,11 @@ async def test_reorg_takes_back_what_was_said_and_what_comes_instead_is_said():
     world.scenario.remember = True
     async with owner(world) as shard:
         await trade(world, 3)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         gone = trades(world, after=2)
         await reorg(world, shard, to=2)
         await trade(world, 3, tokens=[world.token])
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert sorted(said(world, kind="retracted")) == sorted(gone) and len(gone) == 4
     left = said(world)
     for one in gone:
@@ -230,12 +231,12 @@ async def test_bucket_without_a_trade_in_the_reorg_is_not_marked_by_a_block_that
     async with owner(world) as shard:
         await trade(world, 2, tokens=[world.other])
         await trade(world, tokens=[world.token])
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         # The first marks the bucket of `token` with block 3, which the second one takes back.
         await reorg(world, shard, to=3)
         await reorg(world, shard, to=2)
         await trade(world, 2)
-        await asyncio.sleep(3 * SOON_S)
+        await passed(3 * SOON_S)
     assert set(trades(world, after=1)) <= set(said(world)) and world.ticks.gaps == 0
 
 
@@ -255,7 +256,7 @@ async def test_block_that_came_and_went_in_one_batch_does_not_mark_its_bucket():
         world.scenario = world.scenario.fork_at(world.listener.blocks[-1].header, salt="other")
         world.listener.followers["shard-0/1", served.group.name] = before
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert set(trades(world, after=1)) <= set(said(world)) and world.ticks.gaps == 0
 
 
@@ -264,14 +265,14 @@ async def test_reorg_above_the_mark_while_redis_is_away_says_only_what_stayed():
     world.scenario.remember = True
     async with owner(world) as shard:
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         world.ticks.down = True
         await trade(world, 2)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         await reorg(world, shard, to=3)
         await trade(world, 2)
         world.ticks.down = False
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert sorted(said(world)) == sorted(trades(world, after=1)) and world.ticks.gaps == 0
 
 
@@ -290,7 +291,7 @@ async def test_what_waits_behind_a_call_that_failed_does_not_move_the_mark_over_
         await asyncio.sleep(0.02)
         await trade(world, 2)
         held.set()
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert sorted(said(world)) == sorted(trades(world, after=1)) and world.ticks.gaps == 0
 
 
@@ -299,7 +300,7 @@ async def test_what_was_said_of_blocks_that_are_gone_by_now_is_a_gap():
     world.scenario.remember = True
     async with owner(world):
         await trade(world, 3)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     stand_still(world, "shard-0/1")
     ancestor = world.listener.blocks[1].header
     world.scenario = world.scenario.fork_at(ancestor, salt="other")
@@ -311,10 +312,10 @@ async def test_what_was_said_of_blocks_that_are_gone_by_now_is_a_gap():
         assert world.ticks.gaps == 0  # it is not there yet
         before = len(said(world))
         await trade(world, 3)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         assert world.ticks.gaps > 0
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert said(world)[before:][-2:] == trades(world)[-2:]
 
 
@@ -327,17 +328,17 @@ async def test_bucket_that_was_quiet_for_long_is_taken_without_a_gap_and_one_tha
     async with owner(world):
         await trade(world, tokens=[world.token, world.other])
         await trade(world, 6, tokens=[world.token])
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     async with owner(world, "shard-1/1"):
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         assert sorted(said(world)) == sorted(trades(world, after=1)) and world.ticks.gaps == 0
     stand_still(world, "shard-0/1")
     stand_still(world, "shard-1/1")
     await trade(world, 6, tokens=[world.token])
     async with owner(world, "shard-2/1"):
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert world.ticks.gaps == 1 and "trades_gap" in world.log.events()
     mine = [one for one in trades(world, after=1) if one not in said(world)]
     assert 3 <= len(mine) <= 6
@@ -363,7 +364,7 @@ async def feed(world, name, *messages):
     for group in [group for consumer, group in world.listener.followers if consumer == name]:
         batch = FeedBatch(CHAIN_ID, tip, messages, tip.number)
         await world.calls.ask(name, Feed(group, batch), timeout_s=1)
-    await asyncio.sleep(SOON_S)
+    await passed(SOON_S)
 
 
 def of_open_blocks(world, topic="trades"):
@@ -396,7 +397,7 @@ async def test_planned_move_takes_back_what_was_preconfirmed_before_it():
             await world.listener.send()
             second.handlers[Directory](Directory(2, (), taken.owners))
             first.handlers[Release](Release(taken.owners))
-            await asyncio.sleep(SOON_S)
+            await passed(SOON_S)
     assert shown_and_taken_back(world, message) and world.ticks.gaps == 0
 
 
@@ -408,9 +409,9 @@ async def test_what_was_preconfirmed_before_redis_was_away_is_taken_back_when_it
         world.ticks.down = True
         world.seal()
         await world.listener.send()
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         world.ticks.down = False
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert shown_and_taken_back(world, message) and world.ticks.gaps == 0
 
 
@@ -425,14 +426,14 @@ async def test_what_an_owner_that_died_said_of_the_open_block_its_successor_take
         assert [name for name, _ in of_open_blocks(world)] == ["transaction"]
         world.seal()
         await world.listener.send()
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         assert shown_and_taken_back(world, message)
         true = previewed(world)
         await feed(world, "shard-1/1", true)
     stand_still(world, "shard-1/1")
     async with owner(world, "shard-2/1"):
         await trade(world, tokens=[world.token])
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert [name for name, _ in of_open_blocks(world)[2:]] == ["transaction"]
     assert said(world)[-1:] == trades(world)[-1:] and world.ticks.gaps == 0
     assert not any(world.ticks.open.values())
@@ -444,19 +445,19 @@ async def test_mark_of_a_block_that_was_taken_back_is_no_mark_of_ours_below_the_
     async with owner(world) as shard:
         world.seal()
         await trade(world, tokens=[world.token])
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         assert said(world) == trades(world, after=1)
         world.ticks.down = True
         await reorg(world, shard, to=2)
         for _ in range(12):
             world.seal()
         await world.listener.send()
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         world.ticks.down = False
-        await asyncio.sleep(3 * SOON_S)
+        await passed(3 * SOON_S)
         assert world.ticks.gaps > 0
         await trade(world)
-        await asyncio.sleep(3 * SOON_S)
+        await passed(3 * SOON_S)
     assert said(world)[-2:] == trades(world)[-2:]
 
 
@@ -466,11 +467,11 @@ async def test_quiet_buckets_of_a_long_time_are_taken_without_a_gap():
         for _ in range(48):  # more than is remembered of trades
             world.seal()
             await world.listener.send()
-            await asyncio.sleep(SOON_S / 8)
-        await asyncio.sleep(SOON_S)
+            await passed(SOON_S / 8)
+        await passed(SOON_S)
     async with owner(world, "shard-1/1"):
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert said(world) == trades(world, after=1) and world.ticks.gaps == 0
 
 
@@ -478,17 +479,17 @@ async def test_halt_of_a_market_and_its_end_are_a_gap_of_its_bucket_also_where_r
     world = World()
     async with owner(world) as shard:
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         world.ticks.down = True
         shard.handlers[Halt](Halt(world.token, "differs"))
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         assert world.ticks.gaps == 0
         world.ticks.down = False
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         assert world.ticks.gaps == 1
         world.ticks.halts[world.token] = "differs"
         await trade(world, 2)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
         assert world.ticks.gaps == 1
     assert len(said(world)) == len(trades(world, after=1)) - 2
     stand_still(world, "shard-0/1")
@@ -496,5 +497,5 @@ async def test_halt_of_a_market_and_its_end_are_a_gap_of_its_bucket_also_where_r
         # Its trades of that time were never said, and the mark is above them.
         assert world.ticks.gaps == 2
         await trade(world)
-        await asyncio.sleep(SOON_S)
+        await passed(SOON_S)
     assert said(world)[-2:] == trades(world)[-2:] and world.ticks.gaps == 2
