@@ -1,7 +1,7 @@
 -- Says trades of several buckets on the topic of all trades and on those of wallets, each bucket's
 -- unless a higher incarnation has published before, all together, a line each; after
--- `counted.lua`. The mark of a bucket is
--- the block up to which its sealed trades were said: one of a block up to there is left out.
+-- `counted.lua`. The mark of a bucket is the block up to which its sealed trades were said: one of
+-- a block up to there is left out.
 -- KEYS: the epoch; then of each parcel's bucket the fence, the mark (hash), and what is open, as a
 -- hash: messages of preconfirmed trades that were said and are not sealed. ARGV: channel, prefix of
 -- streams, prefix of counters, length of a stream, seconds it lives, a random generation, how many
