@@ -21,7 +21,8 @@ def scaled(system: running.Running) -> list[psutil.Process]:
     after = {one["slot"]: one for one in status["instances"]}
     assert before.items() <= {slot: one["pid"] for slot, one in after.items()}.items()
     assert after.keys() - before.keys() == {"shard-2", "gateway-1"}
-    assert after["gateway-1"]["port"] == after["gateway-0"]["port"] + 1
+    # The next one, or one behind it where somebody else has that.
+    assert 0 < after["gateway-1"]["port"] - after["gateway-0"]["port"] < 10
     with urllib.request.urlopen(f"http://127.0.0.1:{after['gateway-1']['port']}/readyz") as answer:
         assert answer.status == 200
     owned = [status["roles"][slot]["buckets"] for slot in after if slot.startswith("shard")]
