@@ -50,9 +50,8 @@ def trades(world, after=0):
 
 def stand_still(world, name):
     """The listener sends nothing to that shard any more."""
-    world.listener.followers = {
-        at: position for at, position in world.listener.followers.items() if at[0] != name
-    }
+    kept = {at: where for at, where in world.listener.followers.items() if at[0] != name}
+    world.listener.followers = kept
 
 
 async def trade(world, count=1, *, tokens=None):
