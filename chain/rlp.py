@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 Item = bytes | list["Item"]
+Encodable = bytes | Sequence["Encodable"]
 
 EMPTY = b"\x80"
 """No bytes, encoded."""
@@ -19,13 +20,13 @@ DEPTH_MAX = 4
 """Transaction, access list, entry, keys: nothing in a transaction nests deeper."""
 
 
-def encode(item: bytes | Sequence[object]) -> bytes:
+def encode(item: Encodable) -> bytes:
     """Bytes of an item; integers are the caller's business (`of_int`)."""
     if isinstance(item, bytes):
         if len(item) == 1 and item[0] < 0x80:
             return item
         return _prefix(len(item), 0x80) + item
-    return listed(encode(one) for one in item)  # type: ignore[arg-type]
+    return listed(encode(one) for one in item)
 
 
 def listed(items: Iterable[bytes]) -> bytes:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from curves.values import names_of
 from engine import codec
 from engine.errors import ConsistencyError
 from engine.messages import ChainEvent, EventHeader, Transferred
@@ -187,7 +188,7 @@ def event_payload(event: ChainEvent) -> str:
 
 @cache
 def _payload_fields(kind: type) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    names = tuple(name for name in kind.__slots__ if name != "at")  # type: ignore[attr-defined]
+    names = tuple(name for name in names_of(kind) if name != "at")
     return names, attrgetter(*names)
 
 
