@@ -8,6 +8,7 @@ from curves import pool_trade, trade
 from curves.curve import WAD, CurveError, MarketNotOpen, Quote
 from curves.fees import BPS, FeeRates
 from curves.uniswap_v2 import Pool
+from curves.values import value
 from engine.market import (
     PHASE_CURVE,
     PHASE_REOPENED,
@@ -22,46 +23,88 @@ from engine.market import (
 from engine.messages import PRECONFIRMED, AsOf, MarketView, QuoteReply, QuoteRequest, Refusal
 
 
+@value
+class Quotable:
+    """A market where it stands, with what its quotes for the open block have in common."""
+
+    market: Market
+    as_of: AsOf
+    bucket: int
+    open_block: int
+    rates: FeeRates
+    exact_until: int | None
+    above: int
+    below: int
+    spot_price_e18: int
+
+
+def quotable(market: Market, *, as_of: AsOf, bucket: int) -> Quotable:
+    """To be kept for as long as the market stands there."""
+    open_block = _open_block(as_of)
+    schedule = schedule_of(market.fees, market.launch_block)
+    above, below = spot_fraction(market)
+    return Quotable(
+        market=market,
+        as_of=as_of,
+        bucket=bucket,
+        open_block=open_block,
+        rates=schedule.at(open_block),
+        exact_until=None if market.pool else schedule.exact_until(open_block),
+        above=above,
+        below=below,
+        spot_price_e18=above * WAD * WAD // below,
+    )
+
+
 def answer(
     market: Market, request: QuoteRequest, *, as_of: AsOf, bucket: int
 ) -> QuoteReply | Refusal:
     """The quote, or a refusal with the code of the contract's error."""
-    open_block = _open_block(as_of)
-    for_block = open_block if request.for_block is None else request.for_block
-    if for_block < open_block:
-        text = f"forBlock: Expected {open_block} or later, was {for_block}"
-        return Refusal("invalid_request", text, bucket, as_of.version[0])
-    schedule = schedule_of(market.fees, market.launch_block)
+    return answer_on(quotable(market, as_of=as_of, bucket=bucket), request)
+
+
+def answer_on(at: Quotable, request: QuoteRequest) -> QuoteReply | Refusal:
+    """As `answer`, of a market that was made ready."""
+    market, as_of = at.market, at.as_of
+    for_block, rates, exact_until = at.open_block, at.rates, at.exact_until
+    if request.for_block is not None and request.for_block != for_block:
+        if request.for_block < for_block:
+            text = f"forBlock: Expected {for_block} or later, was {request.for_block}"
+            return Refusal("invalid_request", text, at.bucket, as_of.version[0])
+        for_block = request.for_block
+        schedule = schedule_of(market.fees, market.launch_block)
+        rates = schedule.at(for_block)
+        exact_until = None if market.pool else schedule.exact_until(for_block)
     try:
-        quote = quote_on(market, request, rates=schedule.at(for_block))
+        quote = quote_on(market, request, rates=rates)
     except CurveError as error:
-        return Refusal(error.code, str(error), bucket, as_of.version[0])
+        return Refusal(error.code, str(error), at.bucket, as_of.version[0])
     amount_in, amount_out = _in_and_out(quote)
-    above, below = spot_fraction(market)
+    # In the order of the fields, for names cost as much again and every quote comes here.
     return QuoteReply(
-        token=market.token,
-        is_buy=request.is_buy,
-        exact_out=request.exact_out,
-        amount_in=amount_in,
-        amount_out=amount_out,
-        tokens=quote.tokens,
-        eth=quote.eth,
-        curve_eth=quote.curve_eth,
-        protocol_fee=quote.protocol_fee,
-        creator_fee=quote.creator_fee,
-        launch_fee=quote.launch_fee,
-        refund=quote.refund,
-        clipped=quote.clipped,
-        spot_price_e18=above * WAD * WAD // below,
-        execution_price_e18=quote.eth * WAD * WAD // quote.tokens,
-        price_impact_bps=_impact_bps(quote, above, below),
-        bound=bound(amount_in, amount_out, request),
-        for_block=for_block,
-        exact_until_block=None if market.pool else schedule.exact_until(for_block),
-        phase=market.phase,
-        as_of=as_of,
-        bucket=bucket,
-        launchpad=market.launchpad,
+        market.token,
+        request.is_buy,
+        request.exact_out,
+        amount_in,
+        amount_out,
+        quote.tokens,
+        quote.eth,
+        quote.curve_eth,
+        quote.protocol_fee,
+        quote.creator_fee,
+        quote.launch_fee,
+        quote.refund,
+        quote.clipped,
+        at.spot_price_e18,
+        quote.eth * (WAD * WAD) // quote.tokens,
+        _impact_bps(quote, at.above, at.below),
+        bound(amount_in, amount_out, request),
+        for_block,
+        exact_until,
+        market.phase,
+        as_of,
+        at.bucket,
+        market.launchpad,
     )
 
 

@@ -66,6 +66,8 @@ class _Held:
 
     Until it was `entered`, by an answer to a question that was put with its `ticket`, that is
     after it came into use, nothing is known of the versions that were named here before.
+
+    `ready` is `state` made ready where its bucket stood at `ready_at`.
     """
 
     bucket: int
@@ -76,6 +78,8 @@ class _Held:
     seq: int = 0
     floor: tuple[int, int] = (0, 0)
     ask_at: float = 0.0
+    ready: quoting.Quotable | None = None
+    ready_at: Place | None = None
 
 
 @dataclass(slots=True)
@@ -123,39 +127,53 @@ class Replica:
         bucket = self._buckets.get(held.bucket)
         if bucket is None:
             return UNHEARD
-        why = self._why_not(request.token, held, bucket, now=now)
+        why = self._why_not(held, held.state, bucket, token=request.token, now=now)
         if why:
             return why
-        state = held.state
-        market = state.sealed if request.sealed else (state.quoted or state.sealed)
-        if market is None or state.halted:
-            return NO_VALUE
         self._held.move_to_end(request.token)
         self.age_s = now - bucket.made_at
-        stands = as_of(state, bucket.place, bucket.incarnation, sealed=request.sealed)
-        return quoting.answer(market, request, as_of=stands, bucket=held.bucket)
+        ready = held.ready
+        if ready is None or held.ready_at is not bucket.place or request.sealed:
+            ready = self._make_ready(held, held.state, bucket, sealed=request.sealed)
+        return NO_VALUE if ready is None else quoting.answer_on(ready, request)
 
-    def _why_not(self, token: bytes, held: _Held, bucket: _Bucket, *, now: float) -> str:
+    def _why_not(
+        self, held: _Held, state: MarketState, bucket: _Bucket, *, token: bytes, now: float
+    ) -> str:
         if not self._is_whole(held, bucket):
             return BEHIND
         if not self._is_fresh(bucket, now):
             return STALE
         if now - bucket.head_at > self._chain_stale_s:
             return CHAIN_STALE
-        return "" if self._reaches_floor(token, held, bucket) else FLOOR
+        mined = self._mined.get(token, self._mined_any)
+        return "" if self._reaches_floor(held, state, bucket, mined=mined) else FLOOR
 
     def _is_whole(self, held: _Held, bucket: _Bucket) -> bool:
         # What it was given is not older than the first message that was heard after a gap.
         same = held.incarnation == bucket.incarnation
         return same and bucket.since <= held.seq <= bucket.seq
 
+    def _reaches_floor(
+        self, held: _Held, state: MarketState, bucket: _Bucket, *, mined: int
+    ) -> bool:
+        version = (bucket.incarnation, state.changes)
+        return version >= held.floor and bucket.place.number >= mined
+
     def _is_fresh(self, bucket: _Bucket, now: float) -> bool:
         return now - bucket.made_at <= self._lease_s
 
-    def _reaches_floor(self, token: bytes, held: _Held, bucket: _Bucket) -> bool:
-        changes = held.state.changes if held.state else 0
-        mined = self._mined.get(token, self._mined_any)
-        return (bucket.incarnation, changes) >= held.floor and bucket.place.number >= mined
+    def _make_ready(
+        self, held: _Held, state: MarketState, bucket: _Bucket, *, sealed: bool
+    ) -> quoting.Quotable | None:
+        market = state.sealed if sealed else (state.quoted or state.sealed)
+        if market is None or state.halted:
+            return None
+        stands = as_of(state, bucket.place, bucket.incarnation, sealed=sealed)
+        ready = quoting.quotable(market, as_of=stands, bucket=held.bucket)
+        if not sealed:
+            held.ready, held.ready_at = ready, bucket.place
+        return ready
 
     # ------------------------------------------------------------------- what is in use
 
@@ -314,6 +332,7 @@ class Replica:
 
 def _hold(held: _Held, state: MarketState, told: Told) -> None:
     held.state, held.incarnation, held.seq = state, told.incarnation, told.seq
+    held.ready = None
 
 
 def _is_news(held: _Held, told: Told) -> bool:

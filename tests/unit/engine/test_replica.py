@@ -74,8 +74,16 @@ class TakesALowerIncarnation(Replica):
 
 
 class IgnoresTheFloor(Replica):
-    def _reaches_floor(self, token, held, bucket):
+    def _reaches_floor(self, held, state, bucket, *, mined):
         return True
+
+
+class KeepsWhatItMadeReady(Replica):
+    def _make_ready(self, held, state, bucket, *, sealed):
+        first = self.__dict__.setdefault("first", {})
+        return first.setdefault(
+            (held.ticket, sealed), super()._make_ready(held, state, bucket, sealed=sealed)
+        )
 
 
 @pytest.mark.parametrize(
@@ -86,6 +94,7 @@ class IgnoresTheFloor(Replica):
         (TakesALowerIncarnation, "a lower incarnation"),
         (IgnoresTheFloor, "a lower version than was named"),
         (IgnoresTheFloor, "without the block of a receipt"),
+        (KeepsWhatItMadeReady, "older than the lease"),
     ],
 )
 def test_replica_with_a_planted_bug_is_caught(planted: type[Replica], seen: str) -> None:

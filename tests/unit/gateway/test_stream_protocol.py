@@ -41,6 +41,17 @@ REPLIES = st.builds(
 )
 
 
+PLAIN = {
+    "v": 1,
+    "op": "quote",
+    "id": 7,
+    "token": address(TOKEN),
+    "side": "buy",
+    "mode": "exactIn",
+    "amountWei": "5",
+}
+
+
 def one(**fields: Any) -> protocol.Op:
     found, is_array = protocol.read(orjson.dumps(fields))
     assert len(found) == 1 and not is_array
@@ -132,6 +143,29 @@ def test_quote_has_the_defaults_of_the_other_doors() -> None:
 )
 def test_quote_with_a_fault_says_which(fields: dict[str, Any], expected: str) -> None:
     assert code(quote(**fields)) == expected
+    assert code(quote(**PLAIN | fields)) == expected
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "v": st.sampled_from([1, 1.0, True, 2, "1", None]),
+            "op": st.sampled_from(["quote", "ping", None, ["quote"]]),
+            "id": IDS | st.sampled_from([2**53, -(2**53), True, 1.5, [1]]),
+            "token": st.sampled_from([address(TOKEN), address(TOKEN).upper(), "0x", 5, [], None]),
+            "side": st.sampled_from(["buy", "sell", "", 1, []]),
+            "mode": st.sampled_from(["exactIn", "exactOut", None, {}]),
+            "amountWei": AMOUNTS.map(str) | st.sampled_from(["0", "\u0665", "5\n", str(2**112), 5]),
+            "forBlock": st.none() | st.integers(0, 9),
+        },
+    )
+)
+def test_plain_quote_is_read_as_any_other(changed: dict[str, Any]) -> None:
+    for found in (PLAIN | changed, changed):
+        read = protocol.read_plain(found)
+        assert read is None or read == protocol.read_any(found)
+    assert protocol.read_plain(PLAIN) is not None
 
 
 def test_fault_keeps_the_id_and_the_op() -> None:
