@@ -19,7 +19,7 @@ from curves.curve import AMOUNT_MAX
 from curves.values import value
 from engine.errors import CallerError
 from engine.limits import STREAM_OPS_PER_FRAME_MAX
-from engine.messages import QuoteReply, QuoteRequest
+from engine.messages import AsOf, QuoteReply, QuoteRequest
 from engine.text import address
 from gateway.addresses import parse_address
 from gateway.auth import TOKEN_CHARACTERS_MAX
@@ -276,14 +276,12 @@ def _text(found: Mapping[str, Any], name: str, characters_max: int) -> str:
 
 def quote_answer(id: Id, reply: QuoteReply) -> bytes:
     """The answer to `quote`. Written by hand: it is most of what the door does."""
-    of = reply.as_of
-    block_hash = f'"0x{of.block_hash.hex()}"' if of.block_hash is not None else "null"
-    until = "null" if reply.exact_until_block is None else reply.exact_until_block
+    asked = _asked_text(reply.token, reply.is_buy, reply.exact_out)
+    stands = _standing_text(
+        reply.as_of, reply.for_block, until=reply.exact_until_block, phase=reply.phase
+    )
     return (
-        f'{{"v":1,"op":"quote","id":{_id_text(id)},"ok":true,"data":{{'
-        f'"token":"{address(reply.token)}",'
-        f'"side":"{"buy" if reply.is_buy else "sell"}",'
-        f'"mode":"{"exactOut" if reply.exact_out else "exactIn"}",'
+        f'{{"v":1,"op":"quote","id":{_id_text(id)},"ok":true,"data":{{{asked},'
         f'"amountInWei":"{reply.amount_in}","amountOutWei":"{reply.amount_out}",'
         f'"fees":{{"protocolWei":"{reply.protocol_fee}","creatorWei":"{reply.creator_fee}",'
         f'"launchWei":"{reply.launch_fee}"}},'
@@ -294,11 +292,27 @@ def quote_answer(id: Id, reply: QuoteReply) -> bytes:
         f'"clipped":{"true" if reply.clipped else "false"},'
         f'"spentWei":"{reply.eth if reply.is_buy else reply.tokens}",'
         f'"refundWei":"{reply.refund}",'
-        f'"forBlock":{reply.for_block},"exactUntilBlock":{until},"phase":"{reply.phase}",'
+        f"{stands}}}}}"
+    ).encode()
+
+
+@lru_cache(maxsize=65_536)
+def _asked_text(token: bytes, is_buy: bool, exact_out: bool) -> str:
+    side, mode = "buy" if is_buy else "sell", "exactOut" if exact_out else "exactIn"
+    return f'"token":"{address(token)}","side":"{side}","mode":"{mode}"'
+
+
+@lru_cache(maxsize=16_384)
+def _standing_text(of: AsOf, for_block: int, *, until: int | None, phase: str) -> str:
+    # The same for all quotes of a market until it changes, or a block comes.
+    block_hash = f'"0x{of.block_hash.hex()}"' if of.block_hash is not None else "null"
+    return (
+        f'"forBlock":{for_block},"exactUntilBlock":{"null" if until is None else until},'
+        f'"phase":"{phase}",'
         f'"asOf":{{"blockNumber":{of.block_number},"blockHash":{block_hash},'
         f'"logIndex":{of.log_index},"status":"{of.status}",'
-        f'"version":[{of.version[0]},{of.version[1]}]}}}}}}'
-    ).encode()
+        f'"version":[{of.version[0]},{of.version[1]}]}}'
+    )
 
 
 def _id_text(id: Id) -> str:
