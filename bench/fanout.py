@@ -36,6 +36,10 @@ TOPIC = "token:0x" + "11" * 20
 CONNECTS_AT_ONCE = 20
 FILES_SPARE = 500
 SETTLE_S = 2.0
+SETTLED_S = sum(collecting.SETTLED_AFTER_S) + SETTLE_S
+"""From a door's start until it has walked what it loaded at the start; the next walk is minutes
+away, and measured is the time between."""
+
 PATIENCE_S = 20.0
 
 
@@ -61,13 +65,15 @@ class Crowd:
     async def round(self, seconds: float) -> None:
         """Publish for so long; every reader gets every message, or a later one in its place."""
         for reader in self.readers:
-            reader.delays_us, reader.accounted = array("q"), 0
+            reader.keep()
         messages = max(int(seconds * RATE_PER_S), 1)
         cpu_s, due = self.peer.cpu_s(), time.monotonic()
         for _ in range(messages):
             await self.ticks.publish(1, 1, [self._tick()])
             due += 1 / RATE_PER_S
             await asyncio.sleep(max(due - time.monotonic(), 0))
+        for reader in self.readers:
+            reader.settle()
         await self._all_have(messages)
         cpu_s = self.peer.cpu_s() - cpu_s
         self.cpu_us.append(cpu_s / sum(len(one.delays_us) for one in self.readers) * 1e6)
@@ -137,7 +143,7 @@ async def measure(
     redis_url: str, peers: Sequence[Peer], *, subscribers: int, effort: Effort, tell: Tell
 ) -> list[Crowd]:
     """Our door and Node's, after all alternations."""
-    client = valkey.connect(redis_url)
+    began, client = time.monotonic(), valkey.connect(redis_url)
     crowds = [
         Crowd(name, peer, Ticks(client, namespace=f"bench:{name}"))
         for name, peer in zip(("ours", "node"), peers, strict=True)
@@ -147,7 +153,7 @@ async def measure(
             tell(f"{subscribers} readers of {crowd.name} come")
             await crowd.gather(subscribers)
         collecting.settle()  # a walk over all readers would be charged to whoever publishes
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(max(began + SETTLED_S - time.monotonic(), SETTLE_S))
         for turn in range(effort.alternations):
             for crowd in crowds if turn % 2 == 0 else reversed(crowds):
                 tell(f"alternation {turn + 1} of {effort.alternations}: a tick to {crowd.name}")

@@ -13,6 +13,7 @@ from bench.results import Results
 def test_every_reader_of_both_doors_gets_every_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fanout, "SUBSCRIBERS", 300)
     monkeypatch.setattr(fanout, "RATE_PER_S", 20)
+    monkeypatch.setattr(fanout, "SETTLED_S", 0.0)
     results = Results()
     fanout.run(results, Effort(alternations=2, seconds=1.0), lambda text: None)
     assert results.ratios[fanout.RATIO].alternations == 2
