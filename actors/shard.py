@@ -51,8 +51,6 @@ from engine.messages import (
     BucketOwner,
     FeedPosition,
     MarketView,
-    QuoteReply,
-    QuoteRequest,
     Refusal,
 )
 from engine.settings import ActorSettings, ChainSettings
@@ -356,19 +354,19 @@ class TokenShard:
 
     def _answer_quotes(self, message: Quotes) -> QuoteReplies:
         self._quotes += len(message.requests)
-        return QuoteReplies(tuple(self._quote(request) for request in message.requests))
+        return QuoteReplies(quoting.answers(message.requests, self._quotable))
 
-    def _quote(self, request: QuoteRequest) -> QuoteReply | Refusal:
-        bucket = bucket_of(request.token)
-        found = self._find(request.token, bucket)
+    def _quotable(self, token: bytes, sealed: bool) -> quoting.Quotable | Refusal:
+        bucket = bucket_of(token)
+        found = self._find(token, bucket)
         if isinstance(found, Refusal):
             return found
         served, timeline = found
-        market = timeline.sealed if request.sealed else timeline.current
-        as_of = served.group.as_of(timeline, bucket, sealed=request.sealed)
+        market = timeline.sealed if sealed else timeline.current
+        as_of = served.group.as_of(timeline, bucket, sealed=sealed)
         if market is None:
             return _unknown(bucket, as_of.version[0])
-        return quoting.answer(market, request, as_of=as_of, bucket=bucket)
+        return quoting.quotable(market, as_of=as_of, bucket=bucket)
 
     def _answer_views(self, message: Views) -> MarketViews:
         return MarketViews(tuple(self._view(token) for token in message.tokens))

@@ -4,6 +4,8 @@ The launch fee never rises, so that after `exact_until_block` amounts out are a 
 amounts in a ceiling.
 """
 
+from collections.abc import Callable, Iterable
+
 from curves import pool_trade, trade
 from curves.curve import WAD, CurveError, MarketNotOpen, Quote
 from curves.fees import BPS, FeeRates
@@ -106,6 +108,23 @@ def answer_on(at: Quotable, request: QuoteRequest) -> QuoteReply | Refusal:
         at.bucket,
         market.launchpad,
     )
+
+
+def answers(
+    requests: Iterable[QuoteRequest], find: Callable[[bytes, bool], Quotable | Refusal]
+) -> tuple[QuoteReply | Refusal, ...]:
+    """Of one moment, in order: a market that is asked about twice stands where it stood. `find`
+    makes one ready by its token and whether the sealed state is asked for, or refuses.
+    """
+    found: dict[tuple[bytes, bool], Quotable | Refusal] = {}
+    replies: list[QuoteReply | Refusal] = []
+    for request in requests:
+        key = (request.token, request.sealed)
+        at = found.get(key)
+        if at is None:
+            at = found[key] = find(*key)
+        replies.append(at if isinstance(at, Refusal) else answer_on(at, request))
+    return tuple(replies)
 
 
 def quote_on(market: Market, request: QuoteRequest, *, rates: FeeRates) -> Quote:

@@ -175,3 +175,34 @@ def test_quote_for_a_block_that_is_sealed_is_refused_and_the_open_one_is_the_def
     assert answers[0] == answers[1] and answers[0].for_block == AS_OF.block_number + 1
     open_ = replace(AS_OF, status="preconfirmed")
     assert quoting.answer(market, request, as_of=open_, bucket=0).for_block == AS_OF.block_number
+
+
+def test_quotes_asked_at_once_are_those_asked_alone():
+    launched, event = traded_market()
+    values = {True: launched, False: apply(launched, event)[0]}
+    unknown = Refusal("token_unknown", "?")
+    asked = [
+        QuoteRequest(token, is_buy, False, amount, for_block=block, sealed=sealed)
+        for token in (launched.token, b"?" * 20)
+        for is_buy in (True, False)
+        for amount in (0, 10**15, 10**20)
+        for block in (None, AS_OF.block_number, AS_OF.block_number + 9)
+        for sealed in (True, False)
+    ]
+    found = []
+
+    def find(token: bytes, sealed: bool) -> quoting.Quotable | Refusal:
+        found.append((token, sealed))
+        if token != launched.token:
+            return unknown
+        return quoting.quotable(values[sealed], as_of=AS_OF, bucket=5)
+
+    alone = [
+        quoting.answer(values[one.sealed], one, as_of=AS_OF, bucket=5)
+        if one.token == launched.token
+        else unknown
+        for one in asked
+    ]
+    assert list(quoting.answers(asked, find)) == alone
+    assert len(found) == len(set(found)) == 4
+    assert len({getattr(one, "code", "good") for one in alone}) == 5
