@@ -22,7 +22,7 @@ def page(found: Mapping[str, Any]) -> str:
         _ratios(found),
         _plots(found["runs"]),
         "<h2>Figures</h2>" + _table(sorted(found["figures"].items())),
-        "<h2>Notes</h2>" + "".join(f"<p>{escape(note)}</p>" for note in found["notes"]),
+        _section("Notes", "".join(f"<p>{escape(note)}</p>" for note in found["notes"])),
         "<h2>Machine</h2>" + _table(found["machine"].items()),
     ]
     head = f"<title>risecurve bench</title><style>{_STYLE}</style>"
@@ -66,7 +66,7 @@ def _verdict(gate: Mapping[str, Any]) -> str:
 
 def _plots(runs: Sequence[Mapping[str, Any]]) -> str:
     quotes = [run for run in runs if "contestant" in run]
-    return "<h2>Plots</h2>" + _quotes(quotes) + _ticks(runs) + _tokens(runs)
+    return _section("Plots", _quotes(quotes) + _ticks(runs) + _tokens(runs))
 
 
 def _quotes(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -147,8 +147,18 @@ def _rates(runs: Sequence[Mapping[str, Any]], name: str, window: int) -> list[ch
     return [(clients, sorted(rates)[len(rates) // 2]) for clients, rates in sorted(found.items())]
 
 
+def _section(title: str, content: str) -> str:
+    return f"<h2>{title}</h2>{content}" if content else ""
+
+
 def _table(items: Any) -> str:
-    return _rows([(name, str(value)) for name, value in items])
+    return _rows([(name, _shown(value)) for name, value in items])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    return str(round(value, 3) if isinstance(value, float) else value)
 
 
 def _rows(rows: Sequence[tuple[str, ...]]) -> str:
