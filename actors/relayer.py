@@ -83,8 +83,8 @@ class Put(Exception):
 
 
 class Relayer:
-    """Plain class; `handlers` is its whole behaviour, `run` its work. `moved` is called where steps of
-    transfers may have been taken.
+    """Plain class; `handlers` is its whole behaviour, `run` its work. `moved` is called where steps
+    of transfers may have been taken.
     """
 
     def __init__(
