@@ -7,6 +7,7 @@ least once; of one transfer they come in order, and `number` says which is which
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -22,7 +23,9 @@ from engine.limits import (
     BRIDGE_SWEEP_ROWS,
 )
 
-IDLE_S = 0.2
+IDLE_S = 1.0
+"""Where nobody says that there is something new."""
+
 FORGET_EVERY_S = 600.0
 FORGOTTEN_MAX = 1_000
 
@@ -84,14 +87,19 @@ class BridgeNotices:
         self._ticks = ticks
         self._log = log
         self._troubled = False
+        self._news = asyncio.Event()
         self.told = 0
 
     async def run(self) -> None:
         """Tell until cancelled; a store that is away is asked again."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep(self.step, IDLE_S))
+            tasks.create_task(self._keep(self.step, IDLE_S, self._news))
             tasks.create_task(self._keep(self.forget, FORGET_EVERY_S))
             tasks.create_task(self._keep(self.forget_events, FORGET_EVERY_S))
+
+    def wake(self) -> None:
+        """There may be something to tell."""
+        self._news.set()
 
     async def step(self) -> int:
         """Tell what is untold, once; how many steps that were. Raises TransientError."""
@@ -115,8 +123,12 @@ class BridgeNotices:
             topic = text.topic_of_user(text.hex_of(one.user))
             await self._ticks.publish_counted(topic, "user", data_of(one))
 
-    async def _keep(self, work: Callable[[], Awaitable[int]], pause_s: float) -> None:
+    async def _keep(
+        self, work: Callable[[], Awaitable[int]], pause_s: float, news: asyncio.Event | None = None
+    ) -> None:
+        news = news or asyncio.Event()
         while True:
+            news.clear()
             more = 0
             try:
                 more = await work()
@@ -126,7 +138,9 @@ class BridgeNotices:
                     self._log.warning("steps_not_told", error=str(error))
                 self._troubled = True
             if not more:
-                await asyncio.sleep(pause_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await news.wait()
 
 
 def data_of(notice: Notice) -> dict[str, object]:

@@ -41,7 +41,7 @@ from engine.bridge.messages import Fate, Message
 from engine.bridge.requests import PROCESSING, SENDS, Action, Decision, Facts, Request, Step, decide
 from engine.control import Directory, Drain, Feed, StatusWanted
 from engine.errors import CallerError, ConsistencyError, RiseCurveError
-from engine.messages import FeedPosition, Finalised
+from engine.messages import Block, FeedPosition, Finalised
 from engine.settings import BridgeSettings
 
 DUE_MAX = 64
@@ -52,6 +52,9 @@ GAS_MARGIN = 150_000
 
 GAS_MAX = 2_000_000
 COUNTS_EVERY_S = 5.0
+QUIET_S = 1.0
+"""Between two looks at what is due, where nothing was for a while and nothing was heard."""
+
 ELDEST_EVERY_S = 1.0
 REFUSALS_MAX = 64
 """Reasons that are counted each by itself."""
@@ -80,7 +83,9 @@ class Put(Exception):
 
 
 class Relayer:
-    """Plain class; `handlers` is its whole behaviour, `run` its work."""
+    """Plain class; `handlers` is its whole behaviour, `run` its work. `moved` is called where steps
+    of transfers may have been taken.
+    """
 
     def __init__(
         self,
@@ -93,8 +98,12 @@ class Relayer:
         settings: BridgeSettings,
         log: Log,
         clock: Callable[[], float] = time.monotonic,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self._ends = ends
+        self._moved = moved
+        self._news = asyncio.Event()
+        self._busy_until = clock() + settings.look_again_s
         self._history = history
         self._requests = requests
         self._codec = codec
@@ -177,12 +186,15 @@ class Relayer:
             for one in batch.messages:
                 if isinstance(one, Finalised):
                     end.gate = end.gate.noted(one.number, self._clock())
+            if any(isinstance(one, Block) and one.events for one in batch.messages):
+                self._heard_news()
             return position
 
     # -------------------------------------------------------------------- working
 
     async def _keep_working(self) -> None:
         while True:
+            self._news.clear()
             try:
                 worked = await self.step()
                 self._turned_at = self._clock()
@@ -190,8 +202,25 @@ class Relayer:
             except RiseCurveError as error:
                 worked = 0
                 self._saying.wrong("relayer_trouble", error=str(error))
+            if worked:
+                self._note_busy()
             if worked < DUE_MAX:
-                await asyncio.sleep(self._settings.idle_s)
+                await self._idle()
+
+    def _heard_news(self) -> None:
+        self._note_busy()
+        self._news.set()
+
+    def _note_busy(self) -> None:
+        self._busy_until = self._clock() + self._settings.look_again_s
+        self._moved()
+
+    async def _idle(self) -> None:
+        is_busy = self._clock() < self._busy_until
+        pause_s = self._settings.idle_s if is_busy else max(self._settings.idle_s, QUIET_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._news.wait()
 
     async def step(self) -> int:
         """Look at what is due, once; how many that were. Raises TransientError."""
@@ -401,6 +430,7 @@ class Relayer:
 
     async def _retry(self, message: Retry) -> None:
         await self._requests.retry(message.request)
+        self._heard_news()
 
     async def _keep_counting(self) -> None:
         while True:

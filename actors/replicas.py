@@ -97,6 +97,7 @@ class ReplicatedMarkets:
         self._replica = Replica(block_time_s=block_time_s)
         self._listened: set[int] = set()
         self._asks: set[asyncio.Task[None]] = set()
+        self._in_use = asyncio.Event()
         self.tally = Tally()
 
     async def run(self) -> None:
@@ -194,6 +195,7 @@ class ReplicatedMarkets:
             self._replica.saw(token, reply.as_of.version)
             if why in ASK_FOR:
                 self._replica.use(token)
+                self._in_use.set()
         elif reply.incarnation:
             self._replica.owned(bucket_of(token), reply.incarnation)
 
@@ -229,7 +231,10 @@ class ReplicatedMarkets:
 
     async def _run_asking(self) -> None:
         while True:
+            await self._in_use.wait()
             await asyncio.sleep(LOOK_S)
+            if not self._replica.used:
+                self._in_use.clear()
             # One that went out of use and came back is listened to all the while.
             for bucket in self._replica.unheard & self._listened:
                 self._replica.listening(bucket)

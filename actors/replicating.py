@@ -65,6 +65,7 @@ class Replicator:
         self._numbering = Numbering()
         self._places: dict[str, Place] = {}
         self._queue: asyncio.Queue[BucketStates | Beat] = asyncio.Queue(REPLICA_QUEUE_MAX)
+        self._in_use = asyncio.Event()
         self._unheard = 0
         self._unheard_looks: dict[int, int] = {}
         self._down = False
@@ -74,6 +75,7 @@ class Replicator:
     def entry(self, group: Group, token: bytes, bucket: int) -> Entry:
         """A market, whole; its bucket is in use from now on."""
         self._numbering.use(bucket)
+        self._in_use.set()
         self._unheard = 0
         self._unheard_looks.pop(bucket, None)
         seq = self._numbering.seq(bucket)
@@ -123,9 +125,12 @@ class Replicator:
 
     async def _run_beats(self) -> None:
         while True:
+            await self._in_use.wait()
             await asyncio.sleep(REPLICA_BEAT_S)
             if self._numbering.used:
                 self._put_beat()
+            else:
+                self._in_use.clear()
 
     async def _run_looks(self) -> None:
         while True:

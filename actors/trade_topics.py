@@ -11,7 +11,6 @@ next can tell whether its block is on the chain.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -21,23 +20,13 @@ from engine.errors import TransientError
 from engine.group import Change, Group
 from engine.limits import BUCKETS, MAILBOX_MAX, SAID_AT_ONCE
 from engine.messages import PRECONFIRMED, FeedPosition, Tick
-from engine.said import Back, Gap, Item, Lift, Mark, Telling
+from engine.said import OVERTAKEN, UNCLAIMED, Back, Claim, Gap, Item, Lift, Mark, Telling, ToSay
 
 PRICES_FIRST_S = 0.01
 """They wait this long for each other, so that prices go first on a small machine."""
 
 AGAIN_S = 0.2
 """Between two questions for marks: Redis is away, or a mark is ahead of where a group stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Parcel:
-    """Of one bucket; `round` is the bucket's, when it was current."""
-
-    bucket: int
-    incarnation: int
-    round: int
-    items: tuple[Item, ...]
 
 
 class TradeTopics:
@@ -47,12 +36,12 @@ class TradeTopics:
         self._ticks = port
         self._log = log
         self._lost = lost
-        self._queue: asyncio.Queue[_Parcel] = asyncio.Queue(MAILBOX_MAX)
+        self._queue: asyncio.Queue[ToSay] = asyncio.Queue(MAILBOX_MAX)
         self._groups: dict[int, Group] = {}
         self._behind: set[int] = set()
-        self._rounds: dict[int, int] = {}
+        self._claims: dict[int, int] = {}
         self._lifted: dict[str, int] = {}
-        self._owing: set[int] = set()
+        self._owing: dict[int, Gap] = {}
         self._look = asyncio.Event()
         self._down = False
 
@@ -68,8 +57,8 @@ class TradeTopics:
         """A bucket is not owned any more."""
         self._groups.pop(bucket, None)
         self._behind.discard(bucket)
-        self._owing.discard(bucket)
-        self._rounds[bucket] = self._rounds.get(bucket, 0) + 1
+        self._owing.pop(bucket, None)
+        self._claims[bucket] = self._claims.get(bucket, 0) + 1
 
     def publish(
         self,
@@ -89,8 +78,8 @@ class TradeTopics:
                 items.setdefault(change.bucket, []).extend(found)
         for bucket in {change.bucket for change, made in told if _is_status(made)}:
             # Nobody says its trades from here on, or did until now. Owed until it is said.
-            self._owing.add(bucket)
-            items.setdefault(bucket, []).append(Gap(group.position))
+            self._owing[bucket] = gap = Gap(group.position)
+            items.setdefault(bucket, []).append(gap)
         for bucket, mine in items.items():
             if self._is_current(bucket, group) and not self._put(group, bucket, mine):
                 self._fall_behind(bucket)
@@ -123,12 +112,13 @@ class TradeTopics:
 
     def _fall_behind(self, bucket: int) -> None:
         self._behind.add(bucket)
-        # What waits of it would move the mark over what is missing.
-        self._rounds[bucket] = self._rounds.get(bucket, 0) + 1
+        # What waits of it would move the mark over what is missing, and what is under way may yet
+        # be said when what comes after it was.
+        self._claims[bucket] = self._claims.get(bucket, 0) + 1
         self._look.set()
 
     def _put(self, group: Group, bucket: int, items: Sequence[Item]) -> bool:
-        made = _Parcel(bucket, group.incarnations[bucket], self._rounds[bucket], tuple(items))
+        made = ToSay(bucket, group.incarnations[bucket], self._claims[bucket], tuple(items))
         try:
             self._queue.put_nowait(made)
         except asyncio.QueueFull:
@@ -147,27 +137,28 @@ class TradeTopics:
                 for _ in parcels:
                     self._queue.task_done()
 
-    def _is_due(self, parcel: _Parcel) -> bool:
-        return self._rounds.get(parcel.bucket) == parcel.round
+    def _is_due(self, parcel: ToSay) -> bool:
+        return self._claims.get(parcel.bucket) == parcel.claim
 
-    async def _say(self, parcels: list[_Parcel]) -> None:
+    async def _say(self, parcels: list[ToSay]) -> None:
         if not parcels:
             return
         try:
-            answers = await self._ticks.say_trades(
-                [(one.bucket, one.incarnation, one.items) for one in parcels]
-            )
+            answers = await self._ticks.say_trades(parcels)
         except TransientError as error:
             self._note_down(error)
             for parcel in parcels:
                 if self._is_due(parcel):
                     self._fall_behind(parcel.bucket)
             return
-        for parcel, accepted in zip(parcels, answers, strict=True):
-            if not accepted:
+        for parcel, answer in zip(parcels, answers, strict=True):
+            if answer == OVERTAKEN:
                 self._lost(parcel.bucket, parcel.incarnation)
-            elif any(isinstance(item, Gap) for item in parcel.items):
-                self._owing.discard(parcel.bucket)
+            elif answer == UNCLAIMED:
+                if self._is_due(parcel):  # Redis forgot the claim
+                    self._fall_behind(parcel.bucket)
+            elif any(item is self._owing.get(parcel.bucket) for item in parcel.items):
+                del self._owing[parcel.bucket]
 
     async def _run_asking(self) -> None:
         while True:
@@ -187,15 +178,18 @@ class TradeTopics:
 
     async def _catch_up(self) -> None:
         asked = [(bucket, self._groups[bucket]) for bucket in sorted(self._behind)]
-        claims = [(bucket, group.incarnations[bucket], group.position) for bucket, group in asked]
+        claims = [
+            Claim(bucket, group.incarnations[bucket], self._claims[bucket], group.position)
+            for bucket, group in asked
+        ]
         answers = await self._ticks.claim_said(claims)
         marks: dict[str, dict[int, Mark]] = {}
         groups: dict[str, Group] = {}
-        for (bucket, group), (_, incarnation, _), mark in zip(asked, claims, answers, strict=True):
-            if self._groups.get(bucket) is not group or bucket not in self._behind:
-                continue  # given away meanwhile
+        for (bucket, group), claim, mark in zip(asked, claims, answers, strict=True):
+            if self._groups.get(bucket) is not group or self._claims[bucket] != claim.number:
+                continue  # given away meanwhile, or behind anew
             if mark is None:
-                self._lost(bucket, incarnation)
+                self._lost(bucket, claim.incarnation)
             else:
                 groups[group.name] = group
                 marks.setdefault(group.name, {})[bucket] = mark
@@ -207,7 +201,11 @@ class TradeTopics:
         for bucket, found in said.following(group, marks).items():
             is_gap = found.gap or bucket in self._owing
             parcels = [_taken_back(group, found.taken_back)] if found.taken_back else []
-            parcels += [[Gap(group.position)]] if is_gap else _by_block(group, found.events)
+            if is_gap:
+                self._owing[bucket] = gap = Gap(group.position)
+                parcels.append([gap])
+            else:
+                parcels += _by_block(group, found.events)
             if all(self._put(group, bucket, items) for items in parcels):
                 self._behind.discard(bucket)
             gaps += is_gap
@@ -246,7 +244,8 @@ def _taken_back(group: Group, shown: Iterable[dict[str, Any]]) -> list[Item]:
     found: list[Item] = []
     for one in shown:
         as_of = said.as_of_now(group, bytes.fromhex(one["tokenAddress"][2:]))
-        found.append(Telling("retracted", ticks.taken_back_data(one, as_of)))
+        data = ticks.taken_back_data(one, as_of)
+        found.append(Telling("retracted", data, only_open=True))
     return found
 
 

@@ -81,6 +81,7 @@ async def relayer(context: Context) -> Role:
             context, followed(getattr(settings, name)), slot, shared=(pool, history, log)
         )
         ends[end.chain_id] = end
+    notices = BridgeNotices(notices=StoredNotices(pool), ticks=ticks_of(settings), log=log)
     built = Relayer(
         ends=ends,
         history=history,
@@ -89,8 +90,8 @@ async def relayer(context: Context) -> Role:
         calls=context.calls,
         settings=settings.bridge,
         log=log,
+        moved=notices.wake,
     )
-    notices = BridgeNotices(notices=StoredNotices(pool), ticks=ticks_of(settings), log=log)
     health = BridgeHealth(
         name=context.slot,
         relayer=built,

@@ -12,6 +12,16 @@ from pathlib import Path
 
 from deploy.process import StartError
 
+QUIET = {
+    # Task events and metrics, which a dashboard would show: a local Ray has none.
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_event_stats": "0",
+    # The log monitor hands workers' lines to the driver, which wants none: it looks twice a second.
+    "LOG_NAME_UPDATE_INTERVAL_S": "3600",
+}
+"""What Ray does for nobody, a fortieth of a processor each."""
+
 
 def token_file(folder: Path) -> Path:
     """Where the token of the system in this data folder is."""
@@ -30,6 +40,9 @@ def prepare(
     environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's own 15 lets anything else on the machine go before the actors that hold prices.
     environ.setdefault("RAY_worker_niceness", "0")
+    if not shared:
+        for name, value in QUIET.items():
+            environ.setdefault(name, value)
     if environ.get("RAY_AUTH_MODE") or shared:
         return
     token = token_file(folder)

@@ -87,7 +87,9 @@ class _Gone:
 
 @dataclass(slots=True)
 class Group:
-    """`incarnations` has our number for each bucket; `hashes` the window's block hashes."""
+    """`incarnations` has our number for each bucket; `hashes` the window's block hashes. `stopped`
+    are markets that are not served any more, with the block where that was found.
+    """
 
     name: str
     incarnations: dict[int, int]
@@ -96,7 +98,7 @@ class Group:
     finalised: int = -1
     timelines: dict[bytes, Timeline] = field(default_factory=dict)
     broken: dict[bytes, str] = field(default_factory=dict)
-    stopped: set[bytes] = field(default_factory=set)
+    stopped: dict[bytes, int] = field(default_factory=dict)
     hashes: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
     dirty: set[int] = field(default_factory=set)
     recent: Recent = field(default_factory=Recent)
@@ -147,11 +149,12 @@ class Group:
     def replay(self, event: MarketEvent, *, cursor: int) -> None:
         """Apply one recorded event of those up to `cursor`; nothing is published for it."""
         number = event.at.block_number
-        self._seal_market(event.token, number, [event])
+        effects, _ = self._seal_market(event.token, number, [event])
+        applied = [effect.event for effect in effects]
         if number > cursor - self.reorg_depth:
-            self._show(number, [event])
-        if number > cursor - SAID_BLOCKS and not self._why_halted(event.token):
-            self.recent.keep(number, [event])
+            self._show(number, applied)
+        if number > cursor - SAID_BLOCKS:
+            self.recent.keep(number, applied)
 
     def recovered(self, position: FeedPosition, trail: Iterable[FeedPosition] = ()) -> None:
         """Recovery reached `position`; `trail` has recorded blocks up to it, any order."""
@@ -191,14 +194,16 @@ class Group:
         for token in [token for token in self.broken if bucket_of(token) in buckets]:
             del self.broken[token], self._broken_at[token]
 
-    def halt(self, token: bytes, reason: str) -> bool:
-        """Serve this market no more; whether it was served."""
+    def halt(self, token: bytes, reason: str, *, block: int | None = None) -> bool:
+        """Serve this market no more, for what was found at `block`, or where we stand; whether it
+        was served.
+        """
         timeline = self.timelines.get(token)
         if timeline is None or timeline.halted is not None:
             return False
         timeline.halted = reason
         timeline.changes += 1
-        self.stopped.add(token)
+        self.stopped[token] = self.position.number if block is None else block
         return True
 
     def own(self, incarnations: Mapping[int, int], unsaid: Iterable[Change]) -> list[Change]:
@@ -268,7 +273,7 @@ class Group:
         del self.timelines[token]
         self._in_window.discard(token)
         self._previewed.discard(token)
-        self.stopped.discard(token)
+        self.stopped.pop(token, None)
 
     def _new_timeline(self, token: bytes, confirmed: list[tuple[int, Market]]) -> Timeline:
         # A token that was launched, voided and launched again goes on numbering.
@@ -308,8 +313,9 @@ class Group:
             if self._why_halted(token) != known and self._is_numbered(token):
                 changes.append(self.change(token))
             elif effects or retracted:
-                self._show(header.number, events)
-                self.recent.keep(header.number, events)
+                applied = [effect.event for effect in effects]
+                self._show(header.number, applied)
+                self.recent.keep(header.number, applied)
                 back = [one for event in retracted if (one := shown_of(event)) is not None]
                 timeline, heard_ns = self.timelines.get(token), block.received_ns
                 if timeline is not None and timeline.quoted is not None:
@@ -354,7 +360,7 @@ class Group:
 
     def _stop(self, token: bytes, timeline: Timeline | None, *, reason: str, block: int) -> None:
         if timeline is not None and timeline.confirmed:
-            self.halt(token, reason)
+            self.halt(token, reason, block=block)
             return
         self.broken[token], self._broken_at[token] = reason, block
         if timeline is not None:

@@ -5,9 +5,10 @@ go on under every owner: there each sealed trade is to be said once. So a bucket
 with the messages: the block up to which all its sealed trades were said. Whoever takes the
 bucket, or was not heard for a while, goes on from there. The cases, in the order of `following`:
   1. the mark, or a preconfirmed trade that was said, is ahead of where we stand: wait until we
-     are there;
+     are there; one that is further ahead than a block can be open is a gap;
   2. its block is not one that we stood on: what it said was taken back and nobody said so, a gap;
-  3. a trade after it is older than what is remembered here: a gap;
+  3. a trade after it is older than what is remembered here, or a market was halted after it, whose
+     trades nobody says: a gap;
   4. preconfirmed ones that are not after it were not sealed: they are taken back;
   5. what is remembered after it is said.
 A gap is a new generation of those topics, which whoever reads them sees.
@@ -40,12 +41,14 @@ Sayable = Traded | PoolSwapped | TokenCreated
 @dataclass(frozen=True, slots=True)
 class Telling:
     """One message. `sealed_in` None: it is preconfirmed, or takes something back, and goes out in
-    any case; else only where the mark is below that block.
+    any case; else only where the mark is below that block. `only_open`: if it is open, for it may
+    be asked for twice.
     """
 
     event: str
     data: dict[str, object] = field(hash=False)
     sealed_in: FeedPosition | None = None
+    only_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,32 @@ class Lift:
 
 
 Item = Telling | Back | Gap | Lift
+
+SAID, OVERTAKEN, UNCLAIMED = "said", "overtaken", "unclaimed"
+
+
+@dataclass(frozen=True, slots=True)
+class ToSay:
+    """Of one bucket, under the claim of that number: one that was given up and comes later than the
+    next claim is not said.
+    """
+
+    bucket: int
+    incarnation: int
+    claim: int
+    items: tuple[Item, ...] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """To say what is of this bucket, by who stands on the block `at`; `number` grows with each
+    claim in an incarnation that is not a repetition.
+    """
+
+    bucket: int
+    incarnation: int
+    number: int
+    at: FeedPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +170,11 @@ class Recent:
 def following(group: "Group", marks: Mapping[int, Mark]) -> dict[int, Following]:
     """By bucket; one that has to wait is not in it."""
     here = group.position.number
-    due = {bucket: mark for bucket, mark in marks.items() if _reaches(mark) <= here}
+    due = {bucket: mark for bucket, mark in marks.items() if _is_due(mark, here)}
     numbers = {bucket: mark.at.number for bucket, mark in due.items()}
     lost = {b for b, mark in due.items() if not mark.whole or not group.stood_on(mark.at)}
-    lost |= _forgotten(group, numbers)
+    lost |= {bucket for bucket, mark in due.items() if _newest(mark) > here}
+    lost |= _forgotten(group, numbers) | _halted(group, numbers)
     return {
         bucket: Following(gap=True)
         if bucket in lost
@@ -170,14 +200,23 @@ def as_of(group: "Group", event: Sayable) -> AsOf:
     return AsOf(at.block_number, at.block_hash, at.log_index, status, version)
 
 
-def _reaches(mark: Mark) -> int:
-    return max([mark.at.number, *(int(one["blockNumber"]) for one in mark.open)])
+def _is_due(mark: Mark, here: int) -> bool:
+    return mark.at.number <= here and not here < _newest(mark) <= here + SAID_BLOCKS
+
+
+def _newest(mark: Mark) -> int:
+    return max((int(one["blockNumber"]) for one in mark.open), default=-1)
 
 
 def _untrue(mark: Mark, events: Iterable[Sayable]) -> tuple[dict[str, Any], ...]:
     # What was sealed up to the mark is not open any more.
     true = {(text.hex_of(event.at.tx_hash), event.at.position) for event in events}
     return tuple(one for one in mark.open if (one["txHash"], one["position"]) not in true)
+
+
+def _halted(group: "Group", numbers: Mapping[int, int]) -> set[int]:
+    found = [(bucket_of(token), block) for token, block in group.stopped.items()]
+    return {bucket for bucket, block in found if bucket in numbers and block > numbers[bucket]}
 
 
 def _forgotten(group: "Group", numbers: Mapping[int, int]) -> set[int]:

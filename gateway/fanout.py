@@ -9,7 +9,8 @@ The cases of a message, in the order of the code:
   3. else it is remembered as the topic's last and goes, with its round, to each reader.
 A bucket's new owner may have nothing to say of a quiet token, though the old one died before
 it took something back: `owned` says `gap` to the readers, who ask for a snapshot. So do readers
-of the list of tokens, in which that market stands too.
+of the list of tokens, in which that market stands too. When listening begins again, something may
+be missing of every topic: `gap` to all readers.
 Putting never waits: a reader whose queue is full is the reader's own trouble.
 """
 
@@ -78,6 +79,7 @@ class Fanout:
         self._last: OrderedDict[str, Last] = OrderedDict()
         self._incarnations: dict[int, int] = {}
         self._owners: dict[int, int] = {}
+        self._has_listened = False
 
     def join(self, topic: str, reader: Reader) -> None:
         """From now on `reader` gets every message of `topic` above `last`."""
@@ -178,6 +180,11 @@ class Fanout:
     def _begin(self) -> None:
         self._rounds.flush_all()
         self._last.clear()
+        if self._has_listened:
+            # Of a topic that is quiet from here on nobody would see that something is missing.
+            for topic in list(self._readers):
+                self._say_gap(topic)
+        self._has_listened = True
 
     def _push(self, topic: str, messages: list[Message]) -> None:
         self._give(topic, [self._encoded(topic, message) for message in messages])

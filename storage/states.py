@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LOOK_S = 0.05
 """How often it is looked which buckets are in use: a new one waits so long."""
 
+QUIET_LOOK_S = 0.2
+"""So often where no bucket is heard: the first one is wanted by who is answered elsewhere."""
+
 SILENCE_S = 1.0
 SILENCES_MAX = 3
 RECONNECT_MIN_S = 0.05
@@ -104,7 +107,7 @@ class States:
                     await self._change(pubsub, here, now)
                     here = now
                 with valkey.cancellable():
-                    reply = await pubsub.get_message(timeout=LOOK_S)
+                    reply = await pubsub.get_message(timeout=LOOK_S if here else QUIET_LOOK_S)
                 if reply is not None:
                     heard_at, silences = loop.time(), 0
                     heard = self._heard(reply)

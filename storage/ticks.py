@@ -17,7 +17,7 @@ from engine.limits import (
     TICK_STREAM_S,
 )
 from engine.messages import FeedPosition, ListedRow, Sampled, Tick
-from engine.said import Back, Gap, Item, Lift, Mark
+from engine.said import OVERTAKEN, SAID, UNCLAIMED, Back, Claim, Gap, Item, Lift, Mark, ToSay
 from engine.text import topic_of_user
 from storage import valkey
 
@@ -35,6 +35,7 @@ RECONNECT_MAX_S = 1.0
 # A half-open socket is silent: ask after each silence, give up after three without a word.
 SILENCE_S = 1.0
 SILENCES_MAX = 3
+_ANSWERS = {0: OVERTAKEN, 1: SAID, 2: UNCLAIMED}
 LINES_A_TURN = 64
 """Of one publication, before others have the loop: some milliseconds of pushes."""
 
@@ -56,6 +57,7 @@ class Ticks:
         self._namespace = namespace
         self._channel = f"{namespace}:ticks"
         self._epoch = f"{namespace}:epoch"
+        self._run = f"{namespace}:run"
 
     async def publish(self, bucket: int, incarnation: int, ticks: Sequence[Tick]) -> bool:
         """Publishes in order, all or none. False: a higher incarnation owns the bucket.
@@ -89,7 +91,7 @@ class Ticks:
         Raises TransientError (store_unavailable).
         """
         await self._publish_counted.run(
-            [self._counter(topic), self._stream(topic), self._epoch],
+            [self._counter(topic), self._stream(topic), self._epoch, self._run],
             [
                 self._channel,
                 TICK_STREAM_LENGTH,
@@ -99,41 +101,40 @@ class Ticks:
             ],
         )
 
-    async def say_trades(self, parcels: Sequence[tuple[int, int, Sequence[Item]]]) -> list[bool]:
-        """Says items of several (bucket, incarnation, items) on the topics of all trades and of
-        wallets, in one round trip; each bucket's all or none, and a sealed trade only above the
-        bucket's mark, which goes with it. An answer each: False, a higher incarnation owns it.
+    async def say_trades(self, parcels: Sequence[ToSay]) -> list[str]:
+        """Says what of several buckets is to be said on the topics of all trades and of wallets, in
+        one round trip; each bucket's all or none, and a sealed trade only above the bucket's mark,
+        which goes with it. An answer each: SAID, OVERTAKEN by a higher incarnation that owns it, or
+        UNCLAIMED, that is not under the bucket's last claim.
 
-        Raises TransientError (store_unavailable); whether they went out is then unknown, and the
-        mark knows.
+        Raises TransientError (store_unavailable); whether they went out is then unknown. The mark
+        that the next claim gets knows, and after that claim they do not go out any more.
         """
         arguments: list[str | int | bytes] = [
             *(self._channel, self._stream(""), self._counter("")),
             *(TICK_STREAM_LENGTH, TICK_STREAM_S, secrets.token_hex(8), SAID_OPEN_MAX),
         ]
-        for _, incarnation, items in parcels:
-            arguments += [incarnation, len(items)]
-            for item in items:
+        for parcel in parcels:
+            arguments += [parcel.incarnation, parcel.claim, len(parcel.items)]
+            for item in parcel.items:
                 arguments += _said(item)
-        keys = [self._epoch]
-        for bucket, _, _ in parcels:
-            keys += self._said_keys(bucket)
-        return [bool(answer) for answer in await self._say_trades.run(keys, arguments)]
+        keys = [self._epoch, self._run]
+        for parcel in parcels:
+            keys += self._said_keys(parcel.bucket)
+        return [_ANSWERS[answer] for answer in await self._say_trades.run(keys, arguments)]
 
-    async def claim_said(
-        self, claims: Sequence[tuple[int, int, FeedPosition]]
-    ) -> list[Mark | None]:
-        """Up to which block the sealed trades of each (bucket, incarnation, block) were said; where
-        nobody knows, to that block; and what is open. From here on a lower incarnation says
-        nothing. None: a higher one owns the bucket.
+    async def claim_said(self, claims: Sequence[Claim]) -> list[Mark | None]:
+        """Up to which block the sealed trades of each bucket were said; where nobody knows, to the
+        block of the claim; and what is open. From here on a lower incarnation says nothing, and
+        nothing that was to be said under an earlier claim is. None: a higher one owns the bucket.
 
         Raises TransientError (store_unavailable).
         """
         keys: list[str] = []
         arguments: list[str | int | bytes] = []
-        for bucket, incarnation, at in claims:
-            keys += self._said_keys(bucket)
-            arguments += [incarnation, at.number, at.hash.hex()]
+        for one in claims:
+            keys += self._said_keys(one.bucket)
+            arguments += [one.incarnation, one.number, one.at.number, one.at.hash.hex()]
         marks = await self._claim_said.run(keys, arguments) if claims else []
         return [_mark(*mark) if mark else None for mark in marks]
 
@@ -292,6 +293,7 @@ def _said(item: Item) -> list[str | int | bytes]:
     at, wallet = item.sealed_in, topic_of_user(str(item.data["userAddress"]))
     mine = {"event": item.event} | item.data
     kind = "sealed" if at else "open" if item.event == "transaction" else "retracted"
+    kind = "untrue" if item.only_open else kind
     return [
         kind,
         at.number if at else -1,

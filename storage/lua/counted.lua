@@ -1,5 +1,19 @@
--- Shared by scripts: counts and stores one message of a topic that no bucket owns, and returns
--- it whole, to be published.
+-- Shared by scripts. `epoch_here` is the epoch, and the line to publish where it begins anew: this
+-- server is not the one that said the last message. It was restarted, or took another's place, and
+-- may have forgotten what was heard.
+local function epoch_here(epoch, run)
+  local info = redis.pcall('INFO', 'server')
+  local here = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
+  if redis.call('GET', run) == here then
+    return redis.call('GET', epoch) or '0'
+  end
+  redis.call('SET', run, here)
+  local risen = string.format('%.0f', redis.call('INCR', epoch))
+  return risen, '{"epoch":"' .. risen .. '"}'
+end
+
+-- `counted` counts and stores one message of a topic that no bucket owns, and returns it whole, to
+-- be published.
 -- The count and its generation live as long as the stream: when one is lost, both begin anew. So
 -- they do where `epoch` is given and is another one than that of the last message.
 -- `message` is without its last bracket; `generation` a random one for the case of none.

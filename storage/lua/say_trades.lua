@@ -1,25 +1,30 @@
 -- Says trades of several buckets on the topic of all trades and on those of wallets, each bucket's
--- unless a higher incarnation has published before, all together, a line each; after
--- `counted.lua`. The mark of a bucket is the block up to which its sealed trades were said: one of
--- a block up to there is left out.
--- KEYS: the epoch; then of each parcel's bucket the fence, the mark (hash), and what is open, as a
--- hash: messages of preconfirmed trades that were said and are not sealed. ARGV: channel, prefix of
--- streams, prefix of counters, length of a stream, seconds it lives, a random generation, how many
--- may be open; then for each parcel its incarnation and the number of its items, and of each item
--- seven: what it is, number and hash of a block, the message for all, the topic of the wallet, and
--- the message for it, both without their last bracket, and the identity of the trade. It is
+-- unless a higher incarnation has published before or it was claimed anew since, all together, a
+-- line each; after `counted.lua`. The mark of a bucket is the block up to which its sealed trades
+-- were said: one of a block up to there is left out.
+-- KEYS: the epoch, the run; then of each parcel's bucket the fence, the mark (hash), and what is
+-- open, as a hash: messages of preconfirmed trades that were said and are not sealed. ARGV:
+-- channel, prefix of streams, prefix of counters, length of a stream, seconds it lives, a random
+-- generation, how many may be open; then for each parcel its incarnation, its claim and the number
+-- of its items, and of each item seven: what it is, number and hash of a block, the message for
+-- all, the topic of the wallet, and the message for it, both without their last bracket, and the
+-- identity of the trade. It is
 --   'open': both messages, whatever the mark; the trade is open from here on;
 --   'retracted': both, whatever the mark; it is open no more;
+--   'untrue': both, if it is open; it is no more;
 --   'sealed': both, if the mark was below that block; the mark is there then, and it is not open;
 --   'lift': the mark is not below that block;
 --   'back': blocks above that one were taken back, the mark is not above it;
 --   'gap': the mark is there, nothing is open; the epoch, and so all these topics, begins anew,
 --     once a call, and a line of its own says so.
--- Returns 1, or 0 when refused, for each parcel.
+-- Returns for each parcel 1, or 0 where a higher incarnation has it, or 2 where its claim is not
+-- the last one: a call that comes late, after its caller gave it up, says nothing.
 local answers = {}
 local lines = {}
-local epoch = redis.call('GET', KEYS[1]) or '0'
-local begun = false
+local epoch, begun = epoch_here(KEYS[1], KEYS[2])
+if begun then
+  lines[1] = begun
+end
 
 local function say(topic, message)
   local counter, stream = ARGV[3] .. topic, ARGV[2] .. topic
@@ -36,12 +41,14 @@ local function note_open(open, identity, message)
 end
 
 local at = 8
-for index = 2, #KEYS, 3 do
+for index = 3, #KEYS, 3 do
   local fence, mark, open = KEYS[index], KEYS[index + 1], KEYS[index + 2]
   local known, mine = tonumber(redis.call('GET', fence) or '0'), tonumber(ARGV[at])
-  local last = at + 1 + 7 * tonumber(ARGV[at + 1])
+  local last = at + 2 + 7 * tonumber(ARGV[at + 2])
   if mine < known then
     answers[#answers + 1] = 0
+  elseif redis.call('HGET', mark, 'claim') ~= ARGV[at] .. ':' .. ARGV[at + 1] then
+    answers[#answers + 1] = 2
   else
     answers[#answers + 1] = 1
     if mine > known then
@@ -50,16 +57,16 @@ for index = 2, #KEYS, 3 do
     -- Compared with where the mark was before: a block has many trades.
     local upto = tonumber(redis.call('HGET', mark, 'number') or '-2')
     local top, hash = upto, nil
-    for i = at + 2, last, 7 do
+    for i = at + 3, last, 7 do
       local kind, number = ARGV[i], tonumber(ARGV[i + 1])
-      if kind == 'open' or kind == 'retracted' or (kind == 'sealed' and number > upto) then
+      local was_open = kind ~= 'open' and redis.call('HDEL', open, ARGV[i + 6]) == 1
+      if kind == 'open' or kind == 'retracted' or (kind == 'untrue' and was_open)
+        or (kind == 'sealed' and number > upto) then
         say('trades', ARGV[i + 3])
         say(ARGV[i + 4], ARGV[i + 5])
       end
       if kind == 'open' then
         note_open(open, ARGV[i + 6], ARGV[i + 3])
-      elseif kind == 'retracted' or kind == 'sealed' then
-        redis.call('HDEL', open, ARGV[i + 6])
       end
       if (kind == 'sealed' and number > upto) or (kind == 'lift' and number > top) then
         top, hash = number, ARGV[i + 2]
@@ -72,8 +79,9 @@ for index = 2, #KEYS, 3 do
         upto, top, hash = number, number, ARGV[i + 2]
         redis.call('DEL', open)
         if not begun then
-          begun, epoch = true, string.format('%.0f', redis.call('INCR', KEYS[1]))
-          lines[#lines + 1] = '{"epoch":"' .. epoch .. '"}'
+          epoch = string.format('%.0f', redis.call('INCR', KEYS[1]))
+          begun = '{"epoch":"' .. epoch .. '"}'
+          lines[#lines + 1] = begun
         end
       end
     end

@@ -30,7 +30,7 @@ from engine.control import (
 )
 from engine.errors import TransientError
 from engine.messages import FeedBatch, FeedPosition, ListedRow, Sampled, Tick
-from engine.said import Item, Mark
+from engine.said import Claim, Mark, ToSay
 from engine.settings import ActorSettings, ChainSettings
 from storage import postgres
 from storage.buckets import BucketStore
@@ -89,13 +89,11 @@ class TickStore(Said):
             raise TransientError("store_unavailable", "down")
         return [self._publish(*parcel) for parcel in parcels]
 
-    async def say_trades(self, parcels: Sequence[tuple[int, int, Sequence[Item]]]) -> list[bool]:
+    async def say_trades(self, parcels: Sequence[ToSay]) -> list[str]:
         await asyncio.sleep(0.0005)
         return await super().say_trades(parcels)
 
-    async def claim_said(
-        self, claims: Sequence[tuple[int, int, FeedPosition]]
-    ) -> list[Mark | None]:
+    async def claim_said(self, claims: Sequence[Claim]) -> list[Mark | None]:
         await asyncio.sleep(0.0005)
         return await super().claim_said(claims)
 

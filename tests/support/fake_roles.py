@@ -13,7 +13,7 @@ from engine.control import Instance, Ping, Pong, Wanted
 from engine.errors import TransientError
 from engine.messages import BucketOwner, FeedPosition, MarketEvent, Sampled
 from engine.placement import Node
-from engine.said import Back, Gap, Lift, Mark
+from engine.said import OVERTAKEN, SAID, UNCLAIMED, Back, Gap, Lift, Mark
 from engine.states import Published
 
 
@@ -133,6 +133,7 @@ class Said:
 
     def __init__(self) -> None:
         self.fence: dict[int, int] = {}
+        self.claims: dict[int, tuple[int, int]] = {}
         self.counted: list[Any] = []
         self.marks: dict[int, FeedPosition] = {}
         self.open: dict[int, dict[tuple[str, int], dict[str, Any]]] = {}
@@ -143,15 +144,21 @@ class Said:
     async def say_trades(self, parcels):
         if self.down:
             raise TransientError("store_unavailable", "down")
-        answers = [self._say(*parcel) for parcel in parcels]
+        answers = [self._say(one) for one in parcels]
         if self.answers_lost:
             raise TransientError("store_unavailable", "no answer")
         return answers
 
-    def _say(self, bucket, incarnation, items):
-        if self.fence.get(bucket, 0) > incarnation:
-            return False
-        self.fence[bucket] = incarnation
+    def _say(self, parcel):
+        if self.fence.get(parcel.bucket, 0) > parcel.incarnation:
+            return OVERTAKEN
+        if self.claims.get(parcel.bucket) != (parcel.incarnation, parcel.claim):
+            return UNCLAIMED
+        self.fence[parcel.bucket] = parcel.incarnation
+        self._say_items(parcel.bucket, parcel.items)
+        return SAID
+
+    def _say_items(self, bucket, items):
         before = self.marks.get(bucket, FeedPosition(-2, b""))
         upto, mark, waiting = before.number, before, self.open.setdefault(bucket, {})
         for item in items:
@@ -166,7 +173,8 @@ class Said:
                 mark = item.to if mark.number < item.to.number else mark
             else:
                 identity = item.data["txHash"], item.data["position"]
-                waiting.pop(identity, None)
+                if waiting.pop(identity, None) is None and item.only_open:
+                    continue
                 if item.sealed_in is None and item.event == "transaction":
                     waiting[identity] = item.data
                 if item.sealed_in is not None and item.sealed_in.number <= upto:
@@ -177,17 +185,19 @@ class Said:
                 mark = item.sealed_in or mark
         if mark != before:
             self.marks[bucket] = mark
-        return True
 
     async def claim_said(self, claims):
         if self.down or self.answers_lost:
             raise TransientError("store_unavailable", "down")
-        return [self._claim(*claim) for claim in claims]
+        return [self._claim(one) for one in claims]
 
-    def _claim(self, bucket, incarnation, at):
+    def _claim(self, claim):
+        bucket, incarnation, at = claim.bucket, claim.incarnation, claim.at
         if self.fence.get(bucket, 0) > incarnation:
             return None
         self.fence[bucket] = incarnation
+        before = self.claims.get(bucket, (0, 0))
+        self.claims[bucket] = max(before, (incarnation, claim.number))
         self.began.setdefault(bucket, at)
         mark = self.marks.setdefault(bucket, at)
         return Mark(mark, tuple(self.open.get(bucket, {}).values()))

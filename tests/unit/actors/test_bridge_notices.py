@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from actors import bridge_notices as module
 from actors.bridge_notices import BridgeNotices
 from engine.errors import TransientError
 from engine.limits import BRIDGE_EVENTS_KEPT_S, BRIDGE_SWEEP_ROWS
 from gateway.replies.realtime import UserBridgeData
 from storage.bridge_notices import Notice
 from tests.support.fakes import FakeSink
+from tests.support.tasks import beside, passed
 
 USER = b"\x0a" * 20
 
@@ -115,3 +117,17 @@ async def test_old_events_of_vaults_are_forgotten_part_by_part_until_none_is_lef
     notices = BridgeNotices(notices=stored, ticks=Topics(), log=FakeSink())
     assert [await notices.forget_events() for _ in range(3)] == [BRIDGE_SWEEP_ROWS] * 2 + [0]
     assert stored.old_events == 0 and stored.forgotten == [BRIDGE_EVENTS_KEPT_S] * 3
+
+
+async def test_step_is_told_at_once_when_somebody_says_that_there_is_one(monkeypatch) -> None:
+    monkeypatch.setattr(module, "IDLE_S", 60.0)
+    stored = Stored()
+    notices = BridgeNotices(notices=stored, ticks=Topics(), log=FakeSink())
+    async with beside([notices.run()]):
+        await passed(0.05)
+        stored.untold.append(notice(1))
+        await passed(0.05)
+        assert notices.told == 0
+        notices.wake()
+        await passed(0.05)
+        assert notices.told == 1

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from actors import relayer as module
 from actors.relayer import ELDEST_EVERY_S, REFUSALS_MAX, Put, Relayer
 from chain import vault
-from engine.bridge.control import RELEASE, Attest, Attested, Declined
+from engine.bridge.control import RELEASE, Attest, Attested, Declined, Retry
 from engine.bridge.line import HELD_S, TURN_S, Eldest
 from engine.bridge.messages import Fate, Message
 from engine.bridge.requests import Action, Decision, Facts, Seen
@@ -20,6 +21,7 @@ from engine.errors import TransientError
 from engine.settings import BridgeSettings
 from tests.support import transfers as t
 from tests.support.fakes import FakeSink
+from tests.support.tasks import beside, passed
 
 SIGNERS = tuple(bytes([number]) * 20 for number in (1, 2, 3))
 SET: Any = SimpleNamespace(addresses=SIGNERS, threshold=2, set_hash=bytes(32))
@@ -277,3 +279,32 @@ async def test_late_in_a_turn_all_go_as_they_come() -> None:
     line = Line(FullVault(left=t.ETHER), since=BEGUN - 1, now=BEGUN + HELD_S)
     assert "on its way to the attestors" in await line.reason_of(line.small)
     assert line.relayer._room_kept_for(t.RISE) is None
+
+
+async def test_quiet_relayer_looks_seldom_and_at_once_when_it_is_asked_to(monkeypatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 60.0)
+    relayer, now, looks = relayer_of(Calls({})), [0.0], [0]
+
+    async def due(limit: int, *, least_wei: int = 0) -> list[Any]:
+        looks[0] += 1
+        return []
+
+    async def retry(request: Any) -> None: ...
+
+    requests: Any = SimpleNamespace(due=due, retry=retry)
+    relayer._requests, relayer._clock = requests, lambda: now[0]
+    relayer._settings = BridgeSettings(idle_s=0.001)
+    relayer._busy_until = 1.0
+    moved: list[float] = []
+    relayer._moved = lambda: moved.append(now[0])
+    async with beside([relayer._keep_working()]):
+        await passed(0.1)
+        assert looks[0] > 3  # busy still
+        now[0] = 2.0
+        await passed(0.05)
+        before = looks[0]
+        await passed(0.1)
+        assert looks[0] == before and not moved
+        await relayer.handlers[Retry](Retry((1, 1, b"")))
+        await passed(0.1)
+        assert looks[0] > before + 3 and moved == [2.0]

@@ -1,8 +1,6 @@
 """Each sealed trade is said once on the topics of trades, whoever owns its bucket by then."""
 
 import asyncio
-import contextlib
-import copy
 from dataclasses import replace
 
 import pytest
@@ -12,63 +10,29 @@ from actors import trade_topics
 from engine import said as engine_said
 from engine.control import Directory, Feed, Halt, Prepare, Release, Take
 from engine.errors import ConsistencyError, TransientError
-from engine.messages import SEALED, FeedBatch, FeedPosition, Preconfirmed, Reorg, Traded
+from engine.messages import FeedBatch, Reorg
 from tests.support import shard_world
+from tests.support.said_world import (
+    SOON_S,
+    feed,
+    of_open_blocks,
+    owner,
+    previewed,
+    said,
+    shown_and_taken_back,
+    stand_still,
+    trade,
+    trades,
+)
 from tests.support.scenario import CHAIN_ID
 from tests.support.shard_world import ALL, ETH, World, running
 from tests.support.tasks import passed
-
-SOON_S = 0.25
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(module, "HOLD_S_MAX", 0.01)
     monkeypatch.setattr(trade_topics, "AGAIN_S", 0.01)
-
-
-def said(world, topic="trades", kind="transaction"):
-    """(transaction, place) of what was said of sealed trades and launches, in order."""
-    found = []
-    for at, name, data in world.ticks.counted:
-        event = data["event"] if name == "user" else name
-        sealed = event != "transaction" or data["status"] == SEALED
-        if at.startswith(topic) and event == kind:
-            found += [(data["txHash"], data["position"])] if sealed else []
-    return found
-
-
-def trades(world, after=0):
-    """Those of the chain, in order."""
-    return [
-        ("0x" + event.at.tx_hash.hex(), event.at.position)
-        for block in world.listener.blocks
-        for event in block.events
-        if block.header.number > after and type(event).__name__ in ("Traded", "TokenCreated")
-    ]
-
-
-def stand_still(world, name):
-    """The listener sends nothing to that shard any more."""
-    kept = {at: where for at, where in world.listener.followers.items() if at[0] != name}
-    world.listener.followers = kept
-
-
-async def trade(world, count=1, *, tokens=None):
-    for _ in range(count):
-        for token in tokens or (world.token, world.other):
-            world.scenario.buy(token, ETH // 50)
-        world.seal()
-        await world.listener.send()
-
-
-@contextlib.asynccontextmanager
-async def owner(world, name="shard-0/1"):
-    shard = world.shard(name)
-    async with running(shard):
-        await shard.handlers[Take](Take(ALL))
-        await passed(SOON_S)
-        yield shard
 
 
 async def test_planned_move_says_each_trade_once():
@@ -341,45 +305,6 @@ async def test_bucket_that_was_quiet_for_long_is_taken_without_a_gap_and_one_tha
     assert world.ticks.gaps == 1 and "trades_gap" in world.log.events()
     mine = [one for one in trades(world, after=1) if one not in said(world)]
     assert 3 <= len(mine) <= 6
-
-
-def previewed(world):
-    """A trade that is preconfirmed for the next block, and is not in it."""
-    fork = copy.deepcopy(world.scenario)
-    fork.buy(world.token, ETH // 50)
-    block = fork.seal(received_ns=5)
-    events = tuple(
-        replace(event, at=replace(event.at, block_hash=None))
-        for event in block.events
-        if isinstance(event, Traded)
-    )
-    return Preconfirmed(CHAIN_ID, block.header.number, events, 7)
-
-
-async def feed(world, name, *messages):
-    """Preconfirmed ones, on the tip."""
-    header = world.listener.blocks[-1].header
-    tip = FeedPosition(header.number, header.hash)
-    for group in [group for consumer, group in world.listener.followers if consumer == name]:
-        batch = FeedBatch(CHAIN_ID, tip, messages, tip.number)
-        await world.calls.ask(name, Feed(group, batch), timeout_s=1)
-    await passed(SOON_S)
-
-
-def of_open_blocks(world, topic="trades"):
-    """What was said of trades that were not sealed, in order."""
-    found = [
-        (name if name != "user" else data["event"], data["txHash"], data.get("status"))
-        for at, name, data in world.ticks.counted
-        if at.startswith(topic)
-    ]
-    return [(name, tx_hash) for name, tx_hash, status in found if status != SEALED]
-
-
-def shown_and_taken_back(world, message):
-    tx_hash = "0x" + message.events[0].at.tx_hash.hex()
-    wanted = [("transaction", tx_hash), ("retracted", tx_hash)]
-    return of_open_blocks(world) == of_open_blocks(world, "user") == wanted
 
 
 async def test_planned_move_takes_back_what_was_preconfirmed_before_it():

@@ -232,3 +232,17 @@ def test_new_epoch_is_a_gap_to_readers_of_all_trades_and_of_wallets_also_of_quie
     assert len(encoded) == 3
     made.hear(tick(1, topic="trades", bucket=-1, incarnation=0))
     assert [event for event, _ in readers["trades"].packets] == ["gap", "price"]
+
+
+def test_listening_again_is_a_gap_of_every_topic_that_is_read_the_first_time_is_none() -> None:
+    made, encoded = fanout()
+    made.join("t", Kept())
+    made.join("user:0x1", Kept())
+    made._begin()
+    made.hear(tick(1, event="transaction"))
+    assert [event for event, _ in encoded] == ["transaction"]
+    made._begin()
+    gaps = [(event, shown["topic"]) for event, shown in encoded[1:]]
+    assert gaps == [("gap", "t"), ("gap", "user:0x1")]
+    made.hear(tick(1, event="transaction"))
+    assert encoded[-1][0] == "transaction"
