@@ -16,11 +16,12 @@ Putting never waits: a reader whose queue is full is the reader's own trouble.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import orjson
 
+from curves.values import value
 from engine.buckets import bucket_of
 from engine.limits import TOPICS_REMEMBERED_MAX
 from engine.text import token_of_topic
@@ -41,7 +42,7 @@ class Reader(Protocol):
     def push(self, packet: Any) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Last:
     """Where a topic's numbering stands."""
 

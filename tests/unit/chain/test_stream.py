@@ -41,10 +41,11 @@ def _taken(*shreds: dict[str, Any]) -> tuple[int, str | None]:
     """
     refusals = Refusals()
     stream = LiveStream("ws://a", [], refusals=refusals)
+    stream._kinds["0x3"] = "shred"
     try:
         for one in shreds:
             message = {"params": {"subscription": "0x3", "result": one}}
-            stream._take(message, {"0x3": "shred"}, 1)
+            stream._take(message, 1)
     except TransientError:
         pass
     passed, reader = stream._queue.qsize(), ShredReader()
