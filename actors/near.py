@@ -33,7 +33,7 @@ Handle = Callable[[bytes], Awaitable[bytes]]
 
 
 class _Wire(asyncio.Protocol):
-    """Frames of one connection, in both directions."""
+    # Frames of one connection, in both directions.
 
     def __init__(
         self, heard: Callable[["_Wire", int, bytes], None], gone: Callable[[], None]
@@ -70,11 +70,10 @@ class _Wire(asyncio.Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that the other side has not taken yet."""
+        # Bytes that the other side has not taken yet.
         return self._transport.get_write_buffer_size() if self._transport else 0
 
     def send(self, number: int, data: bytes) -> None:
-        """One frame; nothing where the connection is gone."""
         frame = _HEAD.pack(len(data), number) + data
         if self._transport is not None:
             self._transport.write(frame)
@@ -82,13 +81,12 @@ class _Wire(asyncio.Protocol):
             self._early.append(frame)
 
     def close(self) -> None:
-        """End it, without a word."""
         if self._transport is not None:
             self._transport.abort()
 
 
 class _Peer:
-    """The asking side of one connection."""
+    # The asking side of one connection.
 
     def __init__(self, forget: Callable[[], None]) -> None:
         self.loop = asyncio.get_running_loop()
@@ -199,7 +197,7 @@ async def serve(node: str, name: str, handle: Handle) -> asyncio.AbstractServer 
 
 
 class _Guarded(_Wire):
-    """Of the answering side."""
+    # Of the answering side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

@@ -260,7 +260,7 @@ class LiveStream:
 
 
 class _Listener(WSListener):
-    """Whole messages to `hear`, the end of the connection to `end`."""
+    # Whole messages to `hear`, the end of the connection to `end`.
 
     def __init__(
         self, hear: Callable[[bytes, int], None], end: Callable[[TransientError], None]
@@ -271,7 +271,6 @@ class _Listener(WSListener):
         self._parts_bytes = 0
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Text or binary, whole or in parts; a goodbye is answered."""
         kind = frame.msg_type
         if kind is WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code(), frame.get_close_message())
@@ -284,7 +283,6 @@ class _Listener(WSListener):
                 self._part(frame, received_ns)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Gone, by whomever."""
         self._end(TransientError("stale_chain", "The subscription ended: the connection is gone"))
 
     def _part(self, frame: WSFrame, received_ns: int) -> None:
