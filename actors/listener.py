@@ -37,6 +37,7 @@ from engine.settings import ChainSettings
 
 SILENCE_S_MIN = 3.0
 SILENCE_BLOCKS = 3
+HEARD_LATE_S = 0.05
 FRESH_BLOCKS = 2
 FINALITY_PAUSE_S = 0.2
 """Of a block time: finality is not urgent, and the block's own events go first."""
@@ -97,6 +98,7 @@ class ChainListener(Generic[L]):
         self._halted: str | None = None
         self._consumers: dict[str, tuple[Consumer, asyncio.Task[None]]] = {}
         self._pushed: list[tuple[Place, Frame]] = []
+        self._heard_at = 0.0
         self._main: asyncio.Task[None] | None = None
         self._connected = False
         self._troubled = False
@@ -289,9 +291,11 @@ class ChainListener(Generic[L]):
 
     async def _take_all(self, stream: Stream, frames: AsyncIterator[Frame]) -> None:
         sealing: asyncio.Queue[Sealing] = asyncio.Queue(SUBSCRIPTION_QUEUE)
+        self._heard_at = asyncio.get_running_loop().time()
         tasks = [
             asyncio.create_task(self._take_frames(stream, frames, sealing)),
             asyncio.create_task(self._keep_sealing(sealing)),
+            asyncio.create_task(self._watch_silence()),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -308,17 +312,11 @@ class ChainListener(Generic[L]):
         self, stream: Stream, frames: AsyncIterator[Frame], sealing: "asyncio.Queue[Sealing]"
     ) -> None:
         loop = asyncio.get_running_loop()
-        heard = turn = loop.time()
-        while True:
-            try:
-                async with asyncio.timeout_at(heard + self._silence_s):
-                    frame = await anext(frames)
-            except TimeoutError as error:
-                message = f"Expected a head within {self._silence_s} s, was none"
-                raise TransientError("stale_chain", message) from error
+        turn = loop.time()
+        async for frame in frames:
             if frame.kind == "head":
                 _put(sealing, self._head(frame))
-                heard = loop.time()
+                self._heard_at = loop.time()
             elif frame.kind == "shred":
                 self._shred(frame, stream)
             elif (work := self._log_frame(frame)) is not None:
@@ -327,6 +325,18 @@ class ChainListener(Generic[L]):
             if frame.kind == "head" or loop.time() - turn > TURN_S:
                 await asyncio.sleep(0)
                 turn = loop.time()
+
+    async def _watch_silence(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            heard_at = self._heard_at
+            await asyncio.sleep(heard_at + self._silence_s - loop.time())
+            # Where the process itself stood still, what waits is heard first.
+            if heard_at == self._heard_at:
+                await asyncio.sleep(HEARD_LATE_S)
+            if heard_at == self._heard_at:
+                message = f"Expected a head within {self._silence_s} s, was none"
+                raise TransientError("stale_chain", message)
 
     async def _keep_sealing(self, sealing: "asyncio.Queue[Sealing]") -> None:
         while True:

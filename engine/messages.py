@@ -208,7 +208,7 @@ ChainEvent = CurveAdded | MarketEvent | Administered | Transferred | TransferEve
 # ------------------------------------------------------------------------------- feed
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BlockHeader:
     """What links a block to its parent; `timestamp` is unix seconds."""
 
@@ -229,7 +229,7 @@ class Preconfirmed:
     received_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Block:
     """A sealed block with all our events in it, in order.
 
@@ -252,7 +252,7 @@ class Reorg:
     ancestor_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finalised:
     """Everything up to `number` is final."""
 
