@@ -303,5 +303,6 @@ SAID_OPEN_MAX = 512
 """Preconfirmed trades of a bucket, said and not sealed, of which Redis remembers what taking them
 back needs (600 bytes each, until they are sealed); with more, a new owner says a gap."""
 
-SAID_AT_ONCE = 256
-"""Trades said in one round trip, some milliseconds of Redis; one block of a bucket is not split."""
+SAID_AT_ONCE = 64
+"""Trades said in one round trip, 3 ms of Redis (measured), for which prices wait; one block of a
+bucket is not split."""
