@@ -183,7 +183,8 @@ class FakeChain:
         return log
 
     def place_of(self, json: Mapping[str, Any]) -> FakeLog:
-        return self.log_of(json)
+        log: FakeLog = json["log"]
+        return log
 
     def shred_of(self, json: Mapping[str, Any]) -> "FakeShred":
         shred: FakeShred | None = json["shred"]
