@@ -1,4 +1,5 @@
-"""The typed client of the cluster: calls, starting and ending of actors, over Ray.
+"""The typed client of the cluster: calls, starting and ending of actors, over Ray; calls to who
+is on the same node past it (`actors/near.py`).
 
 Guarantee of `ask`: at most once. When it fails, the message may have been applied; every
 message is safe to send again. Actors have unique names in one namespace, so that a handle
@@ -24,6 +25,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors import build, starting, wire
+from actors.near import Near
 from actors.ports import Log
 from actors.working import Working
 from engine import errors, placement
@@ -111,6 +113,7 @@ class Cluster:
         self._namespace = settings.actors.ray_namespace
         self._shared = bool(settings.actors.ray_address)
         self._handles: dict[str, Any] = {}
+        self._near: Near | None = None
         self._starting: dict[str, Instance] = {}
         self._strangers: list[Instance] = []  # as it were: ports that somebody else has
         self._builds: dict[str, asyncio.Task[str]] = {}
@@ -123,11 +126,8 @@ class Cluster:
         answer in time, TransientError("actor_died") when there is no such actor any more.
         """
         try:
-            handle: Any = self._handles.get(name) or await asyncio.wait_for(
-                self._handle(name), timeout_s
-            )
-            answer = await asyncio.wait_for(handle.ask.remote(wire.packed(message)), timeout_s)
-            reply = wire.unpacked(answer)
+            async with asyncio.timeout(timeout_s):
+                reply = wire.unpacked(await self._answer(name, wire.packed(message)))
         except (TimeoutError, GetTimeoutError) as error:
             text = f"Expected an answer of {name} in {timeout_s} s"
             raise errors.TransientError("shard_unavailable", text) from error
@@ -138,6 +138,15 @@ class Cluster:
         if isinstance(reply, Failure):
             raise getattr(errors, reply.blame)(reply.code, reply.message)
         return reply
+
+    async def _answer(self, name: str, packed: bytes) -> bytes:
+        if self._near is None:
+            self._near = Near(_this_node())
+        answer = await self._near.ask(name, packed)
+        if answer is None:
+            handle: Any = await self._handle(name)
+            answer = await handle.ask.remote(packed)
+        return answer
 
     async def launch(self, slot: str, role: str, placed: Sequence[Instance] = ()) -> Instance:
         """Start `role` in a process of its own, spread over the nodes beside `placed`.
@@ -178,6 +187,8 @@ class Cluster:
         if instance.pid and instance.node in ("", _this_node()) and _is_worker(instance.pid):
             with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
                 os.kill(instance.pid, signal.SIGKILL)
+        if self._near is not None:
+            self._near.forget(instance.name)
         self._working.forget(instance.pid)
         self._handles.pop(instance.name, None)
 

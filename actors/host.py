@@ -19,7 +19,7 @@ from typing import Any
 
 import ray
 
-from actors import build, collecting, handles, wire
+from actors import build, collecting, handles, near, wire
 from actors.ports import Calls, Launcher, Log
 from engine.control import Failure, Ping, Pong, StatusWanted
 from engine.errors import ConsistencyError, RiseCurveError
@@ -71,6 +71,7 @@ class Host:
         self._role: Role | None = None
         self._background: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
+        self._near: asyncio.AbstractServer | None = None
         self._in_flight = 0
         self._host = host
         self._build = build
@@ -102,6 +103,7 @@ class Host:
         self._role = await factory(context)
         self._background = asyncio.create_task(self._run(self._role))
         self._settling = asyncio.create_task(collecting.keep_settling())
+        self._near = await near.serve(self._context.get_node_id(), self._name, self.ask)
 
     async def _start_again(self) -> None:
         try:

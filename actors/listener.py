@@ -7,7 +7,8 @@ hash, with all logs read by block hash. A frame, in order:
   1. head: its block and every one missing before it are read and sealed;
   2. shred, or a log without a block hash: preconfirmed, shown above the tip until the seal;
   3. log of a block above the tip: like a head, without waiting for it;
-  4. log of a sealed block: it must be among that block's events, else receipts decide.
+  4. log of a sealed block: it must be among that block's events, else receipts decide. Those of
+     one block that wait for its seal are looked at together.
 What contradicts the window is a reorg, see `actors/sealing.py`; one that is too deep, and a
 hole that nothing explains, halt the listener: no more beats, so that nothing is sold as
 fresh. While the node gives nothing new, no beat is sent either.
@@ -22,6 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from actors.chain_ports import Decoder, Frame, L, Source, Stream, StreamFactory
+from actors.chain_ports import Log as Place
 from actors.feed import BACKOFF_S_MAX, BACKOFF_S_MIN, Consumer, Send
 from actors.ports import Log
 from actors.preview import Preview
@@ -35,6 +37,7 @@ from engine.settings import ChainSettings
 
 SILENCE_S_MIN = 3.0
 SILENCE_BLOCKS = 3
+HEARD_LATE_S = 0.05
 FRESH_BLOCKS = 2
 FINALITY_PAUSE_S = 0.2
 """Of a block time: finality is not urgent, and the block's own events go first."""
@@ -44,6 +47,9 @@ READABLE_S = 1.0
 
 TURN_S = 0.005
 """Of frames in a row, before others have the loop."""
+
+PUSHED_A_TURN = 256
+"""Of pushed logs that are looked at in a row: a millisecond, before others have the loop."""
 
 T = TypeVar("T")
 Sealing = Callable[[], Awaitable[None]]
@@ -91,6 +97,8 @@ class ChainListener(Generic[L]):
         self._sealed = asyncio.Event()
         self._halted: str | None = None
         self._consumers: dict[str, tuple[Consumer, asyncio.Task[None]]] = {}
+        self._pushed: list[tuple[Place, Frame]] = []
+        self._heard_at = 0.0
         self._main: asyncio.Task[None] | None = None
         self._connected = False
         self._troubled = False
@@ -271,6 +279,7 @@ class ChainListener(Generic[L]):
             self._counts["connections"] += 1
             # What was open may have been missed meanwhile: the seal tells.
             self._forget_open()
+            self._pushed = []
             await self._catch_up()
             self._connected = True
             self._log.info("listener_connected", recovered=self._troubled)
@@ -282,9 +291,11 @@ class ChainListener(Generic[L]):
 
     async def _take_all(self, stream: Stream, frames: AsyncIterator[Frame]) -> None:
         sealing: asyncio.Queue[Sealing] = asyncio.Queue(SUBSCRIPTION_QUEUE)
+        self._heard_at = asyncio.get_running_loop().time()
         tasks = [
             asyncio.create_task(self._take_frames(stream, frames, sealing)),
             asyncio.create_task(self._keep_sealing(sealing)),
+            asyncio.create_task(self._watch_silence()),
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -301,17 +312,11 @@ class ChainListener(Generic[L]):
         self, stream: Stream, frames: AsyncIterator[Frame], sealing: "asyncio.Queue[Sealing]"
     ) -> None:
         loop = asyncio.get_running_loop()
-        heard = turn = loop.time()
-        while True:
-            try:
-                async with asyncio.timeout_at(heard + self._silence_s):
-                    frame = await anext(frames)
-            except TimeoutError as error:
-                message = f"Expected a head within {self._silence_s} s, was none"
-                raise TransientError("stale_chain", message) from error
+        turn = loop.time()
+        async for frame in frames:
             if frame.kind == "head":
                 _put(sealing, self._head(frame))
-                heard = loop.time()
+                self._heard_at = loop.time()
             elif frame.kind == "shred":
                 self._shred(frame, stream)
             elif (work := self._log_frame(frame)) is not None:
@@ -320,6 +325,18 @@ class ChainListener(Generic[L]):
             if frame.kind == "head" or loop.time() - turn > TURN_S:
                 await asyncio.sleep(0)
                 turn = loop.time()
+
+    async def _watch_silence(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            heard_at = self._heard_at
+            await asyncio.sleep(heard_at + self._silence_s - loop.time())
+            # Where the process itself stood still, what waits is heard first.
+            if heard_at == self._heard_at:
+                await asyncio.sleep(HEARD_LATE_S)
+            if heard_at == self._heard_at:
+                message = f"Expected a head within {self._silence_s} s, was none"
+                raise TransientError("stale_chain", message)
 
     async def _keep_sealing(self, sealing: "asyncio.Queue[Sealing]") -> None:
         while True:
@@ -345,13 +362,33 @@ class ChainListener(Generic[L]):
         self._counts["shred_gaps"] += self._preview.gaps - gaps
 
     def _log_frame(self, frame: Frame) -> Sealing | None:
+        place = self._source.place_of(frame.payload)
+        self._sealer.seen(place.block_number, frame.received_ns)
+        if place.block_hash is not None:
+            return self._pushed_log(place, frame)
         log = self._source.log_of(frame.payload)
-        self._sealer.seen(log.block_number, frame.received_ns)
-        if log.block_hash is None:
-            if log.block_number > self._sealer.tip.number and self._decoder.ours(log):
-                self._previewed(self._preview.log(log, frame.received_ns))
+        if log.block_number > self._sealer.tip.number and self._decoder.ours(log):
+            self._previewed(self._preview.log(log, frame.received_ns))
+        return None
+
+    def _pushed_log(self, place: Place, frame: Frame) -> Sealing | None:
+        waiting = self._pushed
+        if len(waiting) >= SUBSCRIPTION_QUEUE:
+            raise TransientError("stale_chain", "Expected blocks to be read faster")
+        if waiting and waiting[-1][0].block_hash == place.block_hash:
+            waiting.append((place, frame))
             return None
-        return lambda: self._sealed_log(log)
+        self._pushed = waiting = [(place, frame)]
+        return lambda: self._pushed_logs(waiting)
+
+    async def _pushed_logs(self, waiting: list[tuple[Place, Frame]]) -> None:
+        logs = waiting.copy()
+        waiting.clear()  # what comes from now on is looked at anew
+        for at, (place, frame) in enumerate(logs, 1):
+            if not self._sealer.holds(place):
+                await self._sealed_log(self._source.log_of(frame.payload))
+            if at % PUSHED_A_TURN == 0:
+                await asyncio.sleep(0)
 
     async def _sealed_log(self, log: L) -> None:
         if log.block_number > self._sealer.tip.number:

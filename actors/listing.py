@@ -8,7 +8,7 @@ waits, and handing one on twice says nothing new. An owner that was overtaken is
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 
 from actors.ports import Log, Ticks
 from engine import ticks
@@ -21,8 +21,16 @@ from engine.messages import ListedRow
 PAUSE_MIN_S = 0.05
 
 
+@dataclass(slots=True)
+class _Waiting:
+    # Made into a row when it is handed on: most changes give way before that.
+    change: Change
+    incarnation: int
+    launch: dict[str, object] | None
+
+
 class Lister:
-    """Keeps the newest row of each market that changed until it was handed on.
+    """Keeps the newest change of each market until its row was handed on.
 
     `lost(bucket, incarnation)` is told of a fence.
     """
@@ -31,7 +39,7 @@ class Lister:
         self._ticks = port
         self._log = log
         self._lost = lost
-        self._rows: dict[bytes, ListedRow] = {}
+        self._rows: dict[bytes, _Waiting] = {}
         self._left_out = 0
         self._look = asyncio.Event()
         self._down = False
@@ -43,11 +51,9 @@ class Lister:
             if known is None and len(self._rows) >= LISTED_WAITING_MAX:
                 self._left_out += 1
                 continue
-            incarnation = group.incarnations[change.bucket]
-            row = ticks.listed_data(change.token, change.market, change.as_of, halted=change.halted)
             launch = _launch(change) or (known.launch if known else None)
-            made = ListedRow(change.token, change.bucket, incarnation, row, launch)
-            self._rows[change.token] = made
+            incarnation = group.incarnations[change.bucket]
+            self._rows[change.token] = _Waiting(change, incarnation, launch)
         if changes:
             self._look.set()
 
@@ -57,7 +63,7 @@ class Lister:
 
     def close(self, bucket: int) -> None:
         """A bucket is not owned any more: its rows are not ours to tell."""
-        for token in [one.token for one in self._rows.values() if one.bucket == bucket]:
+        for token in [t for t, one in self._rows.items() if one.change.bucket == bucket]:
             del self._rows[token]
 
     async def run(self) -> None:
@@ -72,7 +78,7 @@ class Lister:
         batch = [self._rows.pop(token) for token in list(self._rows)[:LISTED_ROWS_MAX]]
         left_out, self._left_out = self._left_out, 0
         try:
-            done = await self._ticks.sample(batch, left_out=left_out)
+            done = await self._ticks.sample([_row(one) for one in batch], left_out=left_out)
         except TransientError as error:
             self._keep(batch, left_out, str(error))
             return LISTED_EVERY_MS / 1e3
@@ -85,19 +91,22 @@ class Lister:
             self._look.set()
         return 0.0 if self._rows else done.due_s
 
-    def _keep(self, batch: list[ListedRow], left_out: int, error: str) -> None:
+    def _keep(self, batch: list[_Waiting], left_out: int, error: str) -> None:
         # Whether they went out is not known. A newer row of the same market stands already.
         for one in batch:
-            newer = self._rows.get(one.token)
-            if newer is None:
-                self._rows[one.token] = one
-            elif newer.launch is None:
-                self._rows[one.token] = replace(newer, launch=one.launch)
+            newer = self._rows.setdefault(one.change.token, one)
+            newer.launch = newer.launch or one.launch
         self._left_out += left_out
         self._look.set()
         if not self._down:
             self._log.warning("list_down", error=error)
         self._down = True
+
+
+def _row(waiting: _Waiting) -> ListedRow:
+    change = waiting.change
+    row = ticks.listed_data(change.token, change.market, change.as_of, halted=change.halted)
+    return ListedRow(change.token, change.bucket, waiting.incarnation, row, waiting.launch)
 
 
 def _launch(change: Change) -> dict[str, object] | None:

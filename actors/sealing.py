@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Generic
 
 from actors.chain_ports import Decoder, L, Source
+from actors.chain_ports import Log as Place
 from actors.ports import Log
 from engine.chain_view import ChainView, Duplicate, EventSeqs, Gap, Reorged, SeqFault
 from engine.errors import ConsistencyError, TransientError
@@ -124,6 +125,13 @@ class Sealer(Generic[L]):
         if found is None:
             raise TransientError("stale_chain", f"Expected block {log.block_number}, was none")
         await self.reach(*found, pushed=log)
+
+    def holds(self, place: Place) -> bool:
+        """Whether that log is of the window as it stands; then `must_hold` has nothing to do."""
+        block = self._window.block(place.block_number)
+        if block is None or block.header.hash != place.block_hash:
+            return False
+        return place.block_number <= self._window.base or _has(block.events, place)
 
     async def must_hold(self, log: L) -> None:
         """A pushed log of a sealed block must be one of its events; else receipts decide."""
@@ -272,7 +280,7 @@ class Sealer(Generic[L]):
         return self._decoder.decode(logs, block_time=header.timestamp)
 
 
-def _has(events: tuple[ChainEvent, ...], log: L) -> bool:
+def _has(events: tuple[ChainEvent, ...], log: Place) -> bool:
     at = bisect_left(events, log.log_index, key=lambda event: event.at.log_index)
     if at == len(events):
         return False

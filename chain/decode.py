@@ -26,6 +26,7 @@ from chain.words import malformed as _malformed
 from chain.words import topic_address as _topic_address
 from chain.words import topics as _topics
 from chain.words import words as _words
+from curves.values import value
 from engine.messages import (
     Administered,
     ChainEvent,
@@ -105,6 +106,28 @@ def raw_log(json: Mapping[str, Any]) -> RawLog:
         tx_index=tx_index,
         log_index=log_index,
         removed=bool(json.get("removed")),
+    )
+
+
+@value
+class LogPlace:
+    """Where a log stands. Most logs that are pushed are known: of those no more is read."""
+
+    block_number: int
+    block_hash: bytes | None
+    tx_hash: bytes
+    log_index: int
+
+
+def log_place(json: Mapping[str, Any]) -> LogPlace:
+    """Of a log as `raw_log` takes it. Raises ValueError, KeyError, TypeError."""
+    block_hash = json.get("blockHash")
+    hashed = bytes.fromhex(block_hash[2:]) if block_hash else b""
+    return LogPlace(
+        int(json["blockNumber"], 16),
+        hashed if any(hashed) else None,
+        bytes.fromhex(json["transactionHash"][2:]),
+        int(json["logIndex"], 16),
     )
 
 

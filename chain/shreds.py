@@ -8,10 +8,10 @@ beforehand. A shred is the sequencer's unsigned word: nothing final may come of 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from chain.decode import RawLog
+from curves.values import value
 from engine.errors import TransientError
 
 DEPOSIT_TYPE = 0x7E
@@ -23,7 +23,7 @@ _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 _RECEIPTS = ("Legacy", "Eip2930", "Eip1559", "Eip7702", "Deposit")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ShredTransaction:
     """`index` is its place in the block, `status` 1 for success."""
 
@@ -34,7 +34,7 @@ class ShredTransaction:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Shred:
     """`timestamp` in seconds; deposits stand in `transactions`, their logs nowhere."""
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from chain.bloom import any_of, bloom_of, may_hold
-from chain.decode import TOPICS, RawLog, raw_log
+from chain.decode import TOPICS, LogPlace, RawLog, log_place, raw_log
 from chain.receipts import STEP, Places, digest_of, in_order, root_steps
 from chain.receipts import encoded as receipt_bytes
 from chain.rpc import METHOD_NOT_FOUND, Rpc, RpcError
@@ -253,6 +253,13 @@ class ChainSource:
         """A log of a logs frame; TransientError if it is none."""
         (log,) = _raw_logs([json])
         return log
+
+    def place_of(self, json: Mapping[str, Any]) -> LogPlace:
+        """Where the log of a logs frame stands; TransientError if that is not to be read."""
+        try:
+            return log_place(json)
+        except _MALFORMED as error:
+            raise TransientError("stale_chain", f"Expected a log: {error!r}") from error
 
     def shred_of(self, json: Mapping[str, Any]) -> Shred:
         """A shred of a shreds frame; TransientError if it is none that we know."""

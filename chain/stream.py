@@ -9,35 +9,48 @@ What is preconfirmed comes either as shreds or as logs without a block hash, nev
   2. it refuses: that is remembered for a while, and hashless logs are passed on, if any;
   3. its shreds are spelt in a way we do not know, from the first or from a later one on: the
      stream ends, and the next is as in 2.
+
+A trade is told in some five messages, so each is read in the socket's own callback: by a library
+that hands messages over to a task they were half of what the listener did.
 """
 
 import asyncio
-import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import websockets
-from websockets.asyncio.client import ClientConnection, connect
+from picows import (
+    WSAutoPingStrategy,
+    WSError,
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
 
 from chain import shreds
+from curves.values import value
 from engine.errors import TransientError
 from engine.limits import SUBSCRIPTION_QUEUE
 
-PING_INTERVAL_S = 5.0
-PING_TIMEOUT_S = 10.0
-FRAME_BYTES_MAX = 16 * 1024 * 1024
+PING_S = 10.0
+"""Between two pings, and for a pong. Silence is noticed sooner, by the heads that do not come."""
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """One log, head or shred; far above any, far below what would hurt."""
 
 REFUSED_S = 600.0
 """A node that has no shreds is asked again after this: it may have been updated."""
 
 _HASHLESS = (None, "0x" + "00" * 32)
+_HASHLESS_MARK = b'"blockHash":null'
+_NEVER = b"\0"
+"""Of no JSON."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Frame:
     """One push. `kind` is "head", "log" or "shred"; `received_ns` the wall clock at the socket."""
 
@@ -111,11 +124,13 @@ class LiveStream:
         self._refusals = refusals
         self._shreds = False
         self._spelling_known = False
-        self._asked = 0
-        self._socket: ClientConnection | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._kinds: dict[str, str] = {}
+        self._logs_mark = _NEVER
+        self._asked: tuple[int, str, asyncio.Future[dict[str, Any]]] | None = None
+        self._asked_count = 0
+        self._transport: WSTransport | None = None
         self._queue: asyncio.Queue[Frame | TransientError] = asyncio.Queue(SUBSCRIPTION_QUEUE)
-        self._overflowed = False
+        self._ended = False
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Connect and subscribe; frames are buffered from the moment this returns.
@@ -126,20 +141,20 @@ class LiveStream:
             raise TransientError("stale_chain", "Expected a WebSocket URL, was none")
         try:
             async with asyncio.timeout(self._timeout_s):
-                self._socket = await connect(
+                self._transport, _ = await ws_connect(
+                    lambda: _Listener(self.hear, self.end),
                     self._url,
-                    ping_interval=PING_INTERVAL_S,
-                    ping_timeout=PING_TIMEOUT_S,
-                    open_timeout=None,
-                    close_timeout=1.0,
-                    compression=None,
-                    max_size=FRAME_BYTES_MAX,
+                    websocket_handshake_timeout=self._timeout_s,
+                    enable_auto_ping=True,
+                    auto_ping_strategy=WSAutoPingStrategy.PING_PERIODICALLY,
+                    auto_ping_idle_timeout=PING_S,
+                    auto_ping_reply_timeout=PING_S,
+                    max_frame_size=MESSAGE_BYTES_MAX,
                 )
-                kinds = await self._subscribe(self._socket)
-        except (OSError, TimeoutError, websockets.WebSocketException, TransientError) as error:
+                await self._subscribe(self._transport)
+        except (OSError, TimeoutError, ValueError, WSError, TransientError) as error:
             await self.close()
             raise TransientError("stale_chain", f"No subscription: {error!r}") from error
-        self._reader = asyncio.create_task(self._read(self._socket, kinds))
         return self._drain()
 
     def refuse_shreds(self, reason: str) -> None:
@@ -149,68 +164,81 @@ class LiveStream:
 
     async def close(self) -> None:
         """End the connection, at once: a frozen peer would never say goodbye."""
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
-            self._reader = None
-        if self._socket is not None:
-            self._socket.transport.abort()
-            await self._socket.wait_closed()
-            self._socket = None
+        if self._transport is not None:
+            transport, self._transport = self._transport, None
+            transport.disconnect(graceful=False)
+            await _gone(transport)
 
-    async def _subscribe(self, socket: ClientConnection) -> dict[str, str]:
-        kinds: dict[str, str] = {}
-        # Shreds first: a hashless log before the answer could be told twice otherwise.
-        if self._refusals is not None and self._refusals.reason(self._url) is None:
-            answer = await self._ask(socket, ["shreds", False], kinds)
-            if isinstance(answer.get("result"), str):
-                kinds[answer["result"]] = "shred"
-                self._shreds = True
-            else:
-                self._refusals.note(self._url, f"refused: {answer.get('error')!r:.200}")
-        for kind, params in (("head", ["newHeads"]), ("log", ["logs", {"topics": [self._topics]}])):
-            answer = await self._ask(socket, params, kinds)
-            if not isinstance(answer.get("result"), str):
-                raise TransientError("stale_chain", f"Expected a subscription, was {answer}")
-            kinds[answer["result"]] = kind
-        return kinds
-
-    async def _ask(
-        self, socket: ClientConnection, params: list[Any], kinds: dict[str, str]
-    ) -> dict[str, Any]:
-        self._asked += 1
-        number = self._asked
-        request = {"jsonrpc": "2.0", "id": number, "method": "eth_subscribe", "params": params}
-        await socket.send(orjson.dumps(request).decode())
-        # Pushes of one subscription may come before the next one is answered.
-        for _ in itertools.repeat(None, SUBSCRIPTION_QUEUE):
-            message = await socket.recv()
-            received_ns = time.time_ns()
-            answer = _parsed(message)
-            if answer.get("id") == number:
-                return answer
-            self._take(answer, kinds, received_ns)
-        raise TransientError("stale_chain", "Expected an answer among so many pushes, was none")
-
-    async def _read(self, socket: ClientConnection, kinds: dict[str, str]) -> None:
-        end = TransientError("stale_chain", "The subscription fell behind")
+    def hear(self, message: bytes, received_ns: int) -> None:
+        """One message as it came: an answer, or a push."""
+        if self._ended or self._is_told_by_shreds(message):
+            return
         try:
-            while not self._overflowed:
-                message = await socket.recv()
-                received_ns = time.time_ns()
-                self._take(_parsed(message), kinds, received_ns)
-        except (OSError, websockets.WebSocketException) as error:
-            end = TransientError("stale_chain", f"The subscription ended: {error!r}")
+            found = _parsed(message)
+            if not self._is_answer(found):
+                self._take(found, received_ns)
         except TransientError as error:
-            end = error
+            self.end(error)
+
+    def end(self, error: TransientError) -> None:
+        """Nothing comes after this; what was buffered is still given."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._asked is not None and not self._asked[2].done():
+            self._asked[2].set_exception(error)
         if self._queue.full():
             self._queue.get_nowait()
-        self._queue.put_nowait(end)
+        self._queue.put_nowait(error)
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
 
-    def _take(self, message: dict[str, Any], kinds: dict[str, str], received_ns: int) -> None:
+    async def _subscribe(self, transport: WSTransport) -> None:
+        # Shreds first: a hashless log before the answer could be told twice otherwise.
+        if self._refusals is not None and self._refusals.reason(self._url) is None:
+            answer = await self._ask(transport, "shred", ["shreds", False])
+            if not isinstance(answer.get("result"), str):
+                self._refusals.note(self._url, f"refused: {answer.get('error')!r:.200}")
+        for kind, params in (("head", ["newHeads"]), ("log", ["logs", {"topics": [self._topics]}])):
+            answer = await self._ask(transport, kind, params)
+            if not isinstance(answer.get("result"), str):
+                raise TransientError("stale_chain", f"Expected a subscription, was {answer}")
+
+    async def _ask(self, transport: WSTransport, kind: str, params: list[Any]) -> dict[str, Any]:
+        self._asked_count += 1
+        number, answered = self._asked_count, asyncio.get_running_loop().create_future()
+        self._asked = number, kind, answered
+        request = {"jsonrpc": "2.0", "id": number, "method": "eth_subscribe", "params": params}
+        transport.send(WSMsgType.TEXT, orjson.dumps(request))
+        answer: dict[str, Any] = await answered
+        return answer
+
+    def _is_told_by_shreds(self, message: bytes) -> bool:
+        # Half of all messages where there are shreds, and not worth reading; spelt otherwise they
+        # are left out when they were read.
+        return self._shreds and self._logs_mark in message and _HASHLESS_MARK in message
+
+    def _is_answer(self, message: dict[str, Any]) -> bool:
+        if self._asked is None or message.get("id") != self._asked[0]:
+            return False
+        _, kind, answered = self._asked
+        self._asked = None
+        # At once: what is pushed next may stand in the same buffer.
+        if isinstance(message.get("result"), str):
+            self._kinds[message["result"]] = kind
+            self._shreds |= kind == "shred"
+            if kind == "log":
+                self._logs_mark = b'"subscription":' + orjson.dumps(message["result"])
+        if not answered.done():
+            answered.set_result(message)
+        return True
+
+    def _take(self, message: dict[str, Any], received_ns: int) -> None:
         params = message.get("params")
-        kind = kinds.get(params.get("subscription", "")) if isinstance(params, dict) else None
-        if not isinstance(params, dict) or kind is None:
+        if not isinstance(params, dict):
+            return
+        kind = self._kinds.get(params.get("subscription", ""))
+        if kind is None:
             return
         payload = params.get("result")
         if not isinstance(payload, dict):
@@ -221,8 +249,8 @@ class LiveStream:
             return
         try:
             self._queue.put_nowait(Frame(kind, payload, received_ns))
-        except asyncio.QueueFull:
-            self._overflowed = True
+        except asyncio.QueueFull as error:
+            raise TransientError("stale_chain", "The subscription fell behind") from error
 
     def _must_be_readable(self, payload: dict[str, Any]) -> None:
         # Until one with a log has been read: the listener reads each of them anyway, and says by
@@ -242,7 +270,52 @@ class LiveStream:
             yield item
 
 
-def _parsed(message: str | bytes) -> dict[str, Any]:
+class _Listener(WSListener):
+    # Whole messages to `hear`, the end of the connection to `end`.
+
+    def __init__(
+        self, hear: Callable[[bytes, int], None], end: Callable[[TransientError], None]
+    ) -> None:
+        self._hear = hear
+        self._end = end
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if kind is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+        elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            received_ns = time.time_ns()
+            if frame.fin and not self._parts:
+                self._hear(frame.get_payload_as_bytes(), received_ns)
+            else:
+                self._part(frame, received_ns)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._end(TransientError("stale_chain", "The subscription ended: the connection is gone"))
+
+    def _part(self, frame: WSFrame, received_ns: int) -> None:
+        self._parts.append(frame.get_payload_as_bytes())
+        self._parts_bytes += frame.payload_size
+        if self._parts_bytes > MESSAGE_BYTES_MAX:
+            text = f"Expected {MESSAGE_BYTES_MAX} bytes a message at most"
+            self._end(TransientError("stale_chain", text))
+        elif frame.fin:
+            whole = b"".join(self._parts)
+            self._parts, self._parts_bytes = [], 0
+            self._hear(whole, received_ns)
+
+
+async def _gone(transport: WSTransport) -> None:
+    try:
+        await transport.wait_disconnected()
+    except (OSError, WSError):
+        return
+
+
+def _parsed(message: bytes) -> dict[str, Any]:
     try:
         parsed = orjson.loads(message)
     except orjson.JSONDecodeError as error:

@@ -3,14 +3,13 @@
 Whatever one of our own contracts could not have written is a ConsistencyError("malformed_log").
 """
 
-from dataclasses import dataclass
-
+from curves.values import value
 from engine.errors import ConsistencyError
 
 _PADDING = bytes(12)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RawLog:
     """One log as the node gave it. `block_hash` is None while preconfirmed."""
 

@@ -2,10 +2,10 @@
 launchpad's (`engine.messages`) and the bridge's (`engine.bridge.events`).
 """
 
-from dataclasses import dataclass
+from curves.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EventHeader:
     """Where an event stands.
 

@@ -75,7 +75,7 @@ class TokenCreated:
     symbol: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Traded:
     """One buy or sell; `sold` and `raised` are the market's state after it: on the curve
     what it sold and raised, on the pool (`venue`) the pair's token and WETH reserves."""
@@ -151,7 +151,7 @@ class Graduated:
     reserve_weth: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PoolSynced:
     """The pair's `Sync`: its reserves after whatever came. Anyone can cause one, also before
     the graduation, where it says nothing about the market."""
@@ -162,7 +162,7 @@ class PoolSynced:
     reserve_weth: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PoolSwapped:
     """A swap on the pair that did not come from the launchpad, which says `Trade` of its own.
 
@@ -189,7 +189,7 @@ class Administered:
     arguments: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transferred:
     """An ERC-20 transfer of one of our tokens; zero `sender` is the mint."""
 
@@ -208,7 +208,7 @@ ChainEvent = CurveAdded | MarketEvent | Administered | Transferred | TransferEve
 # ------------------------------------------------------------------------------- feed
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BlockHeader:
     """What links a block to its parent; `timestamp` is unix seconds."""
 
@@ -219,7 +219,7 @@ class BlockHeader:
     timestamp: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Preconfirmed:
     """Market events of the open block, in order, before it is sealed."""
 
@@ -229,7 +229,7 @@ class Preconfirmed:
     received_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Block:
     """A sealed block with all our events in it, in order.
 
@@ -252,7 +252,7 @@ class Reorg:
     ancestor_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finalised:
     """Everything up to `number` is final."""
 
@@ -263,7 +263,7 @@ class Finalised:
 FeedMessage = Preconfirmed | Block | Reorg | Finalised
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FeedPosition:
     """The last sealed block that a consumer has applied. Number -1: none."""
 
@@ -403,7 +403,7 @@ class MarketView:
 # ------------------------------------------------------------------------------ ticks
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tick:
     """What is published after a change.
 

@@ -9,19 +9,20 @@ not undo this one.
 import dataclasses
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from operator import attrgetter
 
 from engine.messages import MarketEvent
 
 _NUMBERING = frozenset({"at", "seq", "event_seq"})
 _COMPARED = {
-    kind: tuple(one.name for one in dataclasses.fields(kind) if one.name not in _NUMBERING)
+    kind: attrgetter(*(one.name for one in dataclasses.fields(kind) if one.name not in _NUMBERING))
     for kind in MarketEvent.__args__
 }
 
 
 def key_of(event: MarketEvent) -> Hashable:
     """Equal for a preconfirmed event and the sealed one that makes it true."""
-    values = tuple(getattr(event, name) for name in _COMPARED[type(event)])
+    values: Hashable = _COMPARED[type(event)](event)
     return type(event).__name__, event.at.tx_hash, event.at.position, values
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from curves.values import value
 from engine import text
 from engine.buckets import bucket_of
 from engine.limits import SAID_BLOCKS
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 Sayable = Traded | PoolSwapped | TokenCreated
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Telling:
     """One message. `sealed_in` None: it is preconfirmed, or takes something back, and goes out in
     any case; else only where the mark is below that block. `only_open`: if it is open, for it may

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from curves.values import value
 from engine.limits import (
     FANOUT_INTERVAL_MIN_S,
     FANOUT_INTERVAL_S,
@@ -24,7 +25,7 @@ from engine.limits import (
 PRICE = "price"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """One of a topic. It accounts for the numbers from `from_seq` to `seq`."""
 

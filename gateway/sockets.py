@@ -13,7 +13,6 @@
 """
 
 import asyncio
-import json
 import re
 import socket as sockets
 import time
@@ -328,9 +327,9 @@ def written(socket: Any, text: str) -> bool:
 class Shared(packet.Packet):  # type: ignore[misc]
     """An engine packet that many readers get, with its frame of a WebSocket."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(packet.MESSAGE, text)
-        self.frame = framed(self.encode().encode())
+    def __init__(self, text: bytes) -> None:
+        super().__init__(packet.MESSAGE, text.decode())
+        self.frame = framed(b"4" + text)
 
 
 def shared(socket: Any, packet: Shared) -> None:
@@ -347,4 +346,4 @@ def encode_text(text: str) -> Any:
 
 def encode_event(event: str, payload: bytes) -> Shared:
     """An engine packet with one Socket.IO event, encoded once and shared by all its readers."""
-    return Shared(f"{_EVENT}[{json.dumps(event)},{payload.decode()}]")
+    return Shared(b"%d[%b,%b]" % (_EVENT, orjson.dumps(event), payload))

@@ -79,17 +79,17 @@ def exact(data: Any) -> Any:
         return [exact(one) for one in data]
     if not isinstance(data, dict):
         return data
-    return dict(_exact(name, value) for name, value in data.items())
-
-
-def _exact(name: str, value: Any) -> tuple[str, Any]:
-    known = _EXACT.get(name)
-    if known is None:
-        return name, exact(value)
-    shown, decimals = known
-    if isinstance(value, str):
-        return shown, str(text.base_units(value, decimals))
-    return shown, value
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        known = _EXACT.get(name)
+        if known is None:
+            # Most values are text or a number: no call for those.
+            found[name] = exact(value) if isinstance(value, dict | list) else value
+        elif isinstance(value, str):
+            found[known[0]] = str(text.base_units(value, known[1]))
+        else:
+            found[known[0]] = value
+    return found
 
 
 def _frame(push: Push, from_seq: int | None) -> bytes:

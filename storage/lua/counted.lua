@@ -17,19 +17,30 @@ end
 -- The count and its generation live as long as the stream: when one is lost, both begin anew. So
 -- they do where `epoch` is given and is another one than that of the last message.
 -- `message` is without its last bracket; `generation` a random one for the case of none.
+-- Nothing but the script moves a counter while it runs: what is known of one is asked once, as
+-- long as the epoch stays.
+local looked_at = {}
 local function counted(counter, stream, length, seconds, generation, message, epoch)
-  if epoch and redis.call('HGET', counter, 'epoch') ~= epoch then
-    redis.call('DEL', counter)
-  end
-  if redis.call('EXISTS', counter) == 0 then
-    redis.call('DEL', stream)
-    redis.call('HSET', counter, 'generation', generation, 'epoch', epoch or '')
+  local known = looked_at[counter]
+  local is_first = known == nil or known.epoch ~= epoch
+  if is_first then
+    if epoch and redis.call('HGET', counter, 'epoch') ~= epoch then
+      redis.call('DEL', counter)
+    end
+    if redis.call('EXISTS', counter) == 0 then
+      redis.call('DEL', stream)
+      redis.call('HSET', counter, 'generation', generation, 'epoch', epoch or '')
+    end
+    known = {epoch = epoch, generation = redis.call('HGET', counter, 'generation')}
+    looked_at[counter] = known
   end
   local seq = redis.call('HINCRBY', counter, 'seq', 1)
   local whole = message .. ',"seq":' .. string.format('%.0f', seq)
-    .. ',"generation":"' .. redis.call('HGET', counter, 'generation') .. '"}'
+    .. ',"generation":"' .. known.generation .. '"}'
   redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'message', whole)
-  redis.call('EXPIRE', counter, seconds)
-  redis.call('EXPIRE', stream, seconds)
+  if is_first then
+    redis.call('EXPIRE', counter, seconds)
+    redis.call('EXPIRE', stream, seconds)
+  end
   return whole
 end

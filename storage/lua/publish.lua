@@ -5,6 +5,7 @@
 -- of each tick. Returns 1, or 0 when refused, for each key.
 local answers = {}
 local lines = {}
+local lives = {}
 local at = 5
 for index, fence in ipairs(KEYS) do
   local known = tonumber(redis.call('GET', fence) or '0')
@@ -20,7 +21,10 @@ for index, fence in ipairs(KEYS) do
     for i = at + 2, last, 2 do
       local stream = ARGV[2] .. ARGV[i]
       redis.call('XADD', stream, 'MAXLEN', '~', ARGV[3], '*', 'message', ARGV[i + 1])
-      redis.call('EXPIRE', stream, ARGV[4])
+      if not lives[stream] then
+        redis.call('EXPIRE', stream, ARGV[4])
+        lives[stream] = true
+      end
       lines[#lines + 1] = ARGV[i + 1]
     end
   end

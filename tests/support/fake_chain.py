@@ -182,6 +182,10 @@ class FakeChain:
         log: FakeLog = json["log"]
         return log
 
+    def place_of(self, json: Mapping[str, Any]) -> FakeLog:
+        log: FakeLog = json["log"]
+        return log
+
     def shred_of(self, json: Mapping[str, Any]) -> "FakeShred":
         shred: FakeShred | None = json["shred"]
         if shred is None:

@@ -130,7 +130,9 @@ async def test_rpc_dead_node_is_transient() -> None:
 
 
 @asynccontextmanager
-async def server(*messages: str | bytes, replies: bool = True) -> AsyncIterator[str]:
+async def server(
+    *messages: str | bytes | list[str], replies: bool = True, closes: bool = False
+) -> AsyncIterator[str]:
     """Answers both subscriptions, then says `messages`."""
 
     async def handle(socket: ServerConnection) -> None:
@@ -141,6 +143,8 @@ async def server(*messages: str | bytes, replies: bool = True) -> AsyncIterator[
                     await socket.send(f'{{"id":{number},"result":"0x{number}"}}')
             for message in messages:
                 await socket.send(message)
+            if closes:
+                await socket.close()
             await socket.wait_closed()
         except websockets.ConnectionClosed:
             return
@@ -175,6 +179,34 @@ async def test_stream_nonsense_ends_it(message: str | bytes) -> None:
         stream = LiveStream(url, TOPICS)
         frames = await stream.frames()
         with pytest.raises(TransientError):
+            await anext(frames)
+        await stream.close()
+
+
+async def test_stream_message_in_parts_is_put_together_and_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = [push("0x1")[:20], push("0x1")[20:40], push("0x1")[40:]]
+    async with server(parts, push("0x2")) as url:
+        stream = LiveStream(url, TOPICS)
+        frames = await stream.frames()
+        assert [(await anext(frames)).kind for _ in range(2)] == ["head", "log"]
+        await stream.close()
+    monkeypatch.setattr("chain.stream.MESSAGE_BYTES_MAX", 200)
+    async with server(["{", *[" " * 100] * 3, "}"]) as url:
+        stream = LiveStream(url, TOPICS)
+        frames = await stream.frames()
+        with pytest.raises(TransientError, match="200 bytes"):
+            await anext(frames)
+        await stream.close()
+
+
+async def test_stream_that_says_goodbye_gives_what_came_before_and_ends() -> None:
+    async with server(push("0x1"), closes=True) as url:
+        stream = LiveStream(url, TOPICS)
+        frames = await stream.frames()
+        assert (await anext(frames)).kind == "head"
+        with pytest.raises(TransientError, match="is gone"):
             await anext(frames)
         await stream.close()
 

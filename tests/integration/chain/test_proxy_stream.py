@@ -159,8 +159,7 @@ async def test_stream_strange_shreds_end_it_and_the_next_does_without(
 async def test_stream_half_open_node_is_noticed_by_pings(
     make_anvil: MakeAnvil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chain.stream.PING_INTERVAL_S", 0.3)
-    monkeypatch.setattr("chain.stream.PING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("chain.stream.PING_S", 0.3)
     anvil = make_anvil(block_time=BLOCK_S)
     async with (
         RpcProxy(anvil.rpc_url, shred_s=0.0) as proxy,

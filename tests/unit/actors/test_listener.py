@@ -247,6 +247,32 @@ async def test_pushed_log_missing_after_delivery_is_sent_anew(world: World) -> N
     assert follower.reorgs == [1] and world.listener.status()["halted"] is None
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["with the others", "after the others"])
+async def test_pushed_logs_of_a_block_are_each_looked_at_and_read_only_where_unknown(
+    world: World, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    follower, read = Follower(), []
+    real = world.chain.log_of
+    monkeypatch.setattr(world.chain, "log_of", lambda json: read.append(1) or real(json))
+    world.listener.subscribe("recorder", follower, None)
+    await world.start(blocks=1)
+    for _ in range(4):
+        world.scenario.buy(world.token, 10**14)
+    sealed = world.scenario.seal()
+    *known, last = logs_of(sealed)
+    world.chain.hidden.add((2, last.log_index))
+    world.chain.not_yet[2] = 1  # frames come while the block cannot be read yet
+    world.chain.add(sealed)
+    for log in known:
+        world.chain.push("log", {"log": log})
+    if late:
+        await until(lambda: follower.position == world.tip)
+        assert len(known) > 3 and not read
+    world.chain.push("log", {"log": last})
+    await until(lambda: follower.events == world.events)
+    assert follower.position == world.tip and len(read) == 1
+
+
 async def test_consumer_that_fails_while_a_block_is_revised_gets_it_all_the_same(
     world: World,
 ) -> None:

@@ -1,7 +1,9 @@
 """What the stream remembers of nodes without shreds; sockets are tested elsewhere."""
 
+import asyncio
 from typing import Any
 
+import orjson
 import pytest
 
 from chain.shreds import ShredReader
@@ -41,10 +43,11 @@ def _taken(*shreds: dict[str, Any]) -> tuple[int, str | None]:
     """
     refusals = Refusals()
     stream = LiveStream("ws://a", [], refusals=refusals)
+    stream._kinds["0x3"] = "shred"
     try:
         for one in shreds:
             message = {"params": {"subscription": "0x3", "result": one}}
-            stream._take(message, {"0x3": "shred"}, 1)
+            stream._take(message, 1)
     except TransientError:
         pass
     passed, reader = stream._queue.qsize(), ShredReader()
@@ -70,6 +73,36 @@ def test_shreds_after_one_with_a_log_are_read_by_the_listener_alone_and_refused_
     passed, reason = _taken(BARE, KNOWN, KNOWN, STRANGE)
     assert passed == 4 and reason is not None and "as we know it" in reason
     assert _taken(BARE, KNOWN, KNOWN) == (3, None)
+
+
+def _log_message(block_hash: str | None) -> bytes:
+    push = {"subscription": "0x2", "result": LOG | {"blockHash": block_hash}}
+    return orjson.dumps({"jsonrpc": "2.0", "method": "eth_subscription", "params": push})
+
+
+async def _heard(*, shreds: bool, message: bytes) -> int:
+    """Frames that are passed on, where the node has shreds or not."""
+    stream = LiveStream("ws://a", [], refusals=Refusals())
+    loop = asyncio.get_running_loop()
+    for number, kind in enumerate(("shred", "log") if shreds else ("log",), 1):
+        stream._asked = number, kind, loop.create_future()
+        result = {"shred": "0x3", "log": "0x2"}[kind]
+        stream.hear(orjson.dumps({"id": number, "result": result}), 1)
+    stream.hear(message, 1)
+    return stream._queue.qsize()
+
+
+@pytest.mark.parametrize("spelling", ["compact", "spaced"])
+async def test_hashless_logs_are_left_out_where_shreds_tell_them(spelling: str) -> None:
+    def spelt(message: bytes) -> bytes:
+        return message if spelling == "compact" else message.replace(b":", b" : ")
+
+    hashless, sealed = spelt(_log_message(None)), spelt(_log_message("0x" + "09" * 32))
+    zero = spelt(_log_message("0x" + "00" * 32))
+    assert await _heard(shreds=True, message=hashless) == 0
+    assert await _heard(shreds=True, message=zero) == 0
+    assert await _heard(shreds=True, message=sealed) == 1
+    assert await _heard(shreds=False, message=hashless) == 1
 
 
 def test_shreds_that_were_not_asked_for_are_refused_without_a_memory() -> None:

@@ -168,6 +168,33 @@ def test_version_that_a_tick_of_a_token_names_is_told_before_its_readers_hear_it
     ]
 
 
+def counted(topic: str, seq: int, text: str = "", generation: str = "ab-0") -> bytes:
+    """As Redis makes one of a topic that no bucket owns."""
+    head = {"topic": topic, "event": "transaction", "bucket": -1, "incarnation": 0}
+    data = {"tokenAddress": "0x" + "a" * 40, "asOf": {"version": [1, 2]}, "name": text}
+    end = b',"seq":%d,"generation":"%b"}' % (seq, generation.encode())
+    return orjson.dumps(head | {"data": data})[:-1] + end
+
+
+def test_trade_that_nobody_reads_is_numbered_and_not_looked_at() -> None:
+    told: list[Any] = []
+    made, encoded = fanout(saw=lambda *seen: told.append(seen))
+    wallet = "user:0x" + "b" * 40
+    for topic in ("trades", wallet):
+        made.hear(counted(topic, 4, ',"seq":9,"generation":"no"}'))
+        made.hear(counted(topic, 3))
+        assert made.last(topic) == Last("ab-0", 4)
+        assert not told
+        reader = Kept()
+        made.join(topic, reader)
+        made.hear(counted(topic, 4))
+        made.hear(counted(topic, 5))
+        assert [one[1]["seq"] for one in reader.packets] == [5]
+        assert made.last(topic) == Last("ab-0", 5) and len(told) == 2
+        told.clear()
+    assert len(encoded) == 2
+
+
 def test_tick_with_a_broken_version_is_unreadable() -> None:
     told: list[Any] = []
     made, _ = fanout(saw=lambda *seen: told.append(seen))

@@ -1,0 +1,233 @@
+"""Calls between processes of one node, past Ray: over a Unix socket.
+
+A Ray call takes more than a millisecond, and of both processes as much of the processor (measured);
+this one is a frame there and a frame back. So each actor listens under its name, and whoever is
+on the same node and finds it asks it there. The guarantee is that of a Ray call: at most once, no
+order, and where the process dies the call fails.
+
+Names are abstract ones of Linux, which leave nothing behind. Anybody of the machine may try them,
+and what crosses is pickle: so each side looks at the other's user first, and takes its own only.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from engine.errors import TransientError
+from engine.limits import NEAR_UNSENT_BYTES_MAX
+
+_HEAD = struct.Struct("<IQ")
+"""Length of what follows, and the number of the call."""
+
+_BYTES_MAX = 2**32 - 1
+_BACKLOG = 128
+_CREDENTIALS = struct.Struct("3i")
+_MET_AGAIN_S = 1.0
+"""Who was not found is looked for again after this long: it may be starting."""
+
+Handle = Callable[[bytes], Awaitable[bytes]]
+
+
+class _Wire(asyncio.Protocol):
+    # Frames of one connection, in both directions.
+
+    def __init__(
+        self, heard: Callable[["_Wire", int, bytes], None], gone: Callable[[], None]
+    ) -> None:
+        self._heard = heard
+        self._gone = gone
+        self._buffer = bytearray()
+        self._early: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # That of uvloop is none by its class.
+        self._transport = cast(asyncio.Transport, transport)
+        for frame in self._early:
+            self._transport.write(frame)
+        self._early.clear()
+
+    def data_received(self, data: bytes) -> None:
+        buffer, at = self._buffer, 0
+        buffer += data
+        while len(buffer) - at >= _HEAD.size:
+            length, number = _HEAD.unpack_from(buffer, at)
+            end = at + _HEAD.size + length
+            if len(buffer) < end:
+                break
+            self._heard(self, number, bytes(memoryview(buffer)[at + _HEAD.size : end]))
+            at = end
+        if at:
+            del buffer[:at]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._gone()
+
+    @property
+    def unsent(self) -> int:
+        # Bytes that the other side has not taken yet.
+        return self._transport.get_write_buffer_size() if self._transport else 0
+
+    def send(self, number: int, data: bytes) -> None:
+        frame = _HEAD.pack(len(data), number) + data
+        if self._transport is not None:
+            self._transport.write(frame)
+        else:
+            self._early.append(frame)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class _Peer:
+    # The asking side of one connection.
+
+    def __init__(self, forget: Callable[[], None]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.wire = _Wire(self._heard, self._gone)
+        self._forget = forget
+        self._asked: dict[int, asyncio.Future[bytes]] = {}
+        self._count = 0
+
+    async def ask(self, packed: bytes) -> bytes:
+        if self.wire.unsent > NEAR_UNSENT_BYTES_MAX:
+            raise TransientError("shard_unavailable", "Expected what was asked before to be read")
+        self._count += 1
+        number = self._count
+        answered: asyncio.Future[bytes] = self.loop.create_future()
+        self._asked[number] = answered
+        try:
+            self.wire.send(number, packed)
+            return await answered
+        finally:
+            del self._asked[number]
+
+    def _heard(self, _: _Wire, number: int, data: bytes) -> None:
+        answered = self._asked.get(number)
+        if answered is not None and not answered.done():
+            answered.set_result(data)
+
+    def _gone(self) -> None:
+        self._forget()
+        for answered in self._asked.values():
+            if not answered.done():
+                text = "Expected a living process, its connection is gone"
+                answered.set_exception(TransientError("actor_died", text))
+
+
+class Near:
+    """Other actors of this node, by name. `node` tells nodes that share a machine apart."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._peers: dict[str, _Peer] = {}
+        self._missed: dict[str, float] = {}
+
+    async def ask(self, name: str, packed: bytes) -> bytes | None:
+        """The answer; None: nothing was sent, since it is not here, or cannot be met.
+
+        Raises TransientError: `actor_died`, it may have heard the question; `shard_unavailable`,
+        it does not read.
+        """
+        peer = self._peers.get(name)
+        if peer is None or peer.loop is not asyncio.get_running_loop():
+            # A command of the operator's may run one loop after another.
+            peer = await self._meet(name)
+        if peer is None or len(packed) > _BYTES_MAX:
+            return None
+        return await peer.ask(packed)
+
+    def forget(self, name: str) -> None:
+        """It was ended."""
+        self._missed.pop(name, None)
+        peer = self._peers.pop(name, None)
+        if peer is not None:
+            peer.wire.close()
+
+    async def _meet(self, name: str) -> _Peer | None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._missed.get(name, float("-inf")) < _MET_AGAIN_S:
+            return None
+        met = _connected(_address(self._node, name))
+        if met is None:
+            self._missed[name] = loop.time()
+            return None
+        self._missed.pop(name, None)
+        peer = _Peer(lambda: self._lost(name, peer))
+        self._peers[name] = peer
+        await loop.create_unix_connection(lambda: peer.wire, sock=met)
+        return peer
+
+    def _lost(self, name: str, peer: _Peer) -> None:
+        if self._peers.get(name) is peer:
+            del self._peers[name]
+
+
+async def serve(node: str, name: str, handle: Handle) -> asyncio.AbstractServer | None:
+    """Answer who asks `name` here, until closed. None: not on this system, or the name is taken."""
+    if sys.platform != "linux":
+        return None
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(_address(node, name))
+    except OSError:
+        listening.close()
+        return None
+    listening.setblocking(False)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(wire: _Wire, number: int, data: bytes) -> None:
+        wire.send(number, await handle(data))
+
+    def heard(wire: _Wire, number: int, data: bytes) -> None:
+        task = asyncio.create_task(answer(wire, number, data))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop = asyncio.get_running_loop()
+    return await loop.create_unix_server(
+        lambda: _Guarded(heard, lambda: None), sock=listening, backlog=_BACKLOG
+    )
+
+
+class _Guarded(_Wire):
+    # Of the answering side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not _is_ours(transport.get_extra_info("socket")):
+            self.close()
+
+
+def _connected(address: str) -> socket.socket | None:
+    if sys.platform != "linux":
+        return None
+    met = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    met.setblocking(False)
+    try:
+        # At once or not at all: nobody is there, or too many wait.
+        met.connect(address)
+    except OSError:
+        met.close()
+        return None
+    if not _is_ours(met):
+        met.close()
+        return None
+    return met
+
+
+def _is_ours(connected: socket.socket) -> bool:
+    said = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(said)
+    return bool(user == os.getuid())
+
+
+def _address(node: str, name: str) -> str:
+    # Of 107 bytes at most.
+    return f"\0risecurve/{node[:16]}/{name}"[:107]

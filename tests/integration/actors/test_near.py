@@ -1,0 +1,164 @@
+"""Calls on one node, past Ray, over real sockets of names that stand nowhere."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from actors import near
+from actors.near import Near
+from engine.errors import TransientError
+
+NODE = f"test-{os.getpid()}"
+
+
+async def _echo(packed: bytes) -> bytes:
+    return b"heard " + packed
+
+
+@asynccontextmanager
+async def _serving(
+    name: str, handle: Callable[[bytes], Awaitable[bytes]] = _echo
+) -> AsyncIterator[Near]:
+    server = await near.serve(NODE, name, handle)
+    assert server is not None
+    asking = Near(NODE)
+    try:
+        yield asking
+    finally:
+        asking.forget(name)
+        server.close()
+
+
+async def test_ask_of_a_name_that_is_here_is_answered() -> None:
+    async with _serving("shard/1") as asking:
+        assert await asking.ask("shard/1", b"one") == b"heard one"
+        big = os.urandom(3_000_000)
+        answers = await asyncio.gather(*(asking.ask("shard/1", big[: 10**n]) for n in range(7)))
+        assert answers == [b"heard " + big[: 10**n] for n in range(7)]
+
+
+async def test_first_asks_at_once_share_a_connection_and_none_is_lost() -> None:
+    async with _serving("shard/1") as asking:
+        answers = await asyncio.gather(*(asking.ask("shard/1", b"%d" % n) for n in range(50)))
+        assert answers == [b"heard %d" % n for n in range(50)]
+
+
+async def test_answers_go_to_who_asked_whatever_their_order() -> None:
+    async def slowly(packed: bytes) -> bytes:
+        await asyncio.sleep(0.05 if packed == b"slow" else 0.0)
+        return packed
+
+    async with _serving("shard/1", slowly) as asking:
+        slow = asyncio.create_task(asking.ask("shard/1", b"slow"))
+        await asyncio.sleep(0)
+        assert await asking.ask("shard/1", b"quick") == b"quick" and not slow.done()
+        assert await slow == b"slow"
+
+
+async def test_ask_that_was_given_up_leaves_the_next_ones_answers_alone() -> None:
+    release = asyncio.Event()
+
+    async def held(packed: bytes) -> bytes:
+        if packed == b"held":
+            await release.wait()
+        return packed
+
+    async with _serving("shard/1", held) as asking:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await asking.ask("shard/1", b"held")
+        release.set()
+        assert await asking.ask("shard/1", b"next") == b"next"
+
+
+async def test_ask_of_a_name_that_is_not_here_sends_nothing() -> None:
+    async with _serving("shard/1") as asking:
+        assert await asking.ask("shard/2", b"one") is None
+        assert await Near("another node").ask("shard/1", b"one") is None
+
+
+async def test_name_that_comes_later_is_found_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(near, "_MET_AGAIN_S", 0.0)
+    asking = Near(NODE)
+    assert await asking.ask("shard/3", b"one") is None
+    server = await near.serve(NODE, "shard/3", _echo)
+    assert server is not None
+    assert await asking.ask("shard/3", b"one") == b"heard one"
+    asking.forget("shard/3")
+    server.close()
+
+
+async def test_process_that_dies_under_a_question_is_told_as_dead() -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(_held_in_a_child("shard/4", write))
+        finally:
+            os._exit(1)
+    assert await asyncio.to_thread(os.read, read, 1) == b"r"
+    asking = Near(NODE)
+    asked = asyncio.create_task(asking.ask("shard/4", b"one"))
+    await asyncio.sleep(0.1)
+    os.kill(child, 9)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    with pytest.raises(TransientError) as caught:
+        await asked
+    assert caught.value.code == "actor_died"
+    # From now on it is whoever else can tell.
+    assert await asking.ask("shard/4", b"two") is None
+
+
+async def _held_in_a_child(name: str, write: int) -> None:
+    async def held(packed: bytes) -> bytes:
+        await asyncio.sleep(30.0)
+        return packed
+
+    await near.serve(NODE, name, held)
+    os.write(write, b"r")
+    await asyncio.sleep(30.0)
+
+
+async def test_name_is_taken_once() -> None:
+    async with _serving("shard/1") as asking:
+        assert await near.serve(NODE, "shard/1", _echo) is None
+        assert await asking.ask("shard/1", b"one") == b"heard one"
+
+
+async def test_another_user_is_neither_asked_nor_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with _serving("shard/1") as asking:
+        real = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: real + 1)
+        assert await asking.ask("shard/1", b"one") is None
+        # One that does not look at the user is cut off unanswered.
+        monkeypatch.setattr(near, "_connected", _met_blindly)
+        blind = Near(NODE)
+        with pytest.raises(TransientError):
+            await blind.ask("shard/1", b"one")
+
+
+def _met_blindly(address: str) -> object:
+    import socket
+
+    met = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    met.setblocking(False)
+    met.connect(address)
+    return met
+
+
+async def test_who_does_not_read_is_asked_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near, "NEAR_UNSENT_BYTES_MAX", 1_000_000)
+    async with _serving("shard/1") as asking:
+        await asking.ask("shard/1", b"one")
+        big = bytes(8_000_000)
+        first = asyncio.create_task(asking.ask("shard/1", big))
+        await asyncio.sleep(0)
+        with pytest.raises(TransientError) as caught:
+            await asking.ask("shard/1", b"more")
+        assert caught.value.code == "shard_unavailable"
+        assert await first == b"heard " + big
