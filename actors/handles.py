@@ -24,8 +24,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors import build, starting, wire
-from actors.near import Near
+from actors import build, near, starting, wire
 from actors.ports import Log
 from actors.working import Working
 from engine import errors, placement
@@ -113,7 +112,7 @@ class Cluster:
         self._namespace = settings.actors.ray_namespace
         self._shared = bool(settings.actors.ray_address)
         self._handles: dict[str, Any] = {}
-        self._near: Near | None = None
+        self._near: near.Near | None = None
         self._starting: dict[str, Instance] = {}
         self._strangers: list[Instance] = []  # as it were: ports that somebody else has
         self._builds: dict[str, asyncio.Task[str]] = {}
@@ -141,7 +140,7 @@ class Cluster:
 
     async def _answer(self, name: str, packed: bytes) -> bytes:
         if self._near is None:
-            self._near = Near(_this_node())
+            self._near = near.Near(near.place(_this_node(), self._namespace))
         answer = await self._near.ask(name, packed)
         if answer is None:
             handle: Any = await self._handle(name)

@@ -103,7 +103,8 @@ class Host:
         self._role = await factory(context)
         self._background = asyncio.create_task(self._run(self._role))
         self._settling = asyncio.create_task(collecting.keep_settling())
-        self._near = await near.serve(self._context.get_node_id(), self._name, self.ask)
+        place = near.place(self._context.get_node_id(), self._settings.actors.ray_namespace)
+        self._near = await near.serve(place, self._name, self.ask)
 
     async def _start_again(self) -> None:
         try:

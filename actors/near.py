@@ -10,6 +10,7 @@ and what crosses is pickle: so each side looks at the other's user first, and ta
 """
 
 import asyncio
+import hashlib
 import os
 import socket
 import struct
@@ -121,11 +122,16 @@ class _Peer:
                 answered.set_exception(TransientError("actor_died", text))
 
 
-class Near:
-    """Other actors of this node, by name. `node` tells nodes that share a machine apart."""
+def place(node: str, namespace: str) -> str:
+    """Where names are one's own: nodes may share a machine, and systems a node."""
+    return hashlib.sha256(f"{node} {namespace}".encode()).hexdigest()[:24]
 
-    def __init__(self, node: str) -> None:
-        self._node = node
+
+class Near:
+    """Other actors of this `place`, by name."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
         self._peers: dict[str, _Peer] = {}
         self._missed: dict[str, float] = {}
 
@@ -154,7 +160,7 @@ class Near:
         loop = asyncio.get_running_loop()
         if loop.time() - self._missed.get(name, float("-inf")) < _MET_AGAIN_S:
             return None
-        met = _connected(_address(self._node, name))
+        met = _connected(_address(self._place, name))
         if met is None:
             self._missed[name] = loop.time()
             return None
@@ -169,13 +175,13 @@ class Near:
             del self._peers[name]
 
 
-async def serve(node: str, name: str, handle: Handle) -> asyncio.AbstractServer | None:
+async def serve(place: str, name: str, handle: Handle) -> asyncio.AbstractServer | None:
     """Answer who asks `name` here, until closed. None: not on this system, or the name is taken."""
     if sys.platform != "linux":
         return None
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listening.bind(_address(node, name))
+        listening.bind(_address(place, name))
     except OSError:
         listening.close()
         return None
@@ -228,6 +234,6 @@ def _is_ours(connected: socket.socket) -> bool:
     return bool(user == os.getuid())
 
 
-def _address(node: str, name: str) -> str:
+def _address(place: str, name: str) -> str:
     # Of 107 bytes at most.
-    return f"\0risecurve/{node[:16]}/{name}"[:107]
+    return f"\0risecurve/{place}/{name}"[:107]

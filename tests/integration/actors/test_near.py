@@ -11,7 +11,7 @@ from actors import near
 from actors.near import Near
 from engine.errors import TransientError
 
-NODE = f"test-{os.getpid()}"
+PLACE = f"test-{os.getpid()}"
 
 
 async def _echo(packed: bytes) -> bytes:
@@ -22,9 +22,9 @@ async def _echo(packed: bytes) -> bytes:
 async def _serving(
     name: str, handle: Callable[[bytes], Awaitable[bytes]] = _echo
 ) -> AsyncIterator[Near]:
-    server = await near.serve(NODE, name, handle)
+    server = await near.serve(PLACE, name, handle)
     assert server is not None
-    asking = Near(NODE)
+    asking = Near(PLACE)
     try:
         yield asking
     finally:
@@ -77,16 +77,16 @@ async def test_ask_that_was_given_up_leaves_the_next_ones_answers_alone() -> Non
 async def test_ask_of_a_name_that_is_not_here_sends_nothing() -> None:
     async with _serving("shard/1") as asking:
         assert await asking.ask("shard/2", b"one") is None
-        assert await Near("another node").ask("shard/1", b"one") is None
+        assert await Near(near.place(PLACE, "another system")).ask("shard/1", b"one") is None
 
 
 async def test_name_that_comes_later_is_found_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(near, "_MET_AGAIN_S", 0.0)
-    asking = Near(NODE)
+    asking = Near(PLACE)
     assert await asking.ask("shard/3", b"one") is None
-    server = await near.serve(NODE, "shard/3", _echo)
+    server = await near.serve(PLACE, "shard/3", _echo)
     assert server is not None
     assert await asking.ask("shard/3", b"one") == b"heard one"
     asking.forget("shard/3")
@@ -102,7 +102,7 @@ async def test_process_that_dies_under_a_question_is_told_as_dead() -> None:
         finally:
             os._exit(1)
     assert await asyncio.to_thread(os.read, read, 1) == b"r"
-    asking = Near(NODE)
+    asking = Near(PLACE)
     asked = asyncio.create_task(asking.ask("shard/4", b"one"))
     await asyncio.sleep(0.1)
     os.kill(child, 9)
@@ -119,14 +119,14 @@ async def _held_in_a_child(name: str, write: int) -> None:
         await asyncio.sleep(30.0)
         return packed
 
-    await near.serve(NODE, name, held)
+    await near.serve(PLACE, name, held)
     os.write(write, b"r")
     await asyncio.sleep(30.0)
 
 
 async def test_name_is_taken_once() -> None:
     async with _serving("shard/1") as asking:
-        assert await near.serve(NODE, "shard/1", _echo) is None
+        assert await near.serve(PLACE, "shard/1", _echo) is None
         assert await asking.ask("shard/1", b"one") == b"heard one"
 
 
@@ -137,7 +137,7 @@ async def test_another_user_is_neither_asked_nor_answered(monkeypatch: pytest.Mo
         assert await asking.ask("shard/1", b"one") is None
         # One that does not look at the user is cut off unanswered.
         monkeypatch.setattr(near, "_connected", _met_blindly)
-        blind = Near(NODE)
+        blind = Near(PLACE)
         with pytest.raises(TransientError):
             await blind.ask("shard/1", b"one")
 
