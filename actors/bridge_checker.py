@@ -81,7 +81,7 @@ class CheckedEnd:
     are several. `fresh`: its listener stands on a new block;
     `position` is where it stands in its feed, `buried` the block below. `blind_since`: the first
     of `pending` was asked for then, and has had no answer yet. `recent` are blocks above `final`,
-    BRIDGE_RECENT_MAX at most."""
+    BRIDGE_RECENT_MAX at most, and `saved` is the `final` that was saved last."""
 
     chain_id: int
     vault: CheckedVault
@@ -98,6 +98,7 @@ class CheckedEnd:
     blind_since: float | None = None
     recent: deque[FeedPosition] = field(default_factory=deque)
     final: FeedPosition | None = None
+    saved: FeedPosition | None = None
 
 
 class BridgeChecker:
@@ -233,8 +234,9 @@ class BridgeChecker:
                 self._raise(fault, seen_at, about=payment.id)
         # Not past an alarm before both vaults are paused: who starts again must find it again.
         answered = self._alarm is None or self.paused_after_s is not None
-        if not end.pending and end.final is not None and answered:
+        if not end.pending and end.final is not None and answered and end.final != end.saved:
             self._save(end.chain_id, end.final)
+            end.saved = end.final
 
     async def _fault_of(self, end: CheckedEnd, payment: Payment) -> str:
         other = self._ends[end.other]

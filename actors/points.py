@@ -26,7 +26,9 @@ from engine.points.rules import DAY_S, RuleBook
 from engine.points.state import Known
 
 BATCH = 500
-IDLE_S = 0.5
+IDLE_S = 1.0
+"""Between two looks where nothing is to be counted: final blocks are counted, of seconds ago."""
+
 KEEP_UP_S = 60
 """The cursor moves through empty blocks this often: what is read again is nothing."""
 

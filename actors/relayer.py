@@ -103,7 +103,7 @@ class Relayer:
         self._ends = ends
         self._moved = moved
         self._news = asyncio.Event()
-        self._busy_until = clock() + settings.look_again_s
+        self._busy_until = clock()
         self._history = history
         self._requests = requests
         self._codec = codec

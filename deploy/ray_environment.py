@@ -17,10 +17,12 @@ QUIET = {
     "RAY_task_events_report_interval_ms": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_event_stats": "0",
-    # The log monitor hands workers' lines to the driver, which wants none: it looks twice a second.
+    # The log monitor hands workers' lines to the driver, which wants none; it looks for their files
+    # ten times a second up to so many of them, and above that at this interval.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
     "LOG_NAME_UPDATE_INTERVAL_S": "3600",
 }
-"""What Ray does for nobody, a fortieth of a processor each."""
+"""What Ray does for nobody: two to three hundredths of a processor each."""
 
 
 def token_file(folder: Path) -> Path:

@@ -141,8 +141,8 @@ async def test_publish_counted_lost_counter_begins_a_new_generation(redis, names
         await ticks.publish_counted("trades", "transaction", {})
         await redis.delete(f"{namespace}:counter:trades")
         await ticks.publish_counted("trades", "transaction", {})
-        first, second = await ear.wait_for(2)
-    assert first["seq"] == second["seq"] == 1
+        begun, first, second = await ear.wait_for(3)
+    assert begun == {"epoch": "1"} and first["seq"] == second["seq"] == 1
     assert first["generation"] != second["generation"]
     assert await ticks.replay("trades", generation=first["generation"], after_seq=0) is None
 

@@ -207,6 +207,8 @@ async def test_lost_answer_late_in_a_long_queue_is_no_alarm() -> None:
         paid.now += 2 * BLIND_S
     await paid.checker.step()
     assert paid.checker.alarm is None and paid.saved == [t.RISE]
+    await paid.checker.step()
+    assert paid.saved == [t.RISE]  # nothing more is final
 
 
 async def test_other_end_that_is_silent_for_long_is_an_alarm() -> None:
