@@ -322,9 +322,14 @@ class Group:
     def _ours(self, events: Iterable[object]) -> dict[bytes, list[MarketEvent]]:
         by_token: dict[bytes, list[MarketEvent]] = {}
         for event in events:
+            if not isinstance(event, MarketEvent):
+                continue
+            mine = by_token.get(event.token)
+            if mine is not None:
+                mine.append(event)
             # A bucket that was given away may still be fed until the listener hears of it.
-            if isinstance(event, MarketEvent) and self.owns(event.token):
-                by_token.setdefault(event.token, []).append(event)
+            elif self.owns(event.token):
+                by_token[event.token] = [event]
         return by_token
 
     def _seal_market(
@@ -459,7 +464,7 @@ def _stamped(change: Change, incarnation: int) -> Change:
 def shown_of(event: MarketEvent) -> Shown | None:
     """What a `transaction` message shows of an event; None for one without."""
     at = event.at
-    if isinstance(event, (Traded, PoolSwapped)):
+    if isinstance(event, Traded) or isinstance(event, PoolSwapped):  # noqa: SIM101 (a tuple is slow)
         kind, user = "BUY" if event.is_buy else "SELL", event.trader
     elif isinstance(event, TokenCreated):
         kind, user = "CREATE", event.creator
