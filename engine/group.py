@@ -464,7 +464,7 @@ def _stamped(change: Change, incarnation: int) -> Change:
 def shown_of(event: MarketEvent) -> Shown | None:
     """What a `transaction` message shows of an event; None for one without."""
     at = event.at
-    if isinstance(event, Traded) or isinstance(event, PoolSwapped):  # noqa: SIM101 (a tuple is slow)
+    if isinstance(event, (Traded, PoolSwapped)):
         kind, user = "BUY" if event.is_buy else "SELL", event.trader
     elif isinstance(event, TokenCreated):
         kind, user = "CREATE", event.creator

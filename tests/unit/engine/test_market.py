@@ -43,6 +43,7 @@ def test_apply_true_trade_moves_reserves(numbers):
     after, effects = apply(market, event)
     assert (after.sold, after.raised, after.seq) == (event.sold, event.raised, 2)
     assert len(effects) == 1
+    assert market.launch_tx is not None and after.launch_tx is None
 
 
 FIELDS = ("tokens", "curve_eth", "protocol_fee", "creator_fee", "launch_fee", "refund", "sold",
