@@ -36,7 +36,7 @@ PENDING_BATCH = 100
 PENDING_S_MAX = 3600.0
 """A submission without a receipt for so long is FAILED; should it be mined after all, its
 events replace the row."""
-WRITE_EVENTS_MAX = 2_000
+WRITE_EVENTS_MAX = 4_000
 """Events in one transaction: about a second of Postgres at most, so that a successor's claim
 never waits long."""
 

@@ -56,15 +56,17 @@ JOIN numbered AS wallets ON wallets.n = drawn.wallet
 -- name: balances
 INSERT INTO balances (
     chain_id, version, token_address, holder, balance, bought_tokens, sold_tokens, spent_wei,
-    received_wei, held_tokens, cost_wei, changed_block
+    received_wei, held_tokens, cost_wei, changed_block, first_buy
 )
 SELECT
     {chain}, 1, token_address, user_address, greatest(bought - sold, 0), bought, sold, spent,
     received, greatest(bought - sold, 0),
-    CASE WHEN bought > sold THEN div(spent * (bought - sold), bought) ELSE 0 END, newest
+    CASE WHEN bought > sold THEN div(spent * (bought - sold), bought) ELSE 0 END, newest,
+    first_buy
 FROM (
     SELECT
         token_address, user_address, max(block_number) AS newest,
+        min(block_time) FILTER (WHERE type = 'BUY') AS first_buy,
         coalesce(sum(token_amount::numeric) FILTER (WHERE type = 'BUY'), 0) AS bought,
         coalesce(div(sum(token_amount::numeric) FILTER (WHERE type = 'SELL'), 10), 0) AS sold,
         coalesce(sum(eth_amount::numeric) FILTER (WHERE type = 'BUY'), 0) AS spent,

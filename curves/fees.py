@@ -28,11 +28,13 @@ class FeeRates:
 
     def net(self, gross: int) -> int:
         """What is left of `gross` wei after fees, floored."""
-        return gross * (BPS - self.total_bps) // BPS
+        left_bps = BPS - self.protocol_bps - self.creator_bps - self.launch_bps
+        return gross * left_bps // BPS
 
     def gross(self, net: int) -> int:
         """The least gross wei whose net is `net`."""
-        return -(-net * BPS // (BPS - self.total_bps))
+        left_bps = BPS - self.protocol_bps - self.creator_bps - self.launch_bps
+        return -(-net * BPS // left_bps)
 
     def split(self, gross: int, net: int) -> tuple[int, int, int]:
         """(protocol, creator, launch) wei of `gross - net`; protocol takes the rounding."""

@@ -37,14 +37,10 @@ def buy_exact_in(
         raise ZeroOutput(f"Expected a trade that gives tokens, was {value} wei in")
     if tokens * value < min_tokens * spent:
         raise SlippageExceeded(f"Expected at least {min_tokens} token-wei, was {tokens}")
-    return _bought(
-        (sold, raised),
-        rates,
-        asked=(False, value),
-        paid=(tokens, spent, curve_eth),
-        refund=value - spent,
-        clipped=clipped,
-    )
+    fees = rates.split(spent, curve_eth)
+    # In the order of the fields, for names cost as much again and every trade comes here.
+    given = (tokens, spent, curve_eth, *fees, value - spent)
+    return Quote(True, False, value, *given, clipped, sold + tokens, raised + curve_eth)
 
 
 def buy_exact_out(
@@ -76,14 +72,8 @@ def buy_exact_out(
     if max_value is not None and spent > max_value:
         raise SlippageExceeded(f"Expected at most {max_value} wei, was {spent}")
     refund = 0 if max_value is None else max_value - spent
-    return _bought(
-        (sold, raised),
-        rates,
-        asked=(True, tokens),
-        paid=(given, spent, curve_eth),
-        refund=refund,
-        clipped=clipped,
-    )
+    paid = (given, spent, curve_eth, *rates.split(spent, curve_eth), refund)
+    return Quote(True, True, tokens, *paid, clipped, sold + given, raised + curve_eth)
 
 
 def sell_exact_in(
@@ -102,7 +92,9 @@ def sell_exact_in(
         raise ZeroOutput(f"Expected a trade that pays, was {tokens} token-wei in")
     if eth < min_eth:
         raise SlippageExceeded(f"Expected at least {min_eth} wei, was {eth}")
-    return _sold((sold, raised), rates, asked=(False, tokens), paid=(tokens, eth, curve_eth))
+    assert curve_eth <= raised, f"Expected a solvent curve, was {curve_eth} of {raised}"
+    paid = (tokens, eth, curve_eth, *rates.split(curve_eth, eth), 0)
+    return Quote(False, False, tokens, *paid, False, sold - tokens, raised - curve_eth)
 
 
 def sell_exact_out(
@@ -125,40 +117,12 @@ def sell_exact_out(
         raise ZeroOutput(f"Expected a trade that takes and pays, was {eth} wei out")
     if max_tokens is not None and tokens > max_tokens:
         raise SlippageExceeded(f"Expected at most {max_tokens} token-wei, was {tokens}")
-    return _sold((sold, raised), rates, asked=(True, eth), paid=(tokens, eth, curve_eth))
+    assert curve_eth <= raised, f"Expected a solvent curve, was {curve_eth} of {raised}"
+    paid = (tokens, eth, curve_eth, *rates.split(curve_eth, eth), 0)
+    return Quote(False, True, eth, *paid, False, sold - tokens, raised - curve_eth)
 
 
 def _check_amount(amount: int) -> None:
     assert amount >= 0, f"Expected an unsigned amount, was {amount}"
     if amount > AMOUNT_MAX:
         raise AmountTooLarge(f"Expected at most {AMOUNT_MAX}, was {amount}")
-
-
-def _bought(
-    state: tuple[int, int],
-    rates: FeeRates,
-    *,
-    asked: tuple[bool, int],
-    paid: tuple[int, int, int],
-    refund: int,
-    clipped: bool,
-) -> Quote:
-    (sold, raised), (tokens, spent, curve_eth) = state, paid
-    fees = rates.split(spent, curve_eth)
-    after = (sold + tokens, raised + curve_eth)
-    # In the order of the fields, for names cost as much again and every trade comes here.
-    return Quote(True, *asked, *paid, *fees, refund, clipped, *after)
-
-
-def _sold(
-    state: tuple[int, int],
-    rates: FeeRates,
-    *,
-    asked: tuple[bool, int],
-    paid: tuple[int, int, int],
-) -> Quote:
-    (sold, raised), (tokens, eth, curve_eth) = state, paid
-    assert curve_eth <= raised, f"Expected a solvent curve, was {curve_eth} of {raised}"
-    fees = rates.split(curve_eth, eth)
-    after = (sold - tokens, raised - curve_eth)
-    return Quote(False, *asked, *paid, *fees, 0, False, *after)

@@ -328,9 +328,14 @@ class Group:
     def _ours(self, events: Iterable[object]) -> dict[bytes, list[MarketEvent]]:
         by_token: dict[bytes, list[MarketEvent]] = {}
         for event in events:
+            if not isinstance(event, MarketEvent):
+                continue
+            mine = by_token.get(event.token)
+            if mine is not None:
+                mine.append(event)
             # A bucket that was given away may still be fed until the listener hears of it.
-            if isinstance(event, MarketEvent) and self.owns(event.token):
-                by_token.setdefault(event.token, []).append(event)
+            elif self.owns(event.token):
+                by_token[event.token] = [event]
         return by_token
 
     def _seal_market(

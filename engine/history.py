@@ -312,6 +312,7 @@ def _outbox(topic: str, event: MarketEvent) -> OutboxRow:
         topic=topic,
         token=event.token,
         payload={"tx": tx_hash, "position": at.position, "block": at.block_number},
+        of=(at.tx_hash, at.position),
     )
 
 

@@ -5,8 +5,10 @@ event: a difference is a `ConsistencyError`, never a repaired value. So a market
 served equals the contract, or is not served.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 
 from curves import pool_trade, trade
 from curves.constant_product import ConstantProduct
@@ -151,6 +153,62 @@ def apply(market: Market | None, event: MarketEvent) -> tuple[Market, tuple[Effe
     return _numbered(market, event)
 
 
+def apply_trades(
+    market: Market, events: Sequence[MarketEvent], *, start: int = 0
+) -> tuple[Market, list[Effect]]:
+    """The market after the trades that stand from `start` on, and an effect of each: on its curve,
+    in one block, each the next in number; maybe none. As `apply` of each in turn, but the value is
+    made once and what a block has for all of its trades is looked up once. Raises ConsistencyError.
+    """
+    curve, block = curve_of(market.numbers), events[start].at.block_number
+    schedule = schedule_of(market.fees, market.launch_block)
+    rates = schedule.at(block)
+    phase, sold, raised, seq = market.phase, market.sold, market.raised, market.seq
+    launch_tx, log_index = market.launch_tx, market.log_index
+    effects: list[Effect] = []
+    for event in islice(events, start, None):
+        if not isinstance(event, Traded) or event.venue == VENUE_POOL or event.seq != seq + 1:
+            break
+        at = event.at
+        if at.block_number != block:
+            break
+        if not (phase == PHASE_CURVE or (phase == PHASE_REOPENED and not event.is_buy)):
+            raise ConsistencyError("phase", f"Expected an open curve, was {phase}")
+        expected = _expected(event, curve, sold=sold, raised=raised, rates=rates)
+        if not _agrees(expected, event):
+            exempt = schedule.without_launch()
+            first = _expected(event, curve, sold=sold, raised=raised, rates=exempt)
+            if launch_tx != at.tx_hash or not _agrees(first, event):
+                raise ConsistencyError("arithmetic", f"Expected {expected}, was {event}")
+        sold, raised, seq = event.sold, event.raised, event.seq
+        if sold == market.numbers.curve_supply:
+            phase = PHASE_GRADUATING
+        launch_tx, log_index = None, at.log_index
+        effects.append(PriceMoved(event))
+    if not effects:
+        return market, effects
+    # Every trade comes here: in the order of the fields, for names cost as much again.
+    after = Market(
+        market.token,
+        market.creator,
+        market.pair,
+        market.launchpad,
+        market.numbers,
+        market.fees,
+        market.launch_block,
+        phase,
+        sold,
+        raised,
+        seq,
+        block,
+        log_index,
+        launch_tx,
+        market.pool,
+        market.pool_before,
+    )
+    return after, effects
+
+
 def shared(market: Market) -> Market:
     """The same, its configurations the objects that all markets of them have."""
     numbers, fees = _shared(market.numbers), _shared_fees(market.fees)
@@ -222,36 +280,7 @@ def _numbered(
 def _traded(market: Market, event: Traded) -> Market:
     if event.venue == VENUE_POOL:
         return _traded_on_pool(market, event)
-    open_ = market.phase == PHASE_CURVE or (market.phase == PHASE_REOPENED and not event.is_buy)
-    if not open_:
-        raise ConsistencyError("phase", f"Expected an open curve, was {market.phase}")
-    at = event.at
-    schedule = schedule_of(market.fees, market.launch_block)
-    expected = _expected(market, event, schedule.at(at.block_number))
-    if not _agrees(expected, event):
-        is_first = market.launch_tx == at.tx_hash
-        if not is_first or not _agrees(_expected(market, event, schedule.without_launch()), event):
-            raise ConsistencyError("arithmetic", f"Expected {expected}, was {event}")
-    done = event.sold == market.numbers.curve_supply
-    # Every trade comes here: in the order of the fields, for names cost as much again.
-    return Market(
-        market.token,
-        market.creator,
-        market.pair,
-        market.launchpad,
-        market.numbers,
-        market.fees,
-        market.launch_block,
-        PHASE_GRADUATING if done else market.phase,
-        event.sold,
-        event.raised,
-        event.seq,
-        at.block_number,
-        at.log_index,
-        None,
-        market.pool,
-        market.pool_before,
-    )
+    return apply_trades(market, (event,))[0]
 
 
 def _traded_on_pool(market: Market, event: Traded) -> Market:
@@ -315,9 +344,10 @@ def _completed(market: Market, event: Completed) -> Market:
     return replace(market, seq=event.seq, block=event.at.block_number, log_index=event.at.log_index)
 
 
-def _expected(market: Market, event: Traded, rates: FeeRates) -> Quote | CurveError:
-    curve = curve_of(market.numbers)
-    sold, raised, amount = market.sold, market.raised, event.requested
+def _expected(
+    event: Traded, curve: Curve, *, sold: int, raised: int, rates: FeeRates
+) -> Quote | CurveError:
+    amount = event.requested
     try:
         if event.is_buy and event.exact_out:
             return trade.buy_exact_out(curve, sold, raised, rates=rates, tokens=amount)

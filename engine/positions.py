@@ -50,18 +50,22 @@ NOTHING = Held(0, NO_BASIS)
 
 @dataclass(slots=True)
 class Change:
-    """One position before and after, and what was traded between; amounts in base units."""
+    """One position before and after, and what was traded between; amounts in base units.
+    `is_new`: nothing of it is recorded. `first_buy` is the time of the first buy between.
+    """
 
     place: Place
     balance_before: int
     balance: int
     basis: Basis
+    is_new: bool = False
     trades: int = 0
     bought_tokens: int = 0
     sold_tokens: int = 0
     spent_wei: int = 0
     received_wei: int = 0
     block: int = -1
+    first_buy: int | None = None
 
     @property
     def joined(self) -> int:
@@ -86,6 +90,7 @@ def unrecorded(blocks: Sequence[BlockRows], recorded: Recorded) -> list[BlockRow
             events=_without(block.events, recorded.events),
             transactions=_without(block.transactions, recorded.transactions),
             transfers=_without(block.transfers, recorded.transfers),
+            outbox=tuple(row for row in block.outbox if row.of not in recorded.events),
         )
         for block in blocks
     ]
@@ -143,6 +148,8 @@ class _Page:
             change.basis = basis.bought(before, tokens=row.token_amount, spent_wei=row.eth_amount)
             change.bought_tokens += row.token_amount
             change.spent_wei += row.eth_amount
+            if change.first_buy is None:
+                change.first_buy = row.at.block_time
         else:
             change.basis = basis.sold(before, tokens=row.token_amount)
             change.sold_tokens += row.token_amount
@@ -155,7 +162,8 @@ class _Page:
         change = self.changes.get(place)
         if change is None:
             held = self._held.get(place, NOTHING)
-            change = Change(place, held.balance, held.balance, held.basis)
+            is_new = place not in self._held
+            change = Change(place, held.balance, held.balance, held.basis, is_new)
             self.changes[place] = change
         change.block = block
         return change

@@ -99,12 +99,15 @@ class CandleRow:
 
 @value
 class OutboxRow:
-    """Work that becomes visible when its block is final. `key` makes it happen once."""
+    """Work that becomes visible when its block is final. `key` makes it happen once; it is
+    recorded with the event `of` (transaction hash, position) or not at all.
+    """
 
     key: str
     topic: str
     token: bytes
     payload: dict[str, object]
+    of: tuple[bytes, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from engine import overlay as overlays
 from engine.errors import ConsistencyError
-from engine.market import Effect, Market, apply
+from engine.market import Effect, Market, apply, apply_trades
 from engine.messages import MarketEvent
 
 
@@ -133,9 +133,17 @@ class Timeline:
 def fold(market: Market | None, events: Sequence[MarketEvent]) -> tuple[Market, tuple[Effect, ...]]:
     """Apply `events` in order. Raises ConsistencyError on the first that does not fit."""
     effects: list[Effect] = []
-    for event in events:
-        market, came = apply(market, event)
-        effects.extend(came)
+    done = 0
+    while done < len(events):
+        moved: Sequence[Effect] = ()
+        if market is not None:
+            market, moved = apply_trades(market, events, start=done)
+        if moved:
+            effects += moved
+        else:
+            market, came = apply(market, events[done])
+            effects += came
+        done += len(moved) or 1
     if market is None:
         raise ConsistencyError("unknown_market", "Expected at least one event")
     return market, tuple(effects)

@@ -16,9 +16,9 @@ from engine.errors import ConsistencyError
 from engine.limits import MAX_REORG_DEPTH
 from engine.messages import ChainEvent, CurveNumbers, FeedPosition, MarketEvent
 from engine.rows import BlockRows, MarketRow, TransactionRecord
-from storage import copying, postgres, queries, records, write
+from storage import copying, postgres, queries, records, statements, write
 from storage import rewind as rewinding
-from storage.write import Group
+from storage.statements import Group
 
 if TYPE_CHECKING:
     from storage.postgres import Connection, Pool
@@ -76,7 +76,7 @@ class EventStore:
             known = records.position(cursor)
             new = _following(known, rows, position)
             for group in _groups(new):
-                await self._write_group(connection, group, name)
+                await self._write_group(connection, group, cursor["finalised_number"])
             if position.number > known.number:
                 time = new[-1].header.timestamp if new else 0
                 place = (position.number, position.hash, time)
@@ -86,17 +86,16 @@ class EventStore:
         return True
 
     async def _write_group(
-        self, connection: "Connection", blocks: Sequence[BlockRows], name: str
+        self, connection: "Connection", blocks: Sequence[BlockRows], finalised: int
     ) -> None:
-        group = await self._group(connection, blocks)
-        for statement in write.STATEMENTS:
-            await statement.run(connection, self._chain_id, group)
-        outbox = write.outbox_columns(group)
-        if outbox:
-            arrays = map(copying.array, outbox)
-            await connection.execute(_WRITE_SQL["outbox"], self._chain_id, name, *arrays)
+        group = await self._group(connection, blocks, finalised)
+        await statements.send_all(
+            connection, write.STATEMENTS, chain_id=self._chain_id, group=group
+        )
 
-    async def _group(self, connection: "Connection", blocks: Sequence[BlockRows]) -> Group:
+    async def _group(
+        self, connection: "Connection", blocks: Sequence[BlockRows], finalised: int
+    ) -> Group:
         # Three look-ups a group, however many rows it has. The cursor's lock makes them the last
         # word: nobody else writes in between.
         async def found(query: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -116,7 +115,7 @@ class EventStore:
         if places:
             columns = [list(column) for column in zip(*places, strict=True)]
             held = records.held(await found("held", *map(copying.array, columns)))
-        return write.group_of(*positions.settled(fresh, held), known)
+        return write.group_of(*positions.settled(fresh, held), known, finalised=finalised)
 
     async def rewind(
         self, ancestor: FeedPosition, *, incarnation: int, name: str = RECORDER

@@ -31,6 +31,7 @@ from engine.messages import (
 )
 from engine.rows import BlockRows, CandleRow, MarketRow
 from storage import copying, queries, records, write
+from storage.statements import Columns
 
 if TYPE_CHECKING:
     from storage.postgres import Connection
@@ -103,7 +104,7 @@ class _Undo:
         values = arguments or (self.ancestor,)
         await self._connection.execute(_SQL[query], self.chain_id, *values)
 
-    async def write(self, statement: str, columns: write.Columns) -> None:
+    async def write(self, statement: str, columns: Columns) -> None:
         if columns:
             arrays = map(copying.array, columns)
             await self._connection.execute(_WRITE_SQL[statement], self.chain_id, *arrays)

@@ -10,13 +10,18 @@ holds every token that its rows name instead, and is not made without one of the
 """
 
 import unicodedata
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import replace
 from functools import cache
-from itertools import chain, islice
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -26,97 +31,24 @@ from engine.errors import ConsistencyError
 from engine.messages import ChainEvent, EventHeader, Transferred
 from engine.positions import Change
 from engine.rows import BlockRows, CandleRow, Launched, MarketRow, TokenRow, TransactionRow
-from storage import copying, queries
+from storage.statements import Columns, Copy, Group, Statement
 
-if TYPE_CHECKING:
-    from storage.postgres import Connection
-
-Columns = list[list[Any]]
-_SQL = queries.load("write")
 _GRADUATED = "graduated"
-
-COPY_ROWS = 100
-"""In one message of a copy: enough that a message costs nothing beside its rows."""
 
 MARKET_UNITS = 10**36  # price is wei per whole token * 1e18, a whole token is 1e18 token-wei
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """What is written at once: blocks, what they change in positions, and the tokens of both."""
-
-    blocks: Sequence[BlockRows]
-    changes: Sequence[Change] = ()
-    launched: Mapping[bytes, Launched] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """`columns` may be empty, then nothing is sent. `complete`: every row must find its token,
-    or be new.
-
-    `keyed` statements take the chain's id before their columns.
-    """
-
-    name: str
-    columns: Callable[[Group], Columns]
-    complete: bool = False
-    keyed: bool = True
-
-    @property
-    def sql(self) -> str:
-        """Its text in `write.sql`."""
-        return _SQL[self.name]
-
-    async def run(self, connection: "Connection", chain_id: int, group: Group) -> None:
-        """Raises ConsistencyError when rows do not fit what is stored."""
-        columns = self.columns(group)
-        if columns:
-            key = (chain_id,) if self.keyed else ()
-            tag = await connection.execute(self.sql, *key, *map(copying.array, columns))
-            written, expected = int(tag.rsplit(" ", 1)[1]), len(columns[0])
-            if self.complete and written != expected:
-                raise ConsistencyError(
-                    "inconsistent_history",
-                    f"Expected {expected} {self.name} that fit what is stored, was {written}",
-                )
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """New rows of table `name`, whose `fields` are the chain's id and then what `rows` gives. One
-    that is there already is an error.
-    """
-
-    name: str
-    fields: str
-    rows: Callable[[Group], Iterator[Sequence[Any]]]
-
-    async def run(self, connection: "Connection", chain_id: int, group: Group) -> None:
-        """Raises IntegrityConstraintViolationError."""
-        rows = self.rows(group)
-        first = next(rows, None)
-        if first is not None:
-            rows = chain((first,), rows)
-            await connection.copy_to_table(
-                self.name, source=_chunks(chain_id, rows), columns=self.fields.split()
-            )
-
-
-async def _chunks(chain_id: int, rows: Iterable[Sequence[Any]]) -> AsyncIterator[bytes]:
-    # Postgres takes in one part while the next is spelled: the two are on processors of their own.
-    waiting = iter(rows)
-    while part := [(chain_id, *row) for row in islice(waiting, COPY_ROWS)]:
-        yield copying.text(part)
-
-
-def named(blocks: Iterable[BlockRows]) -> Iterator[tuple[bytes, int]]:
-    """(token, version of its launchpad) as often as rows of the blocks name it."""
+def named(blocks: Iterable[BlockRows]) -> set[tuple[bytes, int]]:
+    """(token, version of its launchpad) that rows of the blocks name."""
+    found: set[tuple[bytes, int]] = set()
     for block in blocks:
-        for row in (*block.transactions, *block.transfers, *block.events):
-            token = getattr(row, "token", b"")
+        found.update([(row.token, row.at.version) for row in block.transactions if row.token])
+        found.update([(row.token, row.at.version) for row in block.transfers])
+        for event in block.events:
+            token = getattr(event, "token", b"")
             if token:
-                yield token, row.at.version
+                found.add((token, event.at.version))
+    return found
 
 
 def tokens_of(blocks: Sequence[BlockRows]) -> set[bytes]:
@@ -129,7 +61,11 @@ def tokens_of(blocks: Sequence[BlockRows]) -> set[bytes]:
 
 
 def group_of(
-    blocks: Sequence[BlockRows], changes: Sequence[Change], known: Mapping[bytes, Launched]
+    blocks: Sequence[BlockRows],
+    changes: Sequence[Change],
+    known: Mapping[bytes, Launched],
+    *,
+    finalised: int,
 ) -> Group:
     """Raises ConsistencyError when a row names a token that is neither `known` nor launched in
     these blocks, or names another launchpad's.
@@ -147,7 +83,7 @@ def group_of(
         raise ConsistencyError(
             "inconsistent_history", f"Expected token {token.hex()} to be recorded"
         )
-    return Group(blocks, changes, launched)
+    return Group(blocks, changes, launched, _counts(changes, launched), finalised)
 
 
 def fold(text: str) -> str:
@@ -321,16 +257,25 @@ def _transaction_hashes(group: Group) -> Columns:
     return [list(hashes)] if hashes else []
 
 
+_BALANCE_FIELDS = """
+chain_id version token_address holder balance bought_tokens sold_tokens spent_wei received_wei
+held_tokens cost_wei changed_block first_buy
+"""
+
+
+def _new_balances(group: Group) -> Iterator[tuple[Any, ...]]:
+    return (_balance(one) for one in group.changes if one.is_new)
+
+
 def _balances(group: Group) -> Columns:
-    return _columns(
-        [
-            (
-                *one.place,
-                *(one.balance, one.bought_tokens, one.sold_tokens, one.spent_wei),
-                *(one.received_wei, one.basis.held, one.basis.cost_wei, one.block),
-            )
-            for one in group.changes
-        ]
+    return _columns([_balance(one) for one in group.changes if not one.is_new])
+
+
+def _balance(one: Change) -> tuple[Any, ...]:
+    return (
+        *one.place,
+        *(one.balance, one.bought_tokens, one.sold_tokens, one.spent_wei, one.received_wei),
+        *(one.basis.held, one.basis.cost_wei, one.block, one.first_buy),
     )
 
 
@@ -368,7 +313,7 @@ def _markets(group: Group) -> Columns:
             if row.phase == _GRADUATED:
                 # The first one counts: later blocks of the pool must not make it younger.
                 graduated.setdefault(row.token, block.header.timestamp)
-    return market_columns(last.values(), graduated, _versions(group), counts=_counts(group))
+    return market_columns(last.values(), graduated, _versions(group), counts=group.counts)
 
 
 def _holders(group: Group) -> Columns:
@@ -377,19 +322,21 @@ def _holders(group: Group) -> Columns:
     return _columns(
         [
             (group.launched[token].version, token, holders)
-            for token, (_, holders) in _counts(group).items()
+            for token, (_, holders) in group.counts.items()
             if token not in states and holders
         ]
     )
 
 
-def _counts(group: Group) -> dict[bytes, tuple[int, int]]:
-    # Token → (trades, by how much its holders become more). Contracts of the market are none.
+def _counts(
+    changes: Iterable[Change], launched: Mapping[bytes, Launched]
+) -> dict[bytes, tuple[int, int]]:
+    # Contracts of the market are no holders.
     found: dict[bytes, tuple[int, int]] = {}
-    for change in group.changes:
+    for change in changes:
         _, token, who = change.place
-        launched = group.launched[token]
-        joined = 0 if who in (launched.launchpad, launched.pair) else change.joined
+        one = launched[token]
+        joined = 0 if who in (one.launchpad, one.pair) else change.joined
         trades, holders = found.get(token, (0, 0))
         found[token] = trades + change.trades, holders + joined
     return found
@@ -420,18 +367,20 @@ def market_columns(
     )
 
 
-def outbox_columns(group: Group) -> Columns:
-    """Columns of the outbox statement, which also takes the cursor's name."""
-    return _columns(
-        [
-            (
-                _version(group, row.token),
-                *(row.key, row.topic, row.token or None, block.header.number),
-                orjson.dumps(row.payload).decode(),
-            )
-            for block in group.blocks
-            for row in block.outbox
-        ]
+_OUTBOX_FIELDS = "chain_id version key topic token_address block_number payload visible_at"
+
+
+def _outbox(group: Group) -> Iterator[tuple[Any, ...]]:
+    return (
+        (
+            _version(group, row.token),
+            *(row.key, row.topic, row.token or None, block.header.number),
+            orjson.dumps(row.payload).decode(),
+            # A block may be final before it is recorded. Postgres takes the word for its clock.
+            "now" if block.header.number <= group.finalised else None,
+        )
+        for block in group.blocks
+        for row in block.outbox
     )
 
 
@@ -449,8 +398,10 @@ STATEMENTS: tuple[Statement | Copy, ...] = (
     Copy("transactions", _TRANSACTION_FIELDS, _transactions),
     Statement("replace_pending", _transaction_hashes),
     Copy("transfers", _TRANSFER_FIELDS, _transfers),
+    Copy("balances", _BALANCE_FIELDS, _new_balances),
     Statement("balances", _balances, complete=True),
     Statement("candles", _candles, complete=True),
     Statement("markets", _markets, complete=True),
     Statement("holders", _holders, complete=True),
+    Copy("outbox", _OUTBOX_FIELDS, _outbox),
 )

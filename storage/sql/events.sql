@@ -11,18 +11,26 @@ SELECT block_number, block_hash FROM cursors WHERE chain_id = $1 AND name = $2
 
 -- name: finalise
 -- Fenced like a write. Returns 1 when the incarnation is still the caller's.
-WITH moved AS (
-    UPDATE cursors
-    SET finalised_number = greatest(finalised_number, $4), updated_at = now()
+-- What is written up to the block that is final already is visible from then on: so all that
+-- waits is above it.
+WITH known AS (
+    SELECT chain_id, name, finalised_number FROM cursors
     WHERE chain_id = $1 AND name = $2 AND incarnation = $3
-    RETURNING finalised_number
+    FOR UPDATE
+),
+moved AS (
+    UPDATE cursors
+    SET finalised_number = greatest(known.finalised_number, $4), updated_at = now()
+    FROM known
+    WHERE cursors.chain_id = known.chain_id AND cursors.name = known.name
+    RETURNING cursors.finalised_number, known.finalised_number AS before
 ),
 shown AS (
     UPDATE outbox
     SET visible_at = now()
     FROM moved
     WHERE outbox.chain_id = $1 AND outbox.visible_at IS NULL
-        AND outbox.block_number <= moved.finalised_number
+        AND outbox.block_number > moved.before AND outbox.block_number <= moved.finalised_number
 )
 SELECT count(*) FROM moved
 

@@ -60,24 +60,13 @@ SELECT count(*) FROM (
 ) AS counted
 
 -- name: holders
--- The largest first, launchpad and pair left out. `first_buy` is the wallet's first trade.
-SELECT
-    held.holder, held.balance,
-    (
-        SELECT min(bought.block_time) FROM transactions AS bought
-        WHERE bought.chain_id = $1 AND bought.token_address = $2
-            AND bought.user_address = held.holder AND bought.type = 'BUY'
-            AND bought.block_number IS NOT NULL
-    ) AS first_buy
-FROM (
-    SELECT balances.holder, balances.balance FROM balances
-    JOIN tokens USING (chain_id, version, token_address)
-    WHERE balances.chain_id = $1 AND balances.token_address = $2 AND balances.balance > 0
-        AND balances.holder NOT IN (tokens.launchpad, tokens.pair)
-    ORDER BY balances.balance DESC, balances.holder
-    LIMIT $3 OFFSET $4
-) AS held
-ORDER BY held.balance DESC, held.holder
+-- The largest first, launchpad and pair left out.
+SELECT balances.holder, balances.balance, balances.first_buy FROM balances
+JOIN tokens USING (chain_id, version, token_address)
+WHERE balances.chain_id = $1 AND balances.token_address = $2 AND balances.balance > 0
+    AND balances.holder NOT IN (tokens.launchpad, tokens.pair)
+ORDER BY balances.balance DESC, balances.holder
+LIMIT $3 OFFSET $4
 
 -- name: trades
 -- Everybody's, newest first. `before` is a keyset: it costs the same on every page.

@@ -68,12 +68,20 @@ SELECT version, token_address, holder FROM moved WHERE balance + change = 0
 -- name: transactions
 -- What was submitted here waits again, as it did before its block. The basis is again what the
 -- first trade that goes had before it.
-WITH undone AS (
+WITH trades AS (
     DELETE FROM transactions
-    WHERE chain_id = $1 AND block_number > $2
-    RETURNING
-        version, token_address, user_address, type, eth_amount, token_amount, submission,
-        block_number, tx_index, log_index, held_before, cost_before
+    WHERE chain_id = $1 AND block_number > $2 AND type IN ('BUY', 'SELL')
+    RETURNING *
+),
+others AS (
+    DELETE FROM transactions
+    WHERE chain_id = $1 AND block_number > $2 AND type NOT IN ('BUY', 'SELL')
+    RETURNING *
+),
+undone AS (
+    SELECT * FROM trades
+    UNION ALL
+    SELECT * FROM others
 ),
 waiting AS (
     INSERT INTO transactions (
@@ -120,6 +128,7 @@ SET
     received_wei = held.received_wei - traded.received_wei,
     held_tokens = traded.held_tokens,
     cost_wei = traded.cost_wei,
+    first_buy = CASE WHEN held.bought_tokens > traded.bought_tokens THEN held.first_buy END,
     changed_block = -1,
     updated_at = now()
 FROM traded

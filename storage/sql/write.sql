@@ -100,7 +100,10 @@ SELECT 'events', tx_hash, position FROM events
 WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 AND bucket IS NULL
 UNION ALL
 SELECT 'transactions', tx_hash, position FROM transactions
-WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3
+WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 AND type IN ('BUY', 'SELL')
+UNION ALL
+SELECT 'transactions', tx_hash, position FROM transactions
+WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 AND type NOT IN ('BUY', 'SELL')
 UNION ALL
 SELECT 'transfers', tx_hash, position FROM transfers
 WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3
@@ -159,13 +162,13 @@ WHERE transactions.chain_id = $1 AND transactions.tx_hash = replaced.tx_hash
 -- By one writer at a time (the cursor's lock), so what was read of them before still stands.
 INSERT INTO balances AS old (
     chain_id, version, token_address, holder, balance, bought_tokens, sold_tokens, spent_wei,
-    received_wei, held_tokens, cost_wei, changed_block
+    received_wei, held_tokens, cost_wei, changed_block, first_buy
 )
 SELECT $1, input.*
 FROM unnest(
     $2::text::integer[], $3::text::bytea[], $4::text::bytea[], $5::text::numeric[],
     $6::text::numeric[], $7::text::numeric[], $8::text::numeric[], $9::text::numeric[],
-    $10::text::numeric[], $11::text::numeric[], $12::text::bigint[]
+    $10::text::numeric[], $11::text::numeric[], $12::text::bigint[], $13::text::bigint[]
 ) AS input
 ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
     balance = EXCLUDED.balance,
@@ -176,6 +179,7 @@ ON CONFLICT (chain_id, version, token_address, holder) DO UPDATE SET
     held_tokens = EXCLUDED.held_tokens,
     cost_wei = EXCLUDED.cost_wei,
     changed_block = greatest(old.changed_block, EXCLUDED.changed_block),
+    first_buy = coalesce(old.first_buy, EXCLUDED.first_buy),
     updated_at = now()
 
 -- name: candles
@@ -236,18 +240,3 @@ FROM (
 ) AS input
 WHERE markets.chain_id = input.chain_id AND markets.version = input.version
     AND markets.token_address = input.token
-
--- name: outbox
--- A block may be final before it is recorded; its work is visible at once.
-INSERT INTO outbox (
-    chain_id, version, key, topic, token_address, block_number, payload, visible_at
-)
-SELECT
-    $1, input.*,
-    CASE WHEN input.block_number <= cursors.finalised_number THEN now() END
-FROM unnest(
-    $3::text::integer[], $4::text::text[], $5::text::text[], $6::text::bytea[], $7::text::bigint[],
-    $8::text::jsonb[]
-) AS input (version, key, topic, token, block_number, payload)
-JOIN cursors ON cursors.chain_id = $1 AND cursors.name = $2
-ON CONFLICT (chain_id, key) DO NOTHING

@@ -85,9 +85,9 @@ def _rewinds_nothing() -> Any:
 def _moves_the_cursor_without_rows() -> Any:
     real, dice = EventStore._write_group, random.Random(1)
 
-    async def write(self: EventStore, connection: Any, blocks: Any, name: str) -> None:
+    async def write(self: EventStore, connection: Any, blocks: Any, final: int) -> None:
         if dice.random() < 0.8:
-            await real(self, connection, blocks, name)
+            await real(self, connection, blocks, final)
 
     return mock.patch.object(EventStore, "_write_group", write)
 

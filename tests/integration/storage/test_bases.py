@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from engine.errors import ConsistencyError
-from engine.messages import FeedPosition
+from engine.messages import FeedPosition, Transferred
 from storage import postgres
+from storage.market_reads import MarketReads
 from tests.integration.storage.test_events import TABLES, blocks_of, contents, rows_of
 from tests.model.costs import Cost
-from tests.support.history import position_of
+from tests.support.history import Historian, position_of
+from tests.support.scenario import CHAIN_ID, Scenario, address_of
 
 TRADES = """
 SELECT token_address, user_address, type, eth_amount, token_amount, held_before, cost_before
@@ -70,3 +72,36 @@ async def test_write_of_a_trade_that_another_block_has_is_refused(pool, events):
     with pytest.raises(ConsistencyError, match="transactions_pkey"):
         await events.write([again], incarnation=incarnation, position=position_of(blocks[2]))
     assert await contents(pool) == before
+
+
+async def first_buy_of(pool, token: bytes, who: str) -> int | None:
+    holders = await MarketReads(pool, CHAIN_ID).holders(token, page=1, limit=10)
+    return {one.holder: one.first_buy for one in holders}[address_of(who)]
+
+
+async def test_first_buy_is_of_the_first_that_stands(pool, events):
+    scenario, historian, blocks = Scenario(), Historian(), []
+    incarnation = await events.claim()
+
+    async def sealed() -> int:
+        blocks.append(scenario.seal())
+        rows, position = [historian.rows(blocks[-1])], position_of(blocks[-1])
+        assert await events.write(rows, incarnation=incarnation, position=position)
+        return blocks[-1].header.timestamp
+
+    token = scenario.launch("first")
+    scenario.buy(token, 10**16, "bob")
+    await sealed()
+    at = replace(scenario._next_tx(), emitter=token)
+    scenario._events.append(Transferred(at, token, address_of("bob"), address_of("alice"), 10**18))
+    await sealed()
+    assert await first_buy_of(pool, token, "alice") is None
+    scenario.buy(token, 10**16, "alice")
+    first = await sealed()
+    scenario.buy(token, 10**16, "alice")
+    assert await sealed() > first
+    assert await first_buy_of(pool, token, "alice") == first
+    assert await events.rewind(position_of(blocks[2]), incarnation=incarnation)
+    assert await first_buy_of(pool, token, "alice") == first
+    assert await events.rewind(position_of(blocks[1]), incarnation=incarnation)
+    assert await first_buy_of(pool, token, "alice") is None

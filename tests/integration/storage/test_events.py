@@ -6,9 +6,9 @@ import pytest
 from engine.errors import ConsistencyError, TransientError
 from engine.messages import Block, FeedPosition, PoolSynced, TokenCreated, Traded, Transferred
 from engine.rows import BlockRows, CandleRow, OutboxRow
-from storage import postgres, write
+from storage import postgres, statements, write
 from storage.events import EventStore
-from storage.write import Statement
+from storage.statements import Statement
 from tests.support.history import Historian, Traders, position_of
 from tests.support.scenario import (
     CHAIN_ID,
@@ -171,7 +171,9 @@ async def test_claim_during_a_write_waits_and_then_sees_all_of_it(pool, events, 
     blocks = blocks_of(2)
     incarnation = await events.claim()
     slow = Statement("slow", lambda _: [[1]])
-    monkeypatch.setitem(write._SQL, "slow", "SELECT pg_sleep(0.3), $1::bigint, $2::text::integer[]")
+    monkeypatch.setitem(
+        statements._SQL, "slow", "SELECT pg_sleep(0.3), $1::bigint, $2::text::integer[]"
+    )
     monkeypatch.setattr(write, "STATEMENTS", (*write.STATEMENTS, slow))
     writing = asyncio.create_task(
         events.write(rows_of(blocks), incarnation=incarnation, position=position_of(blocks[-1]))
@@ -191,10 +193,10 @@ async def test_write_killed_between_statements_leaves_nothing(pool, events, monk
     blocks = blocks_of(3)
     incarnation = await events.claim()
     kill = Statement("kill", lambda _: [[1]])
-    statements = (*write.STATEMENTS[:point], kill, *write.STATEMENTS[point:])
+    killed = (*write.STATEMENTS[:point], kill, *write.STATEMENTS[point:])
     with monkeypatch.context() as patch:
-        patch.setitem(write._SQL, "kill", KILL)
-        patch.setattr(write, "STATEMENTS", statements)
+        patch.setitem(statements._SQL, "kill", KILL)
+        patch.setattr(write, "STATEMENTS", killed)
         with pytest.raises(TransientError):
             await events.write(
                 rows_of(blocks), incarnation=incarnation, position=position_of(blocks[-1])
@@ -410,7 +412,7 @@ async def test_candles_merge_over_writes(events, reads):
 
 
 def work(key: str) -> OutboxRow:
-    return OutboxRow(key, "points", LAUNCHPAD, {"amount": "12345678901234567890"})
+    return OutboxRow(key, "points", LAUNCHPAD, {"amount": "12345678901234567890"}, (bytes(32), 0))
 
 
 async def outbox(pool) -> dict[str, bool]:

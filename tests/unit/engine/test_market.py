@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from engine import quoting
 from engine.errors import ConsistencyError
 from engine.market import PHASE_GRADUATING, Market, apply
-from engine.messages import AsOf, QuoteRequest, Refusal, Traded
+from engine.messages import AsOf, MarketEvent, QuoteRequest, Refusal, Traded
+from engine.timeline import fold
+from tests.support.history import Saga
 from tests.support.scenario import CONSTANT_PRODUCT, LINEAR, Scenario
 
 ETH = 10**18
@@ -41,6 +43,7 @@ def test_apply_true_trade_moves_reserves(numbers):
     after, effects = apply(market, event)
     assert (after.sold, after.raised, after.seq) == (event.sold, event.raised, 2)
     assert len(effects) == 1
+    assert market.launch_tx is not None and after.launch_tx is None
 
 
 FIELDS = ("tokens", "curve_eth", "protocol_fee", "creator_fee", "launch_fee", "refund", "sold",
@@ -206,3 +209,70 @@ def test_quotes_asked_at_once_are_those_asked_alone():
     assert list(quoting.answers(asked, find)) == alone
     assert len(found) == len(set(found)) == 4
     assert len({getattr(one, "code", "good") for one in alone}) == 5
+
+
+def one_by_one(market: Market | None, events: list[MarketEvent]) -> object:
+    effects: list[object] = []
+    try:
+        for event in events:
+            market, came = apply(market, event)
+            effects += came
+    except ConsistencyError as error:
+        return error.code, str(error)
+    return market, tuple(effects)
+
+
+def at_once(market: Market | None, events: list[MarketEvent]) -> object:
+    try:
+        return fold(market, events)
+    except ConsistencyError as error:
+        return error.code, str(error)
+
+
+def spoilt(events: list[MarketEvent], how: str, place: int) -> list[MarketEvent]:
+    """With one event too many, too few, or of another amount, place or phase."""
+    event = events[place]
+    match how:
+        case "doubled":
+            return [*events[: place + 1], event, *events[place + 1 :]]
+        case "dropped":
+            return [*events[:place], *events[place + 1 :]]
+        case "sold" | "tokens" | "launch_fee" if isinstance(event, Traded):
+            other = replace(event, **{how: getattr(event, how) + 1})
+            return [*events[:place], other, *events[place + 1 :]]
+        case "block":
+            other = replace(event, at=replace(event.at, block_number=event.at.block_number + 1))
+            return [*events[:place], other, *events[place + 1 :]]
+    return events
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 40),
+    how=st.sampled_from(["", "doubled", "dropped", "sold", "tokens", "launch_fee", "block"]),
+    part=st.integers(1, 60),
+    dice=st.randoms(use_true_random=False),
+)
+def test_fold_of_many_equals_apply_of_each(seed, how, part, dice):
+    saga = Saga(seed=seed)
+    by_token: dict[bytes, list[MarketEvent]] = {}
+    for _ in range(40):
+        for event in saga.play().events:
+            if isinstance(event, MarketEvent):
+                by_token.setdefault(event.token, []).append(event)
+    token = dice.choice(sorted(by_token, key=lambda one: len(by_token[one]))[-3:])
+    events = by_token[token]
+    wrong = spoilt(events, how, dice.randrange(len(events)))
+    market: Market | None = None
+    for start in range(0, len(wrong), part):
+        some = wrong[start : start + part]
+        expected = one_by_one(market, some)
+        assert at_once(market, some) == expected
+        market = expected[0] if isinstance(expected[0], Market) else market
+
+
+def test_fold_of_nothing_new_is_the_same_market():
+    market, event = traded_market()
+    after, effects = fold(market, [event])
+    again, none = fold(after, [event, event])
+    assert again is after and none == () and len(effects) == 1

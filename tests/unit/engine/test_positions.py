@@ -64,11 +64,27 @@ def test_bases_follow_the_trades_of_a_block_in_their_order():
         (Basis(100, 10), Basis(50, 5)),
         (Basis(50, 5), Basis(51, 9)),
     ]
-    number = block.header.number
+    number, time = block.header.number, block.header.timestamp
     assert changes == [
-        Change(alice, 0, 0, Basis(51, 9), 3, 101, 50, 14, 9, number),
-        Change(bob, 7, 7, Basis(5, 2), 1, 0, 5, 0, 7, number),
+        Change(alice, 0, 0, Basis(51, 9), True, 3, 101, 50, 14, 9, number, time),
+        Change(bob, 7, 7, Basis(5, 2), False, 1, 0, 5, 0, 7, number, None),
     ]
+
+
+def test_first_buy_is_the_time_of_the_first_of_several():
+    _, block = trades_of(("alice", "BUY", 10, 100), ("alice", "BUY", 1, 10))
+    later = [replace(row, at=replace(row.at, block_time=2**40)) for row in block.transactions]
+    _, [change] = settled([block, replace(block, transactions=tuple(later))], {})
+    assert (change.trades, change.first_buy) == (4, block.header.timestamp)
+
+
+def test_work_is_recorded_with_its_event_or_not_at_all():
+    _, block = trades_of(("alice", "BUY", 10, 100))
+    first, *others = block.outbox
+    event = next(one for one in block.events if (one.at.tx_hash, one.at.position) == first.of)
+    known = Recorded(events={(event.at.tx_hash, event.at.position)})
+    [left] = unrecorded([block], known)
+    assert left.outbox == tuple(others) and event not in left.events
 
 
 def test_bases_go_on_from_block_to_block():

@@ -18,7 +18,7 @@ from engine.messages import (
     Transferred,
 )
 from engine.rows import CandleRow, Launched
-from storage import records, write
+from storage import records, statements, write
 from tests.support.history import Historian, Traders
 from tests.support.scenario import CHAIN_ID, LAUNCHPAD, LINEAR, Scenario
 
@@ -28,7 +28,7 @@ def rows_of_a_few_blocks():
 
 
 def group_of_a_few_blocks():
-    return write.group_of(*positions.settled(plain_rows(), {}), {})
+    return write.group_of(*positions.settled(plain_rows(), {}), {}, finalised=-1)
 
 
 def plain_rows():
@@ -44,18 +44,23 @@ def plain_rows():
 
 
 def columns_of(name, group):
-    [statement] = [one for one in write.STATEMENTS if one.name == name]
+    [statement] = [
+        one
+        for one in write.STATEMENTS
+        if one.name == name and isinstance(one, statements.Statement)
+    ]
     return statement.columns(group)
 
 
 def test_statements_have_as_many_columns_as_arguments():
     group = group_of_a_few_blocks()
     for statement in write.STATEMENTS:
-        if isinstance(statement, write.Copy):
+        if isinstance(statement, statements.Copy):
             widths = {len(row) for row in statement.rows(group)}
             assert widths == {len(statement.fields.split()) - 1}, statement.name
             continue
-        columns = statement.columns(group) or [[]] * 3
+        changes = [replace(one, is_new=False) for one in group.changes]
+        columns = statement.columns(replace(group, changes=changes)) or [[]] * 3
         assert len({len(column) for column in columns}) == 1, statement.name
         wanted = len(columns) + statement.keyed
         assert f"${wanted}" in statement.sql, statement.name
@@ -67,10 +72,11 @@ def test_statements_of_empty_blocks_have_no_columns_but_the_block():
     sent = [
         one.name
         for one in write.STATEMENTS
-        if list((one.rows if isinstance(one, write.Copy) else one.columns)(write.Group(rows)))
+        if list(
+            (one.rows if isinstance(one, statements.Copy) else one.columns)(statements.Group(rows))
+        )
     ]
     assert sent == ["blocks"]
-    assert write.outbox_columns(write.Group(rows)) == []
 
 
 def test_group_knows_each_token_that_its_rows_name():
@@ -79,13 +85,15 @@ def test_group_knows_each_token_that_its_rows_name():
         row.token: Launched(row.version, row.bucket, row.launchpad, row.pair)
         for row in first.tokens
     }
-    assert write.group_of([first, *rest], [], {}).launched == launched
-    assert write.group_of(rest, [], launched).launched == launched
+    assert write.group_of([first, *rest], [], {}, finalised=-1).launched == launched
+    assert write.group_of(rest, [], launched, finalised=-1).launched == launched
     unknown, others = min(launched.items())
     with pytest.raises(ConsistencyError, match="to be recorded"):
-        write.group_of(rest, [], {k: v for k, v in launched.items() if k != unknown})
+        known = {k: v for k, v in launched.items() if k != unknown}
+        write.group_of(rest, [], known, finalised=-1)
     with pytest.raises(ConsistencyError, match="version 1"):
-        write.group_of(rest, [], launched | {unknown: replace(others, version=2)})
+        known = launched | {unknown: replace(others, version=2)}
+        write.group_of(rest, [], known, finalised=-1)
 
 
 def test_users_are_sorted_and_hold_everyone_that_is_referred_to():
@@ -225,5 +233,22 @@ def test_markets_graduation_keeps_the_time_of_its_first_block():
     market = next(row.markets[0] for row in rows if row.markets)
     pool = replace(market, phase="graduated", reserve_token=3, reserve_weth=4)
     blocks = [replace(row, markets=(pool,)) for row in rows[1:]]
-    [columns] = zip(*columns_of("markets", replace(group, blocks=blocks, changes=())), strict=True)
+    [columns] = zip(*columns_of("markets", replace(group, blocks=blocks, counts={})), strict=True)
     assert columns[-5:] == (3, 4, blocks[0].header.timestamp, 0, 0)
+
+
+def test_work_is_visible_at_once_up_to_the_final_block():
+    group = group_of_a_few_blocks()
+    [outbox] = [one for one in write.STATEMENTS if one.name == "outbox"]
+    seen = {row[-3]: row[-1] for row in outbox.rows(replace(group, finalised=2))}
+    assert seen == {1: "now", 2: "now", 3: None, 4: None}
+
+
+def test_each_position_is_either_new_or_changed():
+    group = group_of_a_few_blocks()
+    [copy] = [one for one in write.STATEMENTS if one.name == "balances"][:1]
+    assert [row[:3] for row in copy.rows(group)] == [one.place for one in group.changes]
+    assert columns_of("balances", group) == []
+    changed = replace(group, changes=[replace(one, is_new=False) for one in group.changes])
+    assert list(copy.rows(changed)) == []
+    assert len(columns_of("balances", changed)[0]) == len(group.changes)
