@@ -51,9 +51,8 @@ FORGET_AFTER_S = 60.0
 HALTED_S = 5.0
 """A halted consumer that asks again is tried again after so long."""
 
-LIVE_FIRST = 0.1
-"""Of a block time: history waits this long for a new block, so that its prices go first on a small
-machine."""
+LIVE_FIRST_S = 0.01
+"""History waits this long for a new block, so that prices go first on a small machine."""
 
 Send = Callable[[FeedBatch], Awaitable[FeedPosition]]
 
@@ -235,7 +234,7 @@ class Consumer:
             except TimeoutError:
                 continue
             if self._buckets is None:
-                await asyncio.sleep(LIVE_FIRST * self._chain.block_time_s)
+                await asyncio.sleep(LIVE_FIRST_S)
 
     async def _batch(self) -> FeedBatch | None:
         view = self._supply.window
