@@ -84,6 +84,8 @@ class Recorded:
 
 def unrecorded(blocks: Sequence[BlockRows], recorded: Recorded) -> list[BlockRows]:
     """The blocks without the rows that are there already."""
+    if not (recorded.events or recorded.transactions or recorded.transfers):
+        return list(blocks)
     return [
         replace(
             block,

@@ -53,11 +53,12 @@ def named(blocks: Iterable[BlockRows]) -> set[tuple[bytes, int]]:
 
 def tokens_of(blocks: Sequence[BlockRows]) -> set[bytes]:
     """The tokens that rows of the blocks name, those of markets and candles too."""
-    tokens = {token for token, _ in named(blocks)}
-    for block in blocks:
-        tokens.update(row.token for row in block.markets)
-        tokens.update(row.token for row in block.candles)
-    return tokens
+    return {token for token, _ in named(blocks)} | _with_a_state(blocks)
+
+
+def _with_a_state(blocks: Iterable[BlockRows]) -> set[bytes]:
+    markets = {row.token for block in blocks for row in block.markets}
+    return markets | {row.token for block in blocks for row in block.candles}
 
 
 def group_of(
@@ -79,7 +80,7 @@ def group_of(
                 "inconsistent_history",
                 f"Expected token {token.hex()} of version {version} to be recorded",
             )
-    for token in tokens_of(blocks) - launched.keys():
+    for token in _with_a_state(blocks) - launched.keys():
         raise ConsistencyError(
             "inconsistent_history", f"Expected token {token.hex()} to be recorded"
         )
