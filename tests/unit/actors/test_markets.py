@@ -19,6 +19,8 @@ class FakeShard:
     def __init__(self, incarnation, code="zero_output", wait_s=0.0):
         self.incarnation, self.code, self.wait_s = incarnation, code, wait_s
         self.sizes = []
+        self.asked, self.released = asyncio.Event(), asyncio.Event()
+        self.released.set()
         self.busy = self.busiest = 0
         self.handlers = {Quotes: self.quotes, Views: self.views}
 
@@ -26,7 +28,9 @@ class FakeShard:
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
         self.sizes.append(len(message.requests))
+        self.asked.set()
         await asyncio.sleep(self.wait_s)
+        await self.released.wait()
         self.busy -= 1
         return QuoteReplies(tuple(self._reply(r.token) for r in message.requests))
 
@@ -70,12 +74,14 @@ async def test_answer_of_a_lower_incarnation_is_never_given():
 
 
 async def test_quote_under_way_at_the_old_owner_is_asked_again_of_the_new_one():
-    old, new = FakeShard(1, wait_s=0.1), FakeShard(2, code="exceeds_sold")
-    markets, _ = client(a=old, b=new)
+    old, new = FakeShard(1), FakeShard(2, code="exceeds_sold")
+    old.released.clear()
+    markets, _ = client(timeout_s=60.0, a=old, b=new)
     markets.route(directory(1, ("a", 1)))
     waiting = asyncio.create_task(markets.quote(REQUEST))
-    await asyncio.sleep(0.02)
+    await old.asked.wait()
     markets.route(directory(2, ("a", 1), ("b", 2)))
+    old.released.set()
     assert (await waiting).code == "exceeds_sold"
 
 
