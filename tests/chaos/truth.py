@@ -181,8 +181,8 @@ async def planted(truth: Truth, url: str, *, first: int) -> tuple[int, int]:
         f"DELETE FROM transactions WHERE tx_hash = {trade}",
         f"UPDATE transactions SET eth_amount = eth_amount + 1 WHERE tx_hash = {trade}",
         "INSERT INTO transfers SELECT chain_id, tx_hash, position + 1000, version, block_number,"
-        " block_hash, block_time, tx_index, log_index, token_address, sender, recipient, amount"
-        " FROM transfers WHERE block_number >= $1 LIMIT 1",
+        " block_hash, block_time, tx_index, log_index + 1000, token_address, sender, recipient,"
+        " amount FROM transfers WHERE block_number >= $1 LIMIT 1",
         f"UPDATE events SET block_hash = decode(repeat('ee', 32), 'hex') WHERE tx_hash = {event}",
     ]
     caught = 0
