@@ -6,7 +6,9 @@ on the same node and finds it asks it there. The guarantee is that of a Ray call
 order, and where the process dies the call fails.
 
 Names are abstract ones of Linux, which leave nothing behind. Anybody of the machine may try them,
-and what crosses is pickle: so each side looks at the other's user first, and takes its own only.
+and what crosses is pickle: so each side looks at the other's user first, and takes its own only. A
+container that shares the network has them too, and its root has our number: so it also looks
+whether the other has its process ids where we have ours.
 """
 
 import asyncio
@@ -253,8 +255,16 @@ def _connected(address: str) -> socket.socket | None:
 
 def _is_ours(connected: socket.socket) -> bool:
     said = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, user, _ = _CREDENTIALS.unpack(said)
-    return bool(user == os.getuid())
+    process, user, _ = _CREDENTIALS.unpack(said)
+    return bool(user == os.getuid()) and _space(process) == _space("self")
+
+
+def _space(process: int | str) -> str:
+    # Its process ids are of this one. Those that are not seen from here have the number 0.
+    try:
+        return os.readlink(f"/proc/{process}/ns/pid")
+    except OSError:
+        return ""
 
 
 def _address(place: str, name: str) -> str:

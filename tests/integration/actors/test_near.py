@@ -144,6 +144,19 @@ async def test_another_user_is_neither_asked_nor_answered(monkeypatch: pytest.Mo
             await blind.ask("shard/1", b"one")
 
 
+async def test_same_user_of_another_container_is_neither_asked_nor_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with _serving("shard/1") as asking:
+        # A number that is not seen from here is nobody's.
+        assert near._space(0) == "" != near._space("self") == near._space(os.getpid())
+        monkeypatch.setattr(near, "_space", lambda process: str(process))
+        assert await asking.ask("shard/1", b"one") is None
+        monkeypatch.setattr(near, "_connected", _met_blindly)
+        with pytest.raises(TransientError):
+            await Near(PLACE).ask("shard/1", b"one")
+
+
 def _met_blindly(address: str) -> object:
     met = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     met.setblocking(False)
