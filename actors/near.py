@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 from engine.errors import TransientError
@@ -262,7 +263,7 @@ def _is_ours(connected: socket.socket) -> bool:
 def _space(process: int | str) -> str:
     # Its process ids are of this one. Those that are not seen from here have the number 0.
     try:
-        return os.readlink(f"/proc/{process}/ns/pid")
+        return str(Path(f"/proc/{process}/ns/pid").readlink())
     except OSError:
         return ""
 

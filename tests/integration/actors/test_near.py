@@ -150,7 +150,7 @@ async def test_same_user_of_another_container_is_neither_asked_nor_answered(
     async with _serving("shard/1") as asking:
         # A number that is not seen from here is nobody's.
         assert near._space(0) == "" != near._space("self") == near._space(os.getpid())
-        monkeypatch.setattr(near, "_space", lambda process: str(process))
+        monkeypatch.setattr(near, "_space", str)
         assert await asking.ask("shard/1", b"one") is None
         monkeypatch.setattr(near, "_connected", _met_blindly)
         with pytest.raises(TransientError):

@@ -4,7 +4,7 @@ import asyncio
 
 from actors import wire
 from actors.host import Host, Role
-from engine.control import Failure, Ping
+from engine.control import Failure
 from tests.support.fake_roles import Log
 
 
