@@ -113,8 +113,11 @@ class Host:
             os._exit(1)
 
     async def ask(self, packed: bytes) -> bytes:
-        """The role's answer, or a `Failure`. Never raises for an error with a code."""
-        return wire.packed(await self._answer(wire.unpacked(packed)))
+        """The role's answer, or a `Failure`. Never raises: nobody else would answer."""
+        try:
+            return wire.packed(await self._answer(wire.unpacked(packed)))
+        except Exception as error:  # of the messages themselves: they cannot cross
+            return wire.packed(Failure("ConsistencyError", "bug", repr(error)))
 
     async def _answer(self, message: Any) -> Any:
         if isinstance(message, Ping):

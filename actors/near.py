@@ -6,7 +6,9 @@ on the same node and finds it asks it there. The guarantee is that of a Ray call
 order, and where the process dies the call fails.
 
 Names are abstract ones of Linux, which leave nothing behind. Anybody of the machine may try them,
-and what crosses is pickle: so each side looks at the other's user first, and takes its own only.
+and what crosses is pickle: so each side looks at the other's user first, and takes its own only. A
+container that shares the network has them too, and its root has our number: so it also looks
+whether the other has its process ids where we have ours.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ import socket
 import struct
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 from engine.errors import TransientError
@@ -44,10 +47,13 @@ class _Wire(asyncio.Protocol):
         self._buffer = bytearray()
         self._early: list[bytes] = []
         self._transport: asyncio.Transport | None = None
+        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # That of uvloop is none by its class.
         self._transport = cast(asyncio.Transport, transport)
+        if self._ended:
+            self._transport.abort()
         for frame in self._early:
             self._transport.write(frame)
         self._early.clear()
@@ -66,7 +72,7 @@ class _Wire(asyncio.Protocol):
             del buffer[:at]
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+        self._transport, self._ended = None, True
         self._gone()
 
     @property
@@ -78,10 +84,11 @@ class _Wire(asyncio.Protocol):
         frame = _HEAD.pack(len(data), number) + data
         if self._transport is not None:
             self._transport.write(frame)
-        else:
+        elif not self._ended:
             self._early.append(frame)
 
     def close(self) -> None:
+        self._ended = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -95,6 +102,13 @@ class _Peer:
         self._forget = forget
         self._asked: dict[int, asyncio.Future[bytes]] = {}
         self._count = 0
+        self._meeting: asyncio.Task[object] | None = None
+
+    def meet(self, met: socket.socket) -> None:
+        # By a task of its own: who asks first may be given up, and others wait for it too.
+        connecting = self.loop.create_unix_connection(lambda: self.wire, sock=met)
+        self._meeting = self.loop.create_task(connecting)
+        self._meeting.add_done_callback(self._has_met)
 
     async def ask(self, packed: bytes) -> bytes:
         if self.wire.unsent > NEAR_UNSENT_BYTES_MAX:
@@ -108,6 +122,10 @@ class _Peer:
             return await answered
         finally:
             del self._asked[number]
+
+    def _has_met(self, meeting: asyncio.Task[object]) -> None:
+        if meeting.cancelled() or meeting.exception() is not None:
+            self._gone()
 
     def _heard(self, _: _Wire, number: int, data: bytes) -> None:
         answered = self._asked.get(number)
@@ -144,7 +162,7 @@ class Near:
         peer = self._peers.get(name)
         if peer is None or peer.loop is not asyncio.get_running_loop():
             # A command of the operator's may run one loop after another.
-            peer = await self._meet(name)
+            peer = self._meet(name)
         if peer is None or len(packed) > _BYTES_MAX:
             return None
         return await peer.ask(packed)
@@ -156,18 +174,20 @@ class Near:
         if peer is not None:
             peer.wire.close()
 
-    async def _meet(self, name: str) -> _Peer | None:
+    def _meet(self, name: str) -> _Peer | None:
         loop = asyncio.get_running_loop()
         if loop.time() - self._missed.get(name, float("-inf")) < _MET_AGAIN_S:
             return None
         met = _connected(_address(self._place, name))
         if met is None:
+            since = loop.time() - _MET_AGAIN_S
+            self._missed = {one: at for one, at in self._missed.items() if at > since}
             self._missed[name] = loop.time()
             return None
         self._missed.pop(name, None)
         peer = _Peer(lambda: self._lost(name, peer))
         self._peers[name] = peer
-        await loop.create_unix_connection(lambda: peer.wire, sock=met)
+        peer.meet(met)
         return peer
 
     def _lost(self, name: str, peer: _Peer) -> None:
@@ -189,7 +209,10 @@ async def serve(place: str, name: str, handle: Handle) -> asyncio.AbstractServer
     tasks: set[asyncio.Task[None]] = set()
 
     async def answer(wire: _Wire, number: int, data: bytes) -> None:
-        wire.send(number, await handle(data))
+        answered = await handle(data)
+        # Who does not read waits no more, sooner or later; nothing is kept for it without end.
+        if wire.unsent <= NEAR_UNSENT_BYTES_MAX:
+            wire.send(number, answered)
 
     def heard(wire: _Wire, number: int, data: bytes) -> None:
         task = asyncio.create_task(answer(wire, number, data))
@@ -214,7 +237,10 @@ class _Guarded(_Wire):
 def _connected(address: str) -> socket.socket | None:
     if sys.platform != "linux":
         return None
-    met = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        met = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError:  # too many files are open
+        return None
     met.setblocking(False)
     try:
         # At once or not at all: nobody is there, or too many wait.
@@ -230,8 +256,16 @@ def _connected(address: str) -> socket.socket | None:
 
 def _is_ours(connected: socket.socket) -> bool:
     said = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, user, _ = _CREDENTIALS.unpack(said)
-    return bool(user == os.getuid())
+    process, user, _ = _CREDENTIALS.unpack(said)
+    return bool(user == os.getuid()) and _space(process) == _space("self")
+
+
+def _space(process: int | str) -> str:
+    # Its process ids are of this one. Those that are not seen from here have the number 0.
+    try:
+        return str(Path(f"/proc/{process}/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def _address(place: str, name: str) -> str:

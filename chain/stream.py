@@ -237,7 +237,8 @@ class LiveStream:
         params = message.get("params")
         if not isinstance(params, dict):
             return
-        kind = self._kinds.get(params.get("subscription", ""))
+        name = params.get("subscription")
+        kind = self._kinds.get(name) if isinstance(name, str) else None
         if kind is None:
             return
         payload = params.get("result")

@@ -292,8 +292,8 @@ REPLICA_ASKS_MAX = 16
 """Such questions under way at once; each has a timeout."""
 
 NEAR_UNSENT_BYTES_MAX = 64 * 1024 * 1024
-"""Of questions that another process of this node has not read: some blocks full of trades. It
-stands still then, and who asks it more is told so."""
+"""Of questions, or of answers, that another process of this node has not read: some blocks full of
+trades. It stands still then: who asks it more is told so, and what it asked is not answered."""
 
 SAID_BLOCKS = 32
 """Newest blocks whose trades a shard keeps whole, to say them where the owner before did not: half

@@ -134,7 +134,15 @@ class EventStore:
 
     async def finalise(self, number: int, incarnation: int, name: str = RECORDER) -> bool:
         """Everything up to `number` is final: its outbox rows become visible. False: fenced."""
-        return bool(await self._value("finalise", name, incarnation, number))
+        async with postgres.transaction(self._pool) as connection:
+            cursor = await connection.fetchrow(
+                _WRITE_SQL["lock_cursor"], self._chain_id, name, incarnation
+            )
+            if cursor is None:
+                return False
+            before = cursor["finalised_number"]
+            await connection.execute(_SQL["finalise"], self._chain_id, name, number, before)
+        return True
 
     async def trail(self, limit: int) -> list[FeedPosition]:
         """The newest recorded blocks, newest first, at most `limit` (and BLOCKS_KEPT)."""

@@ -10,29 +10,20 @@ RETURNING incarnation
 SELECT block_number, block_hash FROM cursors WHERE chain_id = $1 AND name = $2
 
 -- name: finalise
--- Fenced like a write. Returns 1 when the incarnation is still the caller's.
--- What is written up to the block that is final already is visible from then on: so all that
--- waits is above it.
-WITH known AS (
-    SELECT chain_id, name, finalised_number FROM cursors
-    WHERE chain_id = $1 AND name = $2 AND incarnation = $3
-    FOR UPDATE
-),
-moved AS (
+-- After `lock_cursor`, as a statement of its own: one that waited for a write itself would not see
+-- what that wrote. What is written up to the block that is final already, $4, is visible from then
+-- on: so all that waits is above it.
+WITH moved AS (
     UPDATE cursors
-    SET finalised_number = greatest(known.finalised_number, $4), updated_at = now()
-    FROM known
-    WHERE cursors.chain_id = known.chain_id AND cursors.name = known.name
-    RETURNING cursors.finalised_number, known.finalised_number AS before
-),
-shown AS (
-    UPDATE outbox
-    SET visible_at = now()
-    FROM moved
-    WHERE outbox.chain_id = $1 AND outbox.visible_at IS NULL
-        AND outbox.block_number > moved.before AND outbox.block_number <= moved.finalised_number
+    SET finalised_number = greatest(finalised_number, $3), updated_at = now()
+    WHERE chain_id = $1 AND name = $2
+    RETURNING finalised_number
 )
-SELECT count(*) FROM moved
+UPDATE outbox
+SET visible_at = now()
+FROM moved
+WHERE outbox.chain_id = $1 AND outbox.visible_at IS NULL
+    AND outbox.block_number > $4 AND outbox.block_number <= moved.finalised_number
 
 -- name: market_events
 -- Only events about a token have a bucket. Keyset paging: each page goes on after the last.

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from actors import near
 from actors.near import Near
@@ -142,9 +144,20 @@ async def test_another_user_is_neither_asked_nor_answered(monkeypatch: pytest.Mo
             await blind.ask("shard/1", b"one")
 
 
-def _met_blindly(address: str) -> object:
-    import socket
+async def test_same_user_of_another_container_is_neither_asked_nor_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with _serving("shard/1") as asking:
+        # A number that is not seen from here is nobody's.
+        assert near._space(0) == "" != near._space("self") == near._space(os.getpid())
+        monkeypatch.setattr(near, "_space", str)
+        assert await asking.ask("shard/1", b"one") is None
+        monkeypatch.setattr(near, "_connected", _met_blindly)
+        with pytest.raises(TransientError):
+            await Near(PLACE).ask("shard/1", b"one")
 
+
+def _met_blindly(address: str) -> object:
     met = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     met.setblocking(False)
     met.connect(address)
@@ -162,3 +175,70 @@ async def test_who_does_not_read_is_asked_no_more(monkeypatch: pytest.MonkeyPatc
             await asking.ask("shard/1", b"more")
         assert caught.value.code == "shard_unavailable"
         assert await first == b"heard " + big
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_first_ask_that_is_given_up_at_once_takes_no_other_with_it(
+    run: Callable[..., object],
+) -> None:
+    async def given_up() -> None:
+        async with _serving("shard/1") as asking, asyncio.timeout(5.0):
+            first = asyncio.create_task(asking.ask("shard/1", b"one"))
+            second = asyncio.create_task(asking.ask("shard/1", b"two"))
+            await asyncio.sleep(0)
+            first.cancel()
+            assert await second == b"heard two"
+            assert await asking.ask("shard/1", b"three") == b"heard three"
+
+    run(given_up())
+
+
+async def test_who_is_forgotten_before_it_was_met_is_left_alone() -> None:
+    async with _serving("shard/1") as asking:
+        asked = asyncio.create_task(asking.ask("shard/1", b"one"))
+        await asyncio.sleep(0)
+        asking.forget("shard/1")
+        with pytest.raises(TransientError):
+            async with asyncio.timeout(5.0):
+                await asked
+
+
+async def test_ask_where_no_file_is_to_be_had_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*_: object) -> socket.socket:
+        raise OSError(24, "Too many open files")
+
+    async with _serving("shard/1") as asking:
+        with monkeypatch.context() as patched:
+            patched.setattr(near.socket, "socket", none_left)
+            assert await asking.ask("shard/1", b"one") is None
+
+
+async def test_answers_that_nobody_reads_are_not_kept_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(near, "NEAR_UNSENT_BYTES_MAX", 1_000_000)
+
+    async def large(packed: bytes) -> bytes:
+        await asyncio.sleep(0)
+        return bytes(1_000_000)
+
+    async with _serving("shard/1", large):
+        asking = near._connected(near._address(PLACE, "shard/1"))
+        assert asking is not None
+        with asking:
+            asking.send(b"".join(near._HEAD.pack(1, number) + b"?" for number in range(20)))
+            await asyncio.sleep(0.2)
+            asking.settimeout(0.5)
+            assert await asyncio.to_thread(_read_of, asking) < 5_000_000
+
+
+def _read_of(connected: socket.socket) -> int:
+    count = 0
+    try:
+        while more := len(connected.recv(1_000_000)):
+            count += more
+    except TimeoutError:
+        pass
+    return count

@@ -6,8 +6,8 @@ import pytest
 from engine.errors import ConsistencyError, TransientError
 from engine.messages import Block, FeedPosition, PoolSynced, TokenCreated, Traded, Transferred
 from engine.rows import BlockRows, CandleRow, OutboxRow
-from storage import postgres, statements, write
-from storage.events import EventStore
+from storage import postgres, queries, statements, write
+from storage.events import RECORDER, EventStore
 from storage.statements import Statement
 from tests.support.history import Historian, Traders, position_of
 from tests.support.scenario import (
@@ -432,6 +432,21 @@ async def test_finalise_shows_outbox_rows_up_to_the_block(pool, events):
     assert await events.finalise(4, incarnation)
     await events.write(rows[3:], incarnation=incarnation, position=position_of(blocks[3]))
     assert all((await outbox(pool)).values())
+
+
+async def test_finalise_that_waits_for_a_write_shows_what_it_wrote(pool, events):
+    incarnation = await written(events, blocks_of(1))
+    lock = queries.load("write")["lock_cursor"]
+    late = "INSERT INTO outbox VALUES ($1, 'late', 'points', 1, NULL, 2, '{}')"
+    async with postgres.transaction(pool) as writer:
+        # As a write that was given up by who asked for it, and goes on.
+        await writer.fetchrow(lock, CHAIN_ID, RECORDER, incarnation)
+        await writer.execute(late, CHAIN_ID)
+        finalising = asyncio.create_task(events.finalise(2, incarnation))
+        await asyncio.sleep(0.3)
+        assert not finalising.done()
+    assert await finalising
+    assert (await outbox(pool))["late"]
 
 
 async def test_finalise_fenced_shows_nothing(pool, events):

@@ -107,3 +107,10 @@ async def test_hashless_logs_are_left_out_where_shreds_tell_them(spelling: str) 
 
 def test_shreds_that_were_not_asked_for_are_refused_without_a_memory() -> None:
     LiveStream("ws://a", []).refuse_shreds("no")
+
+
+@pytest.mark.parametrize("name", [b"[1]", b"{}", b"null", b"7", b'"0x9"'])
+async def test_pushes_of_no_subscription_are_left_out(name: bytes) -> None:
+    stream = LiveStream("ws://a", [])
+    stream.hear(b'{"method":"eth_subscription","params":{"subscription":%b,"result":{}}}' % name, 0)
+    assert stream._queue.empty() and not stream._ended
