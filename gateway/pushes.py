@@ -116,7 +116,7 @@ SOCKETIO = Door(
             "The list of tokens, sampled: about once a second what changed.",
             (Push("tokens", "Tokens that changed.", p.Pushed[p.ListData]), _GAP),
         ),
-        Topic("trades", "trades", "Every launch and trade.", (_TRANSACTION, _RETRACTED)),
+        Topic("trades", "trades", "Every launch and trade.", (_TRANSACTION, _RETRACTED, _GAP)),
         Topic(
             "user",
             "user:{address}",
@@ -124,6 +124,7 @@ SOCKETIO = Door(
             (
                 Push("user", "Something of the wallet's.", p.Pushed[p.UserEvent]),
                 Push("user", "The login has ended.", p.SignedOut),
+                _GAP,
             ),
         ),
     ),

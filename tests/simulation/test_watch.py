@@ -15,7 +15,7 @@ from actors.auditor import Auditor
 from actors.reconciler import Reconciler
 from chain.decode import Decoder
 from chain.source import ChainSource
-from engine.control import StatusWanted
+from engine.control import Quotes, StatusWanted
 from engine.messages import QuoteRequest, Refusal
 from storage.events import EventStore
 from tests.simulation import wire
@@ -160,7 +160,7 @@ def test_auditor_halts_a_market_that_drifted_and_taking_it_anew_mends_it(url: st
         found = counts(made)
         assert (found["drift"], found["halted"]) == (1, 1), (found, world.log.of("market_drifted"))
         asked = QuoteRequest(token, True, False, 10**12, 100)
-        refusal = process.plain._quote(asked)
+        (refusal,) = process.plain.handlers[Quotes](Quotes((asked,))).replies
         assert isinstance(refusal, Refusal) and refusal.code == "market_halted"
         process.kill()
         assert world.supervisor is not None

@@ -210,6 +210,7 @@ async def test_every_message_of_a_running_gateway_is_as_described(world: World) 
     target = scenario.launch("swan")
     scenario.buy(target, 10 * ETH)
     world.group, before = group(), world.group
+    world.door.gateway._realtime.fanout.hear(b'{"epoch":"9"}')
     await world.call("unsubscribe", topic="trades")
     world.apply(scenario.seal())
     swan = text.topic_of_token(target)
