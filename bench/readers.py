@@ -41,8 +41,8 @@ class Reader(asyncio.Protocol):
 
     def settle(self) -> None:
         """Look at what was kept, and from now on at everything at once."""
-        kept, self._kept = self._kept, None
-        for now_ns, data in kept or ():
+        kept, self._kept = self._kept or [], None
+        for now_ns, data in kept:
             self._hear(data, now_ns)
 
     def stop_reading(self) -> None:

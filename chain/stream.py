@@ -41,6 +41,9 @@ PING_S = 10.0
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 """One log, head or shred; far above any, far below what would hurt."""
 
+PARTS_MAX = 1024
+"""Of a message; nodes send each in one."""
+
 REFUSED_S = 600.0
 """A node that has no shreds is asked again after this: it may have been updated."""
 
@@ -300,8 +303,8 @@ class _Listener(WSListener):
     def _part(self, frame: WSFrame, received_ns: int) -> None:
         self._parts.append(frame.get_payload_as_bytes())
         self._parts_bytes += frame.payload_size
-        if self._parts_bytes > MESSAGE_BYTES_MAX:
-            text = f"Expected {MESSAGE_BYTES_MAX} bytes a message at most"
+        if self._parts_bytes > MESSAGE_BYTES_MAX or len(self._parts) > PARTS_MAX:
+            text = f"Expected {MESSAGE_BYTES_MAX} bytes and {PARTS_MAX} parts a message at most"
             self._end(TransientError("stale_chain", text))
         elif frame.fin:
             whole = b"".join(self._parts)

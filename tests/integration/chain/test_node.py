@@ -199,6 +199,13 @@ async def test_stream_message_in_parts_is_put_together_and_bounded(
         with pytest.raises(TransientError, match="200 bytes"):
             await anext(frames)
         await stream.close()
+    monkeypatch.setattr("chain.stream.PARTS_MAX", 9)
+    async with server(["{", *[""] * 9, "}"]) as url:
+        stream = LiveStream(url, TOPICS)
+        frames = await stream.frames()
+        with pytest.raises(TransientError, match="9 parts"):
+            await anext(frames)
+        await stream.close()
 
 
 async def test_stream_that_says_goodbye_gives_what_came_before_and_ends() -> None:
