@@ -4,6 +4,9 @@ A `price` tick carries when the listener received what it tells of (`receivedNs`
 ours are of one machine. A trade is told twice where it was preconfirmed: its first word counts,
 and of prices those that were preconfirmed, for a seal carries the time of the block's first frame.
 What came by a seal only has no delay of its own, and is counted: `unheard`.
+
+Between `begin` and `settle` subscribers only stamp what comes: the cores that they would read it
+on are those of the system that is measured, and a tick would wait for the reading of those before.
 """
 
 import asyncio
@@ -12,16 +15,27 @@ from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench.readers import Reader
 from engine.messages import PRECONFIRMED
-from gateway.client import StreamClient, Subscription
+from gateway.stream_protocol import VERSION
 
 PRICE, TRANSACTION = "price", "transaction"
 CONNECT_TIMEOUT_S = 60.0
+
+
+class Ears(Protocol):
+    """A connection of a door's subscriber."""
+
+    @property
+    def stamped(self) -> int: ...
+    def keep(self) -> None: ...
+    def settle(self) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass
@@ -37,12 +51,25 @@ class Arrivals:
     trades: dict[tuple[str, int], int] = field(default_factory=dict)
     early_ns: int = 0
     unheard: int = 0
+    readers: list[Ears] = field(default_factory=list)
     _told: set[tuple[str, int]] = field(default_factory=set)
 
     def begin(self) -> None:
-        """Forget."""
+        """Forget, and only stamp what comes from now on."""
+        self.settle()
         self.delays_ns, self.trades, self.early_ns = array("q"), {}, 0
         self.unheard, self._told = 0, set()
+
+    @property
+    def stamped(self) -> int:
+        """How much has come that was not looked at."""
+        return sum(reader.stamped for reader in self.readers)
+
+    def settle(self) -> None:
+        """Look at what has come, and go on stamping."""
+        for reader in self.readers:
+            reader.settle()
+            reader.keep()
 
     def note(self, event: str, data: dict[str, Any], now_ns: int) -> None:
         """A message, at the wall clock's `now_ns`."""
@@ -76,7 +103,70 @@ class TopicReader(Reader):
             super()._take_text(body, now_ns)
             return
         event, message = orjson.loads(body[2:])
-        self._arrivals.note(event, message["data"], time.time_ns())
+        self._arrivals.note(event, message["data"], now_ns + _epoch_ns())
+
+
+class StreamReader(WSListener):
+    """A raw subscriber of topics at the stream door, whose messages go to `arrivals`."""
+
+    def __init__(self, topics: Sequence[str], arrivals: Arrivals) -> None:
+        self._topics = topics
+        self._arrivals = arrivals
+        self._waiting = set(range(len(topics)))
+        self._kept: list[tuple[int, bytes]] | None = None
+        self._transport: WSTransport | None = None
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def stamped(self) -> int:
+        """Messages that were not looked at."""
+        return len(self._kept or ())
+
+    def keep(self) -> None:
+        """Look at nothing until `settle`."""
+        self._kept = []
+
+    def settle(self) -> None:
+        """Look at what was kept, and from now on at everything at once."""
+        kept, self._kept = self._kept or [], None
+        for now_ns, body in kept:
+            self._hear(body, now_ns)
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Subscribe."""
+        self._transport = transport
+        for number, topic in enumerate(self._topics):
+            asked = {"v": VERSION, "op": "subscribe", "id": number, "topic": topic}
+            transport.send(WSMsgType.TEXT, orjson.dumps(asked))
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """An answer or an event."""
+        now_ns = time.monotonic_ns()
+        if frame.msg_type is not WSMsgType.TEXT:
+            return
+        if self._kept is not None:
+            self._kept.append((now_ns, frame.get_payload_as_bytes()))
+        else:
+            self._hear(frame.get_payload_as_bytes(), now_ns)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The door ended it, or we did."""
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionError("Expected subscriptions"))
+
+    def _hear(self, body: bytes, now_ns: int) -> None:
+        message = orjson.loads(body)
+        if message["op"] == "event":
+            self._arrivals.note(message["event"], message["data"], now_ns + _epoch_ns())
+        elif message["op"] == "subscribe" and message["ok"]:
+            self._waiting.discard(message["id"])
+            if not self._waiting and not self.ready.done():
+                self.ready.set_result(None)
 
 
 @asynccontextmanager
@@ -84,23 +174,16 @@ async def subscribed(
     *, api_port: int, stream_url: str, tokens: Sequence[str], status: str
 ) -> AsyncIterator[dict[str, Arrivals]]:
     """Door → what arrives there of all tokens, while the context lasts."""
-    doors = {"socketio": Arrivals(status), "stream": Arrivals(status)}
+    socketio, stream = doors = Arrivals(status), Arrivals(status)
     topics = [f"token:{token.lower()}" for token in tokens]
-    readers: list[TopicReader] = []
-    tasks: list[asyncio.Task[None]] = []
-    async with StreamClient(stream_url) as client:
-        try:
-            for topic in topics:
-                readers.append(await _reader(api_port, topic, doors["socketio"]))
-                subscription = await client.subscribe(topic)
-                tasks.append(asyncio.create_task(_follow(subscription, doors["stream"])))
-            yield doors
-        finally:
-            for reader in readers:
-                reader.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        for topic in topics:
+            socketio.readers.append(await _reader(api_port, topic, socketio))
+        stream.readers.append(await _stream_reader(stream_url, topics, stream))
+        yield {"socketio": socketio, "stream": stream}
+    finally:
+        for reader in [reader for door in doors for reader in door.readers]:
+            reader.close()
 
 
 async def _reader(port: int, topic: str, arrivals: Arrivals) -> TopicReader:
@@ -111,6 +194,13 @@ async def _reader(port: int, topic: str, arrivals: Arrivals) -> TopicReader:
     return reader
 
 
-async def _follow(subscription: Subscription, arrivals: Arrivals) -> None:
-    async for event in subscription:
-        arrivals.note(event.event, dict(event.data), time.time_ns())
+async def _stream_reader(url: str, topics: Sequence[str], arrivals: Arrivals) -> StreamReader:
+    _, reader = await ws_connect(lambda: StreamReader(topics, arrivals), url)
+    assert isinstance(reader, StreamReader)
+    await asyncio.wait_for(reader.ready, CONNECT_TIMEOUT_S)
+    return reader
+
+
+def _epoch_ns() -> int:
+    # From the clock that stamps to the wall's, which `receivedNs` is of.
+    return time.time_ns() - time.monotonic_ns()

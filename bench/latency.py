@@ -28,6 +28,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+import uvloop
+
 from bench import arrivals, past, shares, system
 from bench.arrays import summed
 from bench.arrivals import Arrivals
@@ -57,6 +59,9 @@ SPREAD_LASTS_S = 10.0
 SETTLE_S = 3.0
 BEFORE_S = 1.0
 PATIENCE_S = 30.0
+QUIET_S = 0.25
+"""Without a message: what was to come has come."""
+
 FILLS_MAX = 12
 CHAIN_ID = 11155931
 
@@ -82,10 +87,10 @@ def run(results: Results, effort: Effort, tell: Tell) -> None:
         tell("our system comes up on it")
         following = system.following(tokens=made.tokens, BRIDGE="false", **variables)
         ours = stack.enter_context(following)
-        asyncio.run(_on_the_past(ours, node, made, results=results, tell=tell))
+        uvloop.run(_on_the_past(ours, node, made, results=results, tell=tell))
     tell("our system comes up on anvil")
     with system.running(tokens=TOKENS, BRIDGE="false") as ours:
-        asyncio.run(_on_anvil(ours, results, count=min(2 * turns, FILLS_MAX), tell=tell))
+        uvloop.run(_on_anvil(ours, results, count=min(2 * turns, FILLS_MAX), tell=tell))
     results.notes.append(
         "latency, spread and block: an anvil's blocks, lived again from memory by a node of ours;"
         " submit_to_fill: an anvil that executes meanwhile"
@@ -149,8 +154,9 @@ async def _spread(
         await asyncio.sleep(BEFORE_S)
         before = shares.moment((ours.pid, *named))
         await _play(node, act, SPREAD_S)
-        await _all_there(doors.values(), act.blocks * act.trades)
+        await _quiet(doors.values())
         after = shares.moment((ours.pid, *named))
+        await _all_there(doors.values(), act.blocks * act.trades)
     found = shares.shares(before, after, roles, named=named)
     for name, percent in found.items():
         results.figures[f"latency_spread_{act.trades}_cpu_{name}_percent"] = percent
@@ -196,7 +202,17 @@ async def _all_there(doors: Collection[Arrivals], trades: int) -> None:
         if time.monotonic() > until:
             counts = [len(door.trades) for door in doors]
             raise BenchError(f"Expected {trades} trades at each door, was {counts}")
-        await asyncio.sleep(0.01)
+        await _quiet(doors)
+        for door in doors:
+            door.settle()
+
+
+async def _quiet(doors: Collection[Arrivals]) -> None:
+    # What has come is read when nothing comes: see `bench.arrivals`.
+    until, before = time.monotonic() + PATIENCE_S, -1
+    while (stamped := sum(door.stamped for door in doors)) != before and time.monotonic() < until:
+        before = stamped
+        await asyncio.sleep(QUIET_S)
 
 
 async def _on_anvil(ours: system.Ours, results: Results, *, count: int, tell: Tell) -> None:

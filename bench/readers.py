@@ -34,6 +34,11 @@ class Reader(asyncio.Protocol):
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_ended = False
 
+    @property
+    def stamped(self) -> int:
+        """Pieces that came and were not looked at."""
+        return len(self._kept or ())
+
     def keep(self) -> None:
         """Begin anew, and look at nothing until `settle`."""
         self.delays_us, self.accounted = array("q"), 0

@@ -1,5 +1,8 @@
 """Which ticks count as the way from the listener's socket, and which trades came."""
 
+import asyncio
+import time
+
 from bench.arrivals import Arrivals, TopicReader
 from engine.messages import PRECONFIRMED, SEALED
 
@@ -73,3 +76,22 @@ async def test_socketio_message_goes_to_the_arrivals() -> None:
         b'42["transaction",{"seq":1,"data":{"txHash":"0xa","position":2,"status":"sealed"}}]', 0
     )
     assert list(door.trades) == [("0xa", 2)]
+
+
+async def test_what_comes_is_only_stamped_until_it_is_settled() -> None:
+    door = Arrivals(SEALED)
+    reader = TopicReader("token:0x", door)
+    reader._is_open = True
+    door.readers.append(reader)
+    door.begin()
+    body = b'42["transaction",{"seq":1,"data":{"txHash":"0xa","position":2,"status":"sealed"}}]'
+    before_ns = time.time_ns()
+    reader.data_received(bytes([0x81, len(body)]) + body)
+    after_ns = time.time_ns()
+    assert door.stamped == 1 and not door.trades
+    await asyncio.sleep(0.02)
+    door.settle()
+    assert door.stamped == 0 and list(door.trades) == [("0xa", 2)]
+    assert before_ns - 1e6 < door.trades["0xa", 2] < after_ns + 1e6
+    door.begin()
+    assert not door.trades
