@@ -22,14 +22,15 @@ def opened(token: bytes, time_s: int, price: int) -> CandleRow:
 
 def traded(candle: CandleRow, *, price: int, eth: int, tokens: int) -> CandleRow:
     """The candle after one more trade that left the spot at `price`."""
+    # In the order of the fields, for names cost as much again and every trade comes here.
     return CandleRow(
-        token=candle.token,
-        time=candle.time,
-        open=candle.open,
-        high=max(candle.high, price),
-        low=min(candle.low, price),
-        close=price,
-        volume_eth=candle.volume_eth + eth,
-        volume_token=candle.volume_token + tokens,
-        trades=candle.trades + 1,
+        candle.token,
+        candle.time,
+        candle.open,
+        max(candle.high, price),
+        min(candle.low, price),
+        price,
+        candle.volume_eth + eth,
+        candle.volume_token + tokens,
+        candle.trades + 1,
     )

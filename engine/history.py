@@ -80,8 +80,9 @@ def rows_of(
     """
     page = _Page(dict(curves), dict(markets))
     pairs = {event.pair for event in block.events if isinstance(event, TokenCreated | Graduated)}
+    parts = venues | pairs
     for event in block.events:
-        if _write(page, event, venues | pairs):
+        if _write(page, event, parts):
             page.events.append(event)
     return BlockRows(
         header=block.header,
@@ -170,33 +171,25 @@ def _write_traded(page: _Page, event: Traded) -> None:
         numbers = page.curves[event.token]
         phase = PHASE_GRADUATING if event.sold == numbers.curve_supply else before.phase
         price = price_e18(numbers, event.sold, event.raised)
-        page.put(
-            MarketRow(
-                token=before.token,
-                phase=phase,
-                sold=event.sold,
-                raised=event.raised,
-                seq=event.seq,
-                price_e18=price,
-                market_cap_wei=market_cap_wei(price),
-                reserve_token=before.reserve_token,
-                reserve_weth=before.reserve_weth,
-            )
-        )
+        # In the order of the fields here and below, for names cost as much again as the row.
+        state = (before.token, phase, event.sold, event.raised, event.seq)
+        reserves = (before.reserve_token, before.reserve_weth)
+        page.put(MarketRow(*state, price, market_cap_wei(price), *reserves))
+    eth = event.eth
     page.transactions.append(
         TransactionRow(
-            at=event.at,
-            token=event.token,
-            user=event.trader,
-            recipient=event.recipient,
-            type="BUY" if event.is_buy else "SELL",
-            eth_amount=event.eth,
-            token_amount=event.tokens,
-            price_e18=event.eth * WAD * WAD // event.tokens,
-            protocol_fee=event.protocol_fee + event.launch_fee,
-            creator_fee=event.creator_fee,
-            venue=event.venue,
-            tag=event.tag,
+            event.at,
+            event.token,
+            event.trader,
+            event.recipient,
+            "BUY" if event.is_buy else "SELL",
+            eth,
+            event.tokens,
+            eth * WAD * WAD // event.tokens,
+            event.protocol_fee + event.launch_fee,
+            event.creator_fee,
+            event.venue,
+            event.tag,
         )
     )
     _write_candle(page, event, opens_at, eth=event.curve_eth)
@@ -280,10 +273,8 @@ def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]
     page.transfers.append(
         TransferRow(event.at, event.token, event.sender, event.recipient, event.amount)
     )
-    if not venues.isdisjoint((event.sender, event.recipient)) or ZERO_ADDRESS in (
-        event.sender,
-        event.recipient,
-    ):
+    sides = (event.sender, event.recipient)
+    if not venues.isdisjoint(sides) or ZERO_ADDRESS in sides:
         return
     page.users[event.sender] = None
     page.transactions.append(
@@ -307,13 +298,13 @@ def _write_transferred(page: _Page, event: Transferred, venues: frozenset[bytes]
 def _outbox(topic: str, event: MarketEvent) -> OutboxRow:
     at = event.at
     tx_hash = at.tx_hash.hex()
-    return OutboxRow(
-        key=f"{at.chain_id}:{tx_hash}:{at.position}:{topic}",
-        topic=topic,
-        token=event.token,
-        payload={"tx": tx_hash, "position": at.position, "block": at.block_number},
-        of=(at.tx_hash, at.position),
-    )
+    key = f"{at.chain_id}:{tx_hash}:{at.position}:{topic}"
+    payload: dict[str, object] = {
+        "tx": tx_hash,
+        "position": at.position,
+        "block": at.block_number,
+    }
+    return OutboxRow(key, topic, event.token, payload, (at.tx_hash, at.position))
 
 
 _WRITERS: dict[type, Callable[[_Page, Any], None]] = {

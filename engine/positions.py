@@ -18,6 +18,8 @@ from engine.rows import BlockRows, TransactionRow, TransferRow
 
 ZERO_ADDRESS = bytes(20)
 
+TRADES = ("BUY", "SELL")
+
 Place = tuple[int, bytes, bytes]
 """Version of the launchpad, token, wallet: whose position it is."""
 
@@ -106,9 +108,10 @@ def places_of(blocks: Iterable[BlockRows]) -> set[Place]:
     """The positions that `settled` changes."""
     places: set[Place] = set()
     for block in blocks:
-        places.update(_place(row) for row in block.transactions if _is_trade(row))
-        for row in block.transfers:
-            places.update((row.at.version, row.token, who) for who in _sides(row))
+        places.update([_place(row) for row in block.transactions if row.type in TRADES])
+        moved = [(row.at.version, row.token, row.sender, row.recipient) for row in block.transfers]
+        places.update([place[:3] for place in moved if place[2] != ZERO_ADDRESS])
+        places.update([(*place[:2], place[3]) for place in moved if place[3] != ZERO_ADDRESS])
     return places
 
 
@@ -140,7 +143,7 @@ class _Page:
             self._change((version, token, row.sender), block).balance -= row.amount
 
     def trade(self, row: TransactionRow) -> TransactionRow:
-        if not _is_trade(row):
+        if row.type not in TRADES:
             return row
         assert row.eth_amount is not None and row.token_amount is not None
         change = self._change(_place(row), row.at.block_number)
@@ -171,13 +174,5 @@ class _Page:
         return change
 
 
-def _is_trade(row: TransactionRow) -> bool:
-    return row.type in ("BUY", "SELL")
-
-
 def _place(row: TransactionRow) -> Place:
     return row.at.version, row.token, row.user
-
-
-def _sides(row: TransferRow) -> tuple[bytes, ...]:
-    return tuple(who for who in (row.sender, row.recipient) if who != ZERO_ADDRESS)
