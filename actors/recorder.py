@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -179,18 +179,17 @@ class Recorder:
         await self._rewind(ancestor)
 
     async def _write_blocks(self, blocks: list[Block]) -> None:
-        # Whole blocks, a bounded number of events a transaction.
-        rows: list[BlockRows] = []
+        # The rows of the next transaction are made while Postgres has one: what they need of
+        # it is in `states`. It is begun when the one before is through, never beside it.
         states: dict[bytes, MarketRow] = {}
-        waiting = 0
-        for block in blocks:
-            rows.append(await self._rows(block, states))
-            waiting += len(block.events)
-            if waiting >= WRITE_EVENTS_MAX:
-                await self._write(rows)
-                rows, waiting = [], 0
-        if rows:
-            await self._write(rows)
+        writing = asyncio.create_task(asyncio.sleep(0))
+        for part in _parts(blocks):
+            try:
+                rows = [await self._rows(block, states) for block in part]
+            finally:
+                await writing
+            writing = asyncio.create_task(self._write(rows))
+        await writing
 
     async def _write(self, rows: list[BlockRows]) -> None:
         last = rows[-1].header
@@ -221,6 +220,7 @@ class Recorder:
         states.update({row.token: row for row in rows.markets})
         while len(self._curves) > CURVES_KEPT:
             self._curves.popitem(last=False)
+        await asyncio.sleep(0)  # a write that is under way has its turn
         return rows
 
     async def _end_when_broken(self) -> None:
@@ -297,3 +297,17 @@ class Recorder:
                 self._log.warning("recorder_cannot_unfollow", error=str(error))
         async with self._one_at_a_time:
             self._log.info("recorder_drained", block=self._position.number)
+
+
+def _parts(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    # Whole blocks, a bounded number of events a transaction.
+    part: list[Block] = []
+    waiting = 0
+    for block in blocks:
+        part.append(block)
+        waiting += len(block.events)
+        if waiting >= WRITE_EVENTS_MAX:
+            yield part
+            part, waiting = [], 0
+    if part:
+        yield part

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from actors.recorder import Recorder
+from engine import history as rows
 from engine.control import Feed
 from engine.errors import ConsistencyError, TransientError
 from engine.messages import FeedBatch, FeedPosition, Finalised
@@ -231,3 +232,80 @@ async def test_feed_of_many_events_is_written_in_bounded_transactions(monkeypatc
     assert await send(role, FeedPosition(-1, bytes(32)), *made) == position(made[-1])
     assert len(sizes) > 1
     assert [row.header.number for row in store.blocks] == [1, 2, 3, 4, 5, 6]
+
+
+class SlowHistory(FakeHistory):
+    """Takes its time over a write, and logs when each begins and ends."""
+
+    def __init__(self, log, fails_at=-1):
+        super().__init__()
+        self.log, self.fails_at = log, fails_at
+
+    async def write(self, rows, *, incarnation, position):
+        self.log.append(("begun", position.number))
+        await asyncio.sleep(0.01)
+        self.down = self.fails_at == position.number
+        try:
+            return await super().write(rows, incarnation=incarnation, position=position)
+        finally:
+            self.log.append(("ended", position.number))
+
+
+def log_rows(monkeypatch, log):
+    real = rows.rows_of
+
+    def logged(block, *args, **kwargs):
+        log.append(("rows", block.header.number))
+        return real(block, *args, **kwargs)
+
+    monkeypatch.setattr("actors.recorder.history.rows_of", logged)
+
+
+async def test_rows_are_made_while_those_before_are_written_and_one_write_follows_another(
+    monkeypatch,
+):
+    monkeypatch.setattr("actors.recorder.WRITE_EVENTS_MAX", 1)
+    log = []
+    log_rows(monkeypatch, log)
+    store, made = SlowHistory(log), blocks(4)
+    role = recorder(store)
+    await role.start()
+    assert await send(role, FeedPosition(-1, bytes(32)), *made) == position(made[-1])
+    writes = [one for one in log if one[0] != "rows"]
+    assert writes == [(what, n) for n in (1, 2, 3, 4) for what in ("begun", "ended")]
+    for number in (2, 3, 4):
+        assert log.index(("rows", number)) < log.index(("ended", number - 1))
+
+
+async def test_write_that_fails_leaves_the_position_before_it_and_nothing_after_it(monkeypatch):
+    monkeypatch.setattr("actors.recorder.WRITE_EVENTS_MAX", 1)
+    log = []
+    store, made = SlowHistory(log, fails_at=2), blocks(4)
+    role = recorder(store)
+    await role.start()
+    with pytest.raises(TransientError):
+        await send(role, FeedPosition(-1, bytes(32)), *made)
+    assert log[-1] == ("ended", 2) and [row.header.number for row in store.blocks] == [1]
+    store.fails_at = -1
+    assert await send(role, FeedPosition(-1, bytes(32)), *made) == position(made[0])
+    assert await send(role, position(made[0]), *made[1:]) == position(made[-1])
+    assert [row.header.number for row in store.blocks] == [1, 2, 3, 4]
+
+
+async def test_block_that_does_not_fit_leaves_those_before_it_written(monkeypatch):
+    monkeypatch.setattr("actors.recorder.WRITE_EVENTS_MAX", 1)
+    store, made = SlowHistory([]), blocks(3)
+    real = rows.rows_of
+
+    def strange(block, *args, **kwargs):
+        if block.header.number == 3:
+            raise KeyError("unheard of")
+        return real(block, *args, **kwargs)
+
+    monkeypatch.setattr("actors.recorder.history.rows_of", strange)
+    role = recorder(store)
+    await role.start()
+    with pytest.raises(KeyError):
+        await send(role, FeedPosition(-1, bytes(32)), *made)
+    assert store.at == position(made[1])
+    assert await send(role, FeedPosition(-1, bytes(32)), *made) == position(made[1])
