@@ -6,16 +6,24 @@ would be taken for a delimiter, `\\N` for NULL, a bytea as `\\x` and hex; and "A
 items in braces, quoted ones with a backslash before a quote and a backslash.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any
 
+NULL = "\\N"
 
-def text(rows: Iterable[Sequence[Any]]) -> bytes:
-    """One line a row, of None, int, str and bytes. Raises KeyError for another type."""
+
+def line(values: Iterable[Any]) -> str:
+    """One row, of None, int, str and bytes; without its end. Raises KeyError for another type."""
     spell = _SPELLINGS
-    lines = ["\t".join([spell[type(value)](value) for value in row]) for row in rows]
-    return "\n".join([*lines, ""]).encode()
+    return "\t".join([spell[type(value)](value) for value in values])
+
+
+def escaped(value: str) -> str:
+    """A text as one value of a row."""
+    # Four times as fast as `translate`.
+    whole = value.replace("\\", "\\\\").replace("\t", "\\t")
+    return whole.replace("\n", "\\n").replace("\r", "\\r")
 
 
 def array(values: Iterable[Any]) -> str:
@@ -25,24 +33,18 @@ def array(values: Iterable[Any]) -> str:
 
 
 def _null(_: Any) -> str:
-    return "\\N"
+    return NULL
 
 
 def _bytea(value: bytes) -> str:
     return "\\\\x" + value.hex()
 
 
-def _escaped(value: str) -> str:
-    # Four times as fast as `translate`.
-    whole = value.replace("\\", "\\\\").replace("\t", "\\t")
-    return whole.replace("\n", "\\n").replace("\r", "\\r")
-
-
 _SPELLINGS: Mapping[type, Callable[[Any], str]] = {
     NoneType: _null,
     int: str,
     bytes: _bytea,
-    str: _escaped,
+    str: escaped,
 }
 
 

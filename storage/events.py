@@ -115,7 +115,7 @@ class EventStore:
         if places:
             columns = [list(column) for column in zip(*places, strict=True)]
             held = records.held(await found("held", *map(copying.array, columns)))
-        return write.group_of(*positions.settled(fresh, held), known, finalised=finalised)
+        return write.group_of(fresh, held, known, finalised=finalised)
 
     async def rewind(
         self, ancestor: FeedPosition, *, incarnation: int, name: str = RECORDER

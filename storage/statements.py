@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from engine import positions
 from engine.errors import ConsistencyError
-from engine.positions import Change
+from engine.positions import Change, Held, Place
 from engine.rows import BlockRows, Launched
 from storage import copying, queries
 
@@ -32,18 +34,37 @@ PIECES_AHEAD_MAX = 64
 """Spelled and not sent yet: some megabytes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Group:
-    """What is written at once: blocks, what they change in positions, and the tokens of both.
-    `counts` are token → (trades, holders) that it has more than before. Up to block
-    `finalised` work is visible at once.
+    """What is written at once: blocks, the positions that they change as they are `held` before,
+    and the tokens of both. Up to block `finalised` work is visible at once.
+
+    What follows from these is made when the first statement needs it: in the time that Postgres
+    takes for those before.
     """
 
     blocks: Sequence[BlockRows]
-    changes: Sequence[Change] = ()
+    held: Mapping[Place, Held] = field(default_factory=dict)
     launched: Mapping[bytes, Launched] = field(default_factory=dict)
-    counts: Mapping[bytes, tuple[int, int]] = field(default_factory=dict)
     finalised: int = -1
+
+    @cached_property
+    def settled(self) -> tuple[Sequence[BlockRows], Sequence[Change]]:
+        """(the blocks with the basis around each trade, what changes in positions)."""
+        return positions.settled(self.blocks, self.held)
+
+    @cached_property
+    def counts(self) -> Mapping[bytes, tuple[int, int]]:
+        """Token → (trades, holders) that it has more than before."""
+        # Contracts of the market are no holders.
+        found: dict[bytes, tuple[int, int]] = {}
+        for change in self.settled[1]:
+            _, token, who = change.place
+            one = self.launched[token]
+            joined = 0 if who in (one.launchpad, one.pair) else change.joined
+            trades, holders = found.get(token, (0, 0))
+            found[token] = trades + change.trades, holders + joined
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +108,25 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """New rows of table `name`, whose `fields` are the chain's id and then what `rows` gives. One
-    that is there already is an error.
+    """New rows of table `name`, as `lines` spells them for a chain: one value for each of `fields`
+    (`storage/copying.py`). One that is there already is an error.
     """
 
     name: str
     fields: str
-    rows: Callable[[Group], Iterator[Sequence[Any]]]
+    lines: Callable[[int, Group], Iterator[str]]
 
     def spelled(self, chain_id: int, group: Group) -> Iterator[Piece]:
         """What `send` takes: the text of some rows after another."""
-        rows = self.rows(group)
-        while part := [(chain_id, *row) for row in islice(rows, COPY_ROWS)]:
-            yield copying.text(part)
+        lines = self.lines(chain_id, group)
+        while part := list(islice(lines, COPY_ROWS)):
+            yield "\n".join([*part, ""]).encode()
 
     async def send(
         self, connection: "Connection", chain_id: int, pieces: AsyncIterator[Any]
     ) -> None:
         """Raises IntegrityConstraintViolationError."""
-        del chain_id  # it is in the rows
+        del chain_id  # it is in the lines
         async for first in pieces:  # none: nothing to copy
             source = _chain(first, pieces)
             await connection.copy_to_table(self.name, source=source, columns=self.fields.split())

@@ -17,8 +17,9 @@ from engine.messages import (
     Traded,
     Transferred,
 )
+from engine.positions import NOTHING
 from engine.rows import CandleRow, Launched
-from storage import records, statements, write
+from storage import copying, records, statements, write
 from tests.support.history import Historian, Traders
 from tests.support.scenario import CHAIN_ID, LAUNCHPAD, LINEAR, Scenario
 
@@ -28,7 +29,7 @@ def rows_of_a_few_blocks():
 
 
 def group_of_a_few_blocks():
-    return write.group_of(*positions.settled(plain_rows(), {}), {}, finalised=-1)
+    return write.group_of(plain_rows(), {}, {}, finalised=-1)
 
 
 def plain_rows():
@@ -41,6 +42,32 @@ def plain_rows():
         traders.trade(5)
         rows.append(historian.rows(scenario.seal()))
     return rows
+
+
+def recorded_before(group):
+    """The same, its positions all there already, with nothing in them."""
+    return replace(group, held=dict.fromkeys(positions.places_of(group.blocks), NOTHING))
+
+
+def copied(copy, group):
+    """Values of each row, as they are spelled."""
+    return [line.split("\t") for line in copy.lines(CHAIN_ID, group)]
+
+
+def recorded_event(event):
+    """The event as a row of `events` says it, by column; one of a token's has bucket 3."""
+    token = getattr(event, "token", b"")
+    group = statements.Group([], launched={token: Launched(1, 3, LAUNCHPAD, LAUNCHPAD)})
+    [copy] = [one for one in write.STATEMENTS if one.name == "events"]
+    values = write._event(CHAIN_ID, group, event).split("\t")
+    row = dict(zip(copy.fields.split(), values, strict=True))
+    for name, value in row.items():
+        if value.startswith("\\\\x"):
+            row[name] = bytes.fromhex(value[3:])
+        elif value.isdecimal():
+            row[name] = int(value)
+    row["payload"] = row["payload"].replace("\\\\", "\\")
+    return row
 
 
 def columns_of(name, group):
@@ -56,11 +83,10 @@ def test_statements_have_as_many_columns_as_arguments():
     group = group_of_a_few_blocks()
     for statement in write.STATEMENTS:
         if isinstance(statement, statements.Copy):
-            widths = {len(row) for row in statement.rows(group)}
-            assert widths == {len(statement.fields.split()) - 1}, statement.name
+            widths = {len(row) for row in copied(statement, group)}
+            assert widths == {len(statement.fields.split())}, statement.name
             continue
-        changes = [replace(one, is_new=False) for one in group.changes]
-        columns = statement.columns(replace(group, changes=changes)) or [[]] * 3
+        columns = statement.columns(recorded_before(group)) or [[]] * 3
         assert len({len(column) for column in columns}) == 1, statement.name
         wanted = len(columns) + statement.keyed
         assert f"${wanted}" in statement.sql, statement.name
@@ -70,11 +96,7 @@ def test_statements_have_as_many_columns_as_arguments():
 def test_statements_of_empty_blocks_have_no_columns_but_the_block():
     rows = [Historian().rows(Scenario().seal())]
     sent = [
-        one.name
-        for one in write.STATEMENTS
-        if list(
-            (one.rows if isinstance(one, statements.Copy) else one.columns)(statements.Group(rows))
-        )
+        one.name for one in write.STATEMENTS if list(one.spelled(CHAIN_ID, statements.Group(rows)))
     ]
     assert sent == ["blocks"]
 
@@ -85,15 +107,15 @@ def test_group_knows_each_token_that_its_rows_name():
         row.token: Launched(row.version, row.bucket, row.launchpad, row.pair)
         for row in first.tokens
     }
-    assert write.group_of([first, *rest], [], {}, finalised=-1).launched == launched
-    assert write.group_of(rest, [], launched, finalised=-1).launched == launched
+    assert write.group_of([first, *rest], {}, {}, finalised=-1).launched == launched
+    assert write.group_of(rest, {}, launched, finalised=-1).launched == launched
     unknown, others = min(launched.items())
     with pytest.raises(ConsistencyError, match="to be recorded"):
         known = {k: v for k, v in launched.items() if k != unknown}
-        write.group_of(rest, [], known, finalised=-1)
+        write.group_of(rest, {}, known, finalised=-1)
     with pytest.raises(ConsistencyError, match="version 1"):
         known = launched | {unknown: replace(others, version=2)}
-        write.group_of(rest, [], known, finalised=-1)
+        write.group_of(rest, {}, known, finalised=-1)
 
 
 def test_users_are_sorted_and_hold_everyone_that_is_referred_to():
@@ -115,10 +137,13 @@ def test_markets_last_state_wins():
 def test_markets_count_trades_and_holders_but_not_their_own_contracts():
     group = group_of_a_few_blocks()
     trades = Counter(
-        row.token for block in group.blocks for row in block.transactions if row.after is not None
+        row.token
+        for block in group.settled[0]
+        for row in block.transactions
+        if row.after is not None
     )
     holders = {token: set() for token in group.launched}
-    for change in group.changes:
+    for change in group.settled[1]:
         if change.place[2] != LAUNCHPAD and change.balance:
             holders[change.place[1]].add(change.place[2])
     _, token, *_, counted, joined = columns_of("markets", group)
@@ -145,32 +170,38 @@ def test_event_payload_comes_back_as_the_event():
     for event in scenario.seal().events:
         if isinstance(event, Transferred):
             continue
-        columns = write._event(event)
-        row = {
-            "kind": columns[9],
-            "payload": columns[12],
-            **{name: getattr(event.at, name) for name in event.at.__slots__ if name != "chain_id"},
-        }
+        row = recorded_event(event)
         assert records.market_event(row, CHAIN_ID) == event
-        assert "at" not in orjson.loads(columns[12])
+        assert "at" not in orjson.loads(row["payload"])
+        assert (row["token_address"], row["bucket"]) == (token, 3)
 
 
 def test_event_without_a_token_has_no_token():
     scenario = Scenario()
     scenario.launch("x")
     at = scenario.seal().events[0].at
-    columns = write._event(Administered(at, 7, "LaunchesPausedSet", (("paused", "true"),)))
-    assert columns[9:12] == ("Administered", None, 7)
-    assert orjson.loads(columns[12]) == {
+    row = recorded_event(Administered(at, 7, "LaunchesPausedSet", (("paused", 'so\t"true\\'),)))
+    assert (row["kind"], row["event_seq"]) == ("Administered", 7)
+    assert row["token_address"] == row["bucket"] == "\\N"
+    assert orjson.loads(row["payload"]) == {
         "event_seq": "7",
         "name": "LaunchesPausedSet",
-        "arguments": [["paused", "true"]],
+        "arguments": [["paused", 'so\t"true\\']],
     }
 
 
 def test_payload_fields_are_all_but_the_header():
     names, _ = write._payload_fields(Traded)
     assert set(names) == set(codec._hints(Traded)) - {"at"}
+
+
+@given(st.data())
+def test_payload_of_a_trade_is_spelled_as_that_of_any_event(data):
+    kinds = {int: st.integers(0, 2**256 - 1), bool: st.booleans(), bytes: st.binary(max_size=32)}
+    fields = {k: v for k, v in codec._hints(Traded).items() if k != "at"}
+    event = Traded(at=None, **{k: data.draw(kinds[v]) for k, v in fields.items()})
+    plain = {name: codec.encode(getattr(event, name)) for name in fields}
+    assert write.event_payload(event) == orjson.dumps(plain).decode()
 
 
 def test_fold_makes_spellings_equal():
@@ -217,13 +248,8 @@ def test_pool_events_come_back_as_they_were_and_have_no_number():
         Graduated(at, 9, 4, token, b"p" * 20, 1, 2, 3, 4, 5, 6, 2**200),
         Reopened(at, 10, 5, token),
     ):
-        columns = write._event(event)
-        assert columns[11] == getattr(event, "event_seq", None)
-        row = {
-            "kind": columns[9],
-            "payload": columns[12],
-            **{name: getattr(at, name) for name in at.__slots__ if name != "chain_id"},
-        }
+        row = recorded_event(event)
+        assert row["event_seq"] == getattr(event, "event_seq", "\\N")
         assert records.market_event(row, CHAIN_ID) == event
 
 
@@ -233,22 +259,25 @@ def test_markets_graduation_keeps_the_time_of_its_first_block():
     market = next(row.markets[0] for row in rows if row.markets)
     pool = replace(market, phase="graduated", reserve_token=3, reserve_weth=4)
     blocks = [replace(row, markets=(pool,)) for row in rows[1:]]
-    [columns] = zip(*columns_of("markets", replace(group, blocks=blocks, counts={})), strict=True)
-    assert columns[-5:] == (3, 4, blocks[0].header.timestamp, 0, 0)
+    [columns] = zip(*columns_of("markets", replace(group, blocks=blocks)), strict=True)
+    assert columns[-5:-2] == (3, 4, blocks[0].header.timestamp)
 
 
 def test_work_is_visible_at_once_up_to_the_final_block():
     group = group_of_a_few_blocks()
     [outbox] = [one for one in write.STATEMENTS if one.name == "outbox"]
-    seen = {row[-3]: row[-1] for row in outbox.rows(replace(group, finalised=2))}
-    assert seen == {1: "now", 2: "now", 3: None, 4: None}
+    seen = {row[-3]: row[-1] for row in copied(outbox, replace(group, finalised=2))}
+    assert seen == {"1": "now", "2": "now", "3": "\\N", "4": "\\N"}
 
 
 def test_each_position_is_either_new_or_changed():
     group = group_of_a_few_blocks()
     [copy] = [one for one in write.STATEMENTS if one.name == "balances"][:1]
-    assert [row[:3] for row in copy.rows(group)] == [one.place for one in group.changes]
+    places = positions.places_of(group.blocks)
+    assert {tuple(row[1:4]) for row in copied(copy, group)} == {
+        tuple(copying.line(place).split("\t")) for place in places
+    }
     assert columns_of("balances", group) == []
-    changed = replace(group, changes=[replace(one, is_new=False) for one in group.changes])
-    assert list(copy.rows(changed)) == []
-    assert len(columns_of("balances", changed)[0]) == len(group.changes)
+    changed = recorded_before(group)
+    assert copied(copy, changed) == []
+    assert len(columns_of("balances", changed)[0]) == len(places)
