@@ -306,22 +306,23 @@ class Group:
             by_token[token] = []
         self.position = FeedPosition(header.number, header.hash)
         self.hashes[header.number] = header.hash
-        changes = []
+        changes: list[Change] = []
+        applied: list[MarketEvent] = []
         for token, events in by_token.items():
             known = self._why_halted(token)
             effects, retracted = self._seal_market(token, header.number, events)
             if self._why_halted(token) != known and self._is_numbered(token):
                 changes.append(self.change(token))
             elif effects or retracted:
-                applied = [effect.event for effect in effects]
-                self._show(header.number, applied)
-                self.recent.keep(header.number, applied)
+                applied += [effect.event for effect in effects]
                 back = [one for event in retracted if (one := shown_of(event)) is not None]
                 timeline, heard_ns = self.timelines.get(token), block.received_ns
                 if timeline is not None and timeline.quoted is not None:
                     heard_ns = timeline.heard_ns
                 made = self.change(token, effects=effects, retracted=back, received_ns=heard_ns)
                 changes.append(made)
+        self._show(header.number, applied)
+        self.recent.keep(header.number, applied)
         self._trim()
         return changes
 
@@ -450,9 +451,11 @@ class Group:
         base = self.base
         self.recent.trim(self.position.number)
         for token in list(self._in_window):
-            timeline = self.timelines[token]
-            timeline.forget_below(base)
-            if len(timeline.confirmed) == 1 and timeline.confirmed[0][0] <= base:
+            confirmed = self.timelines[token].confirmed
+            # Most have nothing to forget, and all in the window are looked at with every block.
+            if len(confirmed) > 1 and confirmed[1][0] <= base:
+                self.timelines[token].forget_below(base)
+            if len(confirmed) == 1 and confirmed[0][0] <= base:
                 self._in_window.discard(token)
         while self.hashes and next(iter(self.hashes)) < base:
             self.hashes.popitem(last=False)

@@ -85,7 +85,7 @@ class Timeline:
         not come true). Raises ConsistencyError, unchanged.
         """
         effects: tuple[Effect, ...] = ()
-        before = self.sealed
+        before = market = self.sealed
         if events:
             market, effects = fold(before, events)
             if market is not before:
@@ -97,7 +97,7 @@ class Timeline:
         if self.overlay:
             waiting, retracted = overlays.split(self.overlay, events, block)
         self._refold(waiting)
-        if effects or retracted or self.sealed is not before:
+        if effects or retracted or market is not before:
             self.changes += 1
         return effects, retracted
 
@@ -138,6 +138,8 @@ def fold(market: Market | None, events: Sequence[MarketEvent]) -> tuple[Market, 
         moved: Sequence[Effect] = ()
         if market is not None:
             market, moved = apply_trades(market, events, start=done)
+            if len(moved) == len(events):
+                return market, tuple(moved)  # mostly: a block has nothing but trades of it
         if moved:
             effects += moved
         else:
