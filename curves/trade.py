@@ -27,12 +27,13 @@ def buy_exact_in(
     _check_amount(value)
     left = curve.curve_supply - sold
     net = rates.net(value)
-    full = curve.eth_for_tokens(sold, raised, left)
-    clipped = net >= full
-    if clipped:
-        tokens, spent, curve_eth = left, rates.gross(full), full
-    else:
-        tokens, spent, curve_eth = curve.tokens_for_eth(sold, raised, net), value, net
+    tokens, spent, curve_eth, clipped = curve.tokens_for_eth(sold, raised, net), value, net, False
+    # What buys less than is left costs less than all of it: only here may the end be reached.
+    if tokens >= left:
+        full = curve.eth_for_tokens(sold, raised, left)
+        clipped = net >= full
+        if clipped:
+            tokens, spent, curve_eth = left, rates.gross(full), full
     if value == 0 or tokens == 0:
         raise ZeroOutput(f"Expected a trade that gives tokens, was {value} wei in")
     if tokens * value < min_tokens * spent:

@@ -30,6 +30,10 @@ class CurveNumbers:
     curve_supply: int
     pool_supply: int
 
+    def __hash__(self) -> int:
+        # Looked up with every trade, among few: of all fields it costs more than the look-up.
+        return hash(self.a)
+
 
 @dataclass(frozen=True, slots=True)
 class FeeNumbers:
@@ -41,6 +45,9 @@ class FeeNumbers:
     launch_blocks: int
     pool_protocol_bps: int
     pool_creator_bps: int
+
+    def __hash__(self) -> int:
+        return self.launch_bps  # as above
 
 
 # ------------------------------------------------------------------ events, past tense

@@ -172,3 +172,19 @@ def test_price_never_falls_as_more_is_sold(curve: Family, path: list[Step]) -> N
     before = curve.price_fraction(sold, raised)
     after = curve.price_fraction(sold + tokens, raised + eth)
     assert after[0] * before[1] >= before[0] * after[1]
+
+
+@exhaustive
+@given(curves, steps, st.integers(0, 2**112 - 1), st.integers(-2, 2))
+def test_buy_reaches_the_end_exactly_when_it_pays_for_all_that_is_left(
+    curve: Family, path: list[Step], value: int, beside: int
+) -> None:
+    sold, raised = state_after(curve, path)
+    full = curve.eth_for_tokens(sold, raised, curve.curve_supply - sold)
+    for paid in (value, max(full + beside, 0)):
+        try:
+            quote = trade.buy_exact_in(curve, sold, raised, rates=NO_FEES, value=paid)
+        except CurveError:
+            continue
+        assert quote.clipped == (paid >= full)
+        assert quote.refund == max(paid - full, 0)
