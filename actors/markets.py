@@ -1,4 +1,4 @@
-"""The doors' view of all shards: quotes that wait together share one call per shard.
+"""The doors' view of all shards: quotes that wait together share calls, a few per shard.
 
 Law: an answer of a lower incarnation than the highest known for its bucket is refused and
 asked again of the present owner, within the deadline; then it is `shard_unavailable`.
@@ -17,7 +17,12 @@ from actors.ports import Calls, Log
 from engine.buckets import bucket_of
 from engine.control import Directory, MarketViews, Ping, QuoteReplies, Quotes, StatusWanted, Views
 from engine.errors import RiseCurveError
-from engine.limits import QUOTE_BATCH_MAX, QUOTE_CALLS_PER_SHARD, QUOTES_WAITING_MAX
+from engine.limits import (
+    QUOTE_BATCH_MAX,
+    QUOTE_BATCH_SPLIT,
+    QUOTE_CALLS_PER_SHARD,
+    QUOTES_WAITING_MAX,
+)
 from engine.messages import BucketOwner, MarketView, QuoteReply, QuoteRequest, Refusal
 
 RETRY_PAUSE_S = 0.05
@@ -39,10 +44,17 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Lane:
-    """What waits for one shard, and how many calls are under way."""
+    """What waits for one shard, who sends it there, and how many of these wait for an answer."""
 
     waiting: deque[_Asked] = field(default_factory=deque)
     calls: set[asyncio.Task[None]] = field(default_factory=set)
+    under_way: int = 0
+
+    def next_size(self) -> int:
+        # Of a call that starts now: what waits is shared by all that could start with it.
+        free = QUOTE_CALLS_PER_SHARD - self.under_way
+        share = max(-(-len(self.waiting) // free), QUOTE_BATCH_SPLIT)
+        return min(len(self.waiting), share, QUOTE_BATCH_MAX)
 
 
 class Markets:
@@ -202,8 +214,7 @@ class Markets:
             lane.calls.discard(task)
 
     async def _drain_once(self, name: str, lane: _Lane) -> None:
-        size = min(len(lane.waiting), QUOTE_BATCH_MAX)
-        batch = [lane.waiting.popleft() for _ in range(size)]
+        batch = [lane.waiting.popleft() for _ in range(lane.next_size())]
         now = self._clock()
         live = [asked for asked in batch if now < asked.deadline]
         for asked in batch:
@@ -211,7 +222,11 @@ class Markets:
                 self._end(asked, _unavailable(asked.bucket))
         if not live:
             return
-        replies = await self._call(name, live)
+        lane.under_way += 1
+        try:
+            replies = await self._call(name, live)
+        finally:
+            lane.under_way -= 1
         for asked, reply in zip(live, replies, strict=True):
             self._take(asked, reply)
 

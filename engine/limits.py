@@ -24,6 +24,10 @@ FEED_BATCH_MAX = 256
 QUOTE_BATCH_MAX = 512
 """Quotes in one call to a shard: past it the call's own cost no longer shows."""
 
+QUOTE_BATCH_SPLIT = 64
+"""More quotes than this that wait together are split over the calls that are free: the shard
+answers the one while the door reads the other. Of fewer a call's own cost would show."""
+
 QUOTE_CALLS_PER_SHARD = 4
 """Calls in flight per shard from one door."""
 

@@ -5,7 +5,7 @@ import asyncio
 from actors.markets import Markets
 from engine.buckets import bucket_of
 from engine.control import Directory, Instance, MarketViews, Ping, QuoteReplies, Quotes, Views
-from engine.limits import BUCKETS, QUOTE_BATCH_MAX, QUOTE_CALLS_PER_SHARD
+from engine.limits import BUCKETS, QUOTE_BATCH_MAX, QUOTE_BATCH_SPLIT, QUOTE_CALLS_PER_SHARD
 from engine.messages import BucketOwner, QuoteRequest, Refusal
 from tests.support import fake_roles
 
@@ -63,6 +63,35 @@ async def test_quotes_that_wait_together_share_a_call():
     assert len(shard.sizes) <= 6
     assert max(shard.sizes) <= QUOTE_BATCH_MAX
     assert shard.busiest <= QUOTE_CALLS_PER_SHARD
+
+
+async def test_quotes_that_wait_together_are_split_so_that_both_sides_work():
+    shard = FakeShard(1)
+    shard.released.clear()
+    markets, _ = client(timeout_s=60.0, a=shard)
+    markets.route(directory(1, ("a", 1)))
+    waiting = asyncio.gather(*(markets.quote(REQUEST) for _ in range(4 * QUOTE_BATCH_SPLIT)))
+    await shard.asked.wait()
+    await asyncio.sleep(0)
+    assert shard.sizes == [QUOTE_BATCH_SPLIT] * QUOTE_CALLS_PER_SHARD
+    shard.released.set()
+    await waiting
+
+
+async def test_few_quotes_that_wait_together_are_one_call():
+    shard = FakeShard(1)
+    markets, _ = client(timeout_s=60.0, a=shard)
+    markets.route(directory(1, ("a", 1)))
+    await markets.quotes([REQUEST] * QUOTE_BATCH_SPLIT)
+    assert shard.sizes == [QUOTE_BATCH_SPLIT]
+
+
+async def test_more_quotes_than_that_are_shared_evenly_by_the_calls():
+    shard = FakeShard(1)
+    markets, _ = client(timeout_s=60.0, a=shard)
+    markets.route(directory(1, ("a", 1)))
+    await markets.quotes([REQUEST] * 1_201)
+    assert shard.sizes == [301, 300, 300, 300]
 
 
 async def test_answer_of_a_lower_incarnation_is_never_given():
