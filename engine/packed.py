@@ -18,8 +18,9 @@ _REQUEST = attrgetter(
 )
 _NAMES = tuple(QuoteReply.__dataclass_fields__)
 _AT = _NAMES.index("as_of")
-_REPLY = attrgetter(*_NAMES)
-_AS_OF = attrgetter("block_number", "block_hash", "log_index", "status", "version")
+_AS_OF = tuple(f"as_of.{name}" for name in AsOf.__dataclass_fields__)
+_END = _AT + len(_AS_OF)
+_REPLY = attrgetter(*_NAMES[:_AT], *_AS_OF, *_NAMES[_AT + 1 :])
 _REFUSAL_SIZE = 4
 
 
@@ -34,7 +35,7 @@ def unpack_requests(packed: tuple[Packed, ...]) -> tuple[QuoteRequest, ...]:
 
 
 def pack_replies(replies: tuple[QuoteReply | Refusal, ...]) -> tuple[Packed, ...]:
-    """In the same order; the state's `AsOf` is a tuple in its place."""
+    """In the same order; the values of the state's `AsOf` stand in its place."""
     return tuple(_packed(reply) for reply in replies)
 
 
@@ -46,12 +47,12 @@ def unpack_replies(packed: tuple[Packed, ...]) -> tuple[QuoteReply | Refusal, ..
 def _packed(reply: QuoteReply | Refusal) -> Packed:
     if isinstance(reply, Refusal):
         return _REFUSAL(reply)
-    values = _REPLY(reply)
-    return (*values[:_AT], _AS_OF(reply.as_of), *values[_AT + 1 :])
+    values: Packed = _REPLY(reply)
+    return values
 
 
 def _unpacked(values: Packed) -> QuoteReply | Refusal:
     if len(values) == _REFUSAL_SIZE:
         return Refusal(*values)
-    whole: Packed = (*values[:_AT], AsOf(*values[_AT]), *values[_AT + 1 :])
+    whole: Packed = (*values[:_AT], AsOf(*values[_AT:_END]), *values[_END:])
     return QuoteReply(*whole)
