@@ -134,6 +134,23 @@ def schedule_of(fees: FeeNumbers, launch_block: int) -> FeeSchedule:
     )
 
 
+def rates_at(market: Market, block: int) -> tuple[FeeRates, int | None]:
+    """Of a trade on the curve in `block`, and the last block in which they are so; None: they
+    never change again.
+    """
+    fees = market.fees
+    if block - market.launch_block >= fees.launch_blocks:
+        return _rates_after_launch(fees), None
+    schedule = schedule_of(fees, market.launch_block)
+    return schedule.at(block), schedule.exact_until(block)
+
+
+@lru_cache(maxsize=1024)
+def _rates_after_launch(fees: FeeNumbers) -> FeeRates:
+    # Nearly all markets, nearly always: no schedule of its own is looked for.
+    return schedule_of(fees, 0).without_launch()
+
+
 def apply(market: Market | None, event: MarketEvent) -> tuple[Market, tuple[Effect, ...]]:
     """The market after `event`, and what came of it. Raises ConsistencyError.
 
@@ -228,6 +245,7 @@ def spot_e18(market: Market) -> int:
     return above * WAD * WAD // below
 
 
+@lru_cache(maxsize=1024)
 def pool_rates(fees: FeeNumbers) -> FeeRates:
     """What the launchpad takes of a trade on the pool."""
     return FeeRates(fees.pool_protocol_bps, fees.pool_creator_bps, 0)

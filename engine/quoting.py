@@ -7,7 +7,7 @@ amounts in a ceiling.
 from collections.abc import Callable, Iterable
 
 from curves import pool_trade, trade
-from curves.curve import WAD, CurveError, MarketNotOpen, Quote
+from curves.curve import WAD, Curve, CurveError, MarketNotOpen, Quote
 from curves.fees import BPS, FeeRates
 from curves.uniswap_v2 import Pool
 from curves.values import value
@@ -18,18 +18,20 @@ from engine.market import (
     curve_of,
     market_cap_wei,
     pool_rates,
-    schedule_of,
+    rates_at,
     spot_e18,
-    spot_fraction,
 )
 from engine.messages import PRECONFIRMED, AsOf, MarketView, QuoteReply, QuoteRequest, Refusal
 
 
 @value
 class Quotable:
-    """A market where it stands, with what its quotes for the open block have in common."""
+    """A market where it stands, with what its quotes for the open block have in common. It is
+    traded on `venue`, at `rates` until `exact_until`; its spot price is `above` / `below`.
+    """
 
     market: Market
+    venue: Curve | Pool
     as_of: AsOf
     bucket: int
     open_block: int
@@ -42,19 +44,20 @@ class Quotable:
 
 def quotable(market: Market, *, as_of: AsOf, bucket: int) -> Quotable:
     """To be kept for as long as the market stands there."""
-    open_block = _open_block(as_of)
-    schedule = schedule_of(market.fees, market.launch_block)
-    above, below = spot_fraction(market)
+    # A preconfirmed state stands inside the open block, a sealed one below it.
+    open_block = as_of.block_number + (as_of.status != PRECONFIRMED)
+    venue: Curve | Pool
+    if market.pool is not None:
+        venue, rates, exact_until = market.pool, pool_rates(market.fees), None
+        above, below = market.pool.price_fraction()
+    else:
+        venue = curve_of(market.numbers)
+        rates, exact_until = rates_at(market, open_block)
+        above, below = venue.price_fraction(market.sold, market.raised)
+    spot = above * (WAD * WAD) // below
+    # In the order of the fields, as below: of many tokens each quote comes here.
     return Quotable(
-        market=market,
-        as_of=as_of,
-        bucket=bucket,
-        open_block=open_block,
-        rates=schedule.at(open_block),
-        exact_until=None if market.pool else schedule.exact_until(open_block),
-        above=above,
-        below=below,
-        spot_price_e18=above * WAD * WAD // below,
+        market, venue, as_of, bucket, open_block, rates, exact_until, above, below, spot
     )
 
 
@@ -74,11 +77,10 @@ def answer_on(at: Quotable, request: QuoteRequest) -> QuoteReply | Refusal:
             text = f"forBlock: Expected {for_block} or later, was {request.for_block}"
             return Refusal("invalid_request", text, at.bucket, as_of.version[0])
         for_block = request.for_block
-        schedule = schedule_of(market.fees, market.launch_block)
-        rates = schedule.at(for_block)
-        exact_until = None if market.pool else schedule.exact_until(for_block)
+        if market.pool is None:
+            rates, exact_until = rates_at(market, for_block)
     try:
-        quote = quote_on(market, request, rates=rates)
+        quote = _quote(at, request, rates)
     except CurveError as error:
         return Refusal(error.code, str(error), at.bucket, as_of.version[0])
     amount_in, amount_out = _in_and_out(quote)
@@ -127,25 +129,6 @@ def answers(
     return tuple(replies)
 
 
-def quote_on(market: Market, request: QuoteRequest, *, rates: FeeRates) -> Quote:
-    """The bare trade of `request`, on the curve at `rates`, on the pool at its own. Raises
-    CurveError.
-    """
-    if market.pool is not None:
-        return _on_pool(market.pool, request, rates=pool_rates(market.fees))
-    open_ = market.phase == PHASE_CURVE or (market.phase == PHASE_REOPENED and not request.is_buy)
-    if not open_:
-        raise MarketNotOpen(f"Expected an open market, was {market.phase}")
-    curve, sold, raised = curve_of(market.numbers), market.sold, market.raised
-    if request.is_buy and request.exact_out:
-        return trade.buy_exact_out(curve, sold, raised, rates=rates, tokens=request.amount)
-    if request.is_buy:
-        return trade.buy_exact_in(curve, sold, raised, rates=rates, value=request.amount)
-    if request.exact_out:
-        return trade.sell_exact_out(curve, sold, raised, rates=rates, eth=request.amount)
-    return trade.sell_exact_in(curve, sold, raised, rates=rates, tokens=request.amount)
-
-
 def bound(amount_in: int, amount_out: int, request: QuoteRequest) -> int:
     """minOut of an exact-in trade, floored; maxIn of an exact-out one, ceiled."""
     if request.exact_out:
@@ -189,6 +172,23 @@ def _in_and_out(quote: Quote) -> tuple[int, int]:
     return (quote.eth if quote.exact_out else quote.requested), quote.tokens
 
 
+def _quote(at: Quotable, request: QuoteRequest, rates: FeeRates) -> Quote:
+    market, venue = at.market, at.venue
+    if isinstance(venue, Pool):
+        return _on_pool(venue, request, rates=rates)
+    open_ = market.phase == PHASE_CURVE or (market.phase == PHASE_REOPENED and not request.is_buy)
+    if not open_:
+        raise MarketNotOpen(f"Expected an open market, was {market.phase}")
+    sold, raised = market.sold, market.raised
+    if request.is_buy and request.exact_out:
+        return trade.buy_exact_out(venue, sold, raised, rates=rates, tokens=request.amount)
+    if request.is_buy:
+        return trade.buy_exact_in(venue, sold, raised, rates=rates, value=request.amount)
+    if request.exact_out:
+        return trade.sell_exact_out(venue, sold, raised, rates=rates, eth=request.amount)
+    return trade.sell_exact_in(venue, sold, raised, rates=rates, tokens=request.amount)
+
+
 def _on_pool(pool: Pool, request: QuoteRequest, *, rates: FeeRates) -> Quote:
     if request.is_buy and request.exact_out:
         return pool_trade.buy_exact_out(pool, rates=rates, tokens=request.amount)
@@ -197,11 +197,6 @@ def _on_pool(pool: Pool, request: QuoteRequest, *, rates: FeeRates) -> Quote:
     if request.exact_out:
         return pool_trade.sell_exact_out(pool, rates=rates, eth=request.amount)
     return pool_trade.sell_exact_in(pool, rates=rates, tokens=request.amount)
-
-
-def _open_block(as_of: AsOf) -> int:
-    # A preconfirmed state stands inside the open block, a sealed one below it.
-    return as_of.block_number + (as_of.status != PRECONFIRMED)
 
 
 def _impact_bps(quote: Quote, above: int, below: int) -> int:

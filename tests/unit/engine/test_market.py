@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from engine import quoting
 from engine.errors import ConsistencyError
-from engine.market import PHASE_GRADUATING, Market, apply
+from engine.market import PHASE_GRADUATING, Market, apply, rates_at, schedule_of
 from engine.messages import AsOf, MarketEvent, QuoteRequest, Refusal, Traded
 from engine.timeline import fold
 from tests.support.history import Saga
@@ -163,6 +163,19 @@ def test_quote_exact_until_names_the_last_block_with_this_fee():
         )
         assert same.amount_out == now.amount_out
         assert later.amount_out > now.amount_out
+
+
+@given(
+    launch_bps=st.integers(0, 5_000),
+    launch_blocks=st.integers(0, 40),
+    age=st.integers(-3, 45),
+)
+def test_rates_of_any_block_are_those_of_the_schedule(launch_bps, launch_blocks, age):
+    market, _ = traded_market()
+    fees = replace(market.fees, launch_bps=launch_bps, launch_blocks=launch_blocks)
+    market = replace(market, fees=fees)
+    block, schedule = market.launch_block + age, schedule_of(fees, market.launch_block)
+    assert rates_at(market, block) == (schedule.at(block), schedule.exact_until(block))
 
 
 def test_quote_for_a_block_that_is_sealed_is_refused_and_the_open_one_is_the_default():
