@@ -156,17 +156,22 @@ class StreamReader(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The door ended it, or we did."""
-        if not self.ready.done():
-            self.ready.set_exception(ConnectionError("Expected subscriptions"))
+        self._end("Expected subscriptions, was an end")
 
     def _hear(self, body: bytes, now_ns: int) -> None:
         message = orjson.loads(body)
         if message["op"] == "event":
             self._arrivals.note(message["event"], message["data"], now_ns + _epoch_ns())
-        elif message["op"] == "subscribe" and message["ok"]:
+        elif not message.get("ok"):
+            self._end(f"Expected a subscription, was {body!r:.300}")
+        elif message["op"] == "subscribe":
             self._waiting.discard(message["id"])
             if not self._waiting and not self.ready.done():
                 self.ready.set_result(None)
+
+    def _end(self, reason: str) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionError(reason))
 
 
 @asynccontextmanager

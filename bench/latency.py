@@ -10,8 +10,8 @@ anvil that executes every trade takes a great part of two cores. Three loads:
      time of the last trade, from the block's first frame;
   3. `block`: 500 trades in one block that is told of only when it is sealed, so that none of them
      goes out before the block's receipts are proven; the same time.
-`latency_spread_500_cpu_*` are percents of one core, from the first shred until every trade is
-there; `strangers` is what was not of the bench.
+`latency_spread_*_cpu_*` are percents of one core, from the first shred until the last message was
+there, or `QUIET_S` after it; `strangers` is what was not of the bench.
 `submit_to_fill` is from the call of `/api/trading/submit` to the trade on its token's topic, and so
 on an anvil that lives.
 """
@@ -22,11 +22,12 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import uvloop
 
@@ -64,6 +65,8 @@ QUIET_S = 0.25
 
 FILLS_MAX = 12
 CHAIN_ID = 11155931
+
+T = TypeVar("T")
 
 
 def run(results: Results, effort: Effort, tell: Tell) -> None:
@@ -154,8 +157,7 @@ async def _spread(
         await asyncio.sleep(BEFORE_S)
         before = shares.moment((ours.pid, *named))
         await _play(node, act, SPREAD_S)
-        await _quiet(doors.values())
-        after = shares.moment((ours.pid, *named))
+        after = await _quiet(doors.values(), lambda: shares.moment((ours.pid, *named)))
         await _all_there(doors.values(), act.blocks * act.trades)
     found = shares.shares(before, after, roles, named=named)
     for name, percent in found.items():
@@ -202,17 +204,19 @@ async def _all_there(doors: Collection[Arrivals], trades: int) -> None:
         if time.monotonic() > until:
             counts = [len(door.trades) for door in doors]
             raise BenchError(f"Expected {trades} trades at each door, was {counts}")
-        await _quiet(doors)
+        await _quiet(doors, lambda: None)
         for door in doors:
             door.settle()
 
 
-async def _quiet(doors: Collection[Arrivals]) -> None:
-    # What has come is read when nothing comes: see `bench.arrivals`.
-    until, before = time.monotonic() + PATIENCE_S, -1
+async def _quiet(doors: Collection[Arrivals], look: Callable[[], T]) -> T:
+    """What `look` gave when the last message had just come: nothing comes any more."""
+    # What has come is read when nothing comes, see `bench.arrivals`.
+    until, before, found = time.monotonic() + PATIENCE_S, -1, look()
     while (stamped := sum(door.stamped for door in doors)) != before and time.monotonic() < until:
-        before = stamped
+        before, found = stamped, look()
         await asyncio.sleep(QUIET_S)
+    return found
 
 
 async def _on_anvil(ours: system.Ours, results: Results, *, count: int, tell: Tell) -> None:

@@ -21,7 +21,8 @@ QUIET = {
     # ten times a second up to so many of them, and above that at this interval.
     "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
     "LOG_NAME_UPDATE_INTERVAL_S": "3600",
-    # Above four times so many workers Ray warns on our terminal; each role is one.
+    # Workers that Ray starts at once, and a quarter of those above which it warns on our terminal:
+    # each role is one.
     "RAY_worker_maximum_startup_concurrency": "8",
 }
 """What Ray does for nobody: two to three hundredths of a processor each, and lines of its own."""
