@@ -10,12 +10,12 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 from bench import baseline, fanout, latency, quotes, rates, report, scale, tokens
-from bench.processes import BenchError
+from bench.processes import BenchError, kept_environment
 from bench.results import Results, read
 from bench.stats import ALTERNATIONS_MIN
 
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Exit code: 0, or 1 with a sentence for each loss."""
+    """Exit code: 0, or 1 with a sentence for each loss, or for the part that failed."""
     given = parser().parse_args(words)
     unknown = set(given.parts) - PARTS.keys()
     if unknown:
@@ -56,16 +56,13 @@ def main(words: list[str] | None = None) -> int:
     effort = quotes.Effort(given.alternations, given.seconds, grid=given.full)
     effort = replace(effort, only=frozenset(filter(None, given.only.split(","))))
     results = Results()
-    try:
-        with report.progress() as tell:
-            for name in given.parts or (OF_RATIOS if effort.only else PARTS):
-                began = time.monotonic()
-                PARTS[name](results, effort, tell)
-                results.figures[f"bench_{name}_s"] = time.monotonic() - began
-    except BenchError as error:
-        sys.stderr.write(f"bench: {error}\n")
+    names = given.parts or (OF_RATIOS if effort.only else PARTS)
+    failed = _run(names, results, effort)
+    if failed and not results.parts:
         return 1
     report.finish(results)
+    if failed:
+        return 1
     found = read()
     if given.json:
         sys.stdout.write(json.dumps({name: found[name] for name in ("ratios", "figures")}) + "\n")
@@ -73,6 +70,22 @@ def main(words: list[str] | None = None) -> int:
     if given.keep:
         sys.stderr.write(f"bench: kept {', '.join(baseline.write(found)) or 'no ratio'}\n")
     return 1 if lost else 0
+
+
+def _run(names: Iterable[str], results: Results, effort: quotes.Effort) -> bool:
+    # Whether one failed, and was the last: what those before it found is told all the same.
+    with report.progress() as tell:
+        for name in names:
+            began = time.monotonic()
+            try:
+                with kept_environment():
+                    PARTS[name](results, effort, tell)
+            except BenchError as error:
+                results.notes.append(f"{name} failed, and what comes after it was not run: {error}")
+                sys.stderr.write(f"bench: {error}\n")
+                return True
+            results.figures[f"bench_{name}_s"] = time.monotonic() - began
+    return False
 
 
 def _checked(found: dict[str, Any]) -> list[str]:

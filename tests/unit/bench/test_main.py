@@ -1,12 +1,14 @@
 """What `python -m bench --check` and `--keep` say and answer, with a part that measures nothing."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from bench import __main__ as command
 from bench import baseline, report, results
+from bench.processes import BenchError
 from bench.results import Results
 from bench.stats import Ratio
 
@@ -100,3 +102,37 @@ def test_only_some_ratios_leaves_out_parts_without_any(monkeypatch: pytest.Monke
     assert ran == ["quotes", "fanout"]
     assert command.main([]) == 0
     assert ran[2:] == list(parts)
+
+
+def test_part_that_fails_does_not_take_what_was_found_before(
+    apart: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def good(found: Results, *_: object) -> None:
+        found.figures["good_us"] = 1.0
+        found.parts.append("good")
+
+    def bad(*_: object) -> None:
+        raise BenchError("Expected a port, was none")
+
+    monkeypatch.setattr(command, "PARTS", {"good": good, "bad": bad, "never": good})
+    assert command.main([]) == 1
+    assert "Expected a port, was none" in capsys.readouterr().err
+    found = json.loads((apart / "latest.json").read_text())
+    assert found["figures"]["good_us"] == 1.0 and found["parts"] == ["good"]
+    assert any("bad failed" in note for note in found["notes"])
+
+
+def test_what_a_part_says_to_its_processes_is_not_said_to_those_of_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[str | None] = []
+
+    def first(*_: object) -> None:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = "/of/a/folder/that/is/gone"
+
+    def second(*_: object) -> None:
+        heard.append(os.environ.get("RAY_AUTH_TOKEN_PATH"))
+
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.setattr(command, "PARTS", {"first": first, "second": second})
+    assert command.main([]) == 0 and heard == [None]
