@@ -20,21 +20,36 @@ FROM (
 ) AS edge
 
 -- name: due
--- Final work above $2 and up to $3 with its events, in the order of the chain.
+-- Final work above $2 and up to $3 with its events, in the order of the chain. Events from the
+-- place on and one row only: so no other way leads there than the key, whatever Postgres believes
+-- of a table that grows fast.
 SELECT
     events.kind, events.tx_hash, events.position, events.version, events.block_number,
     events.block_hash, events.block_time, events.tx_index, events.log_index, events.emitter,
     events.payload, tokens.creator
 FROM outbox
-JOIN events
-    ON events.chain_id = outbox.chain_id
-    AND events.tx_hash = decode(outbox.payload ->> 'tx', 'hex')
-    AND events.position = (outbox.payload ->> 'position')::integer
+CROSS JOIN LATERAL (
+    SELECT
+        decode(outbox.payload ->> 'tx', 'hex') AS tx_hash,
+        (outbox.payload ->> 'position')::integer AS position
+) AS place
+CROSS JOIN LATERAL (
+    SELECT
+        one.chain_id, one.kind, one.tx_hash, one.position, one.version, one.block_number,
+        one.block_hash, one.block_time, one.tx_index, one.log_index, one.emitter, one.payload
+    FROM events AS one
+    WHERE (one.chain_id, one.tx_hash, one.position)
+        >= (outbox.chain_id, place.tx_hash, place.position)
+    ORDER BY one.chain_id, one.tx_hash, one.position
+    LIMIT 1
+) AS events
 JOIN tokens
     ON tokens.chain_id = outbox.chain_id AND tokens.version = outbox.version
     AND tokens.token_address = outbox.token_address
 WHERE outbox.chain_id = $1 AND outbox.visible_at IS NOT NULL
     AND outbox.block_number > $2 AND outbox.block_number <= $3
+    AND events.chain_id = outbox.chain_id AND events.tx_hash = place.tx_hash
+    AND events.position = place.position
 ORDER BY outbox.block_number, events.tx_index, events.log_index
 LIMIT $4
 
