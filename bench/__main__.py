@@ -15,9 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 from bench import baseline, fanout, latency, quotes, rates, report, scale, tokens
-from bench.processes import BenchError, kept_environment
+from bench.processes import BenchError
 from bench.results import Results, read
 from bench.stats import ALTERNATIONS_MIN
+from deploy.process import kept_environment
 
 Part = Callable[[Results, quotes.Effort, quotes.Tell], None]
 PARTS: dict[str, Part] = {

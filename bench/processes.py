@@ -1,7 +1,6 @@
 """Processes of a bench: peers and the load generator, each ended by its own pid."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,17 +49,6 @@ def started(name: str, *command: str) -> Iterator[Peer]:
         yield Peer(name, int(json.loads(line)["port"]), (process.pid,))
     finally:
         _end(process)
-
-
-@contextmanager
-def kept_environment() -> Iterator[None]:
-    """What is said to child processes meanwhile, as of a folder that goes, is not said after it."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def python(module: str) -> tuple[str, ...]:

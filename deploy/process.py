@@ -11,7 +11,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,17 @@ class StartError(RiseCurveError):
 
     def __str__(self) -> str:
         return self.message
+
+
+@contextmanager
+def kept_environment() -> Iterator[None]:
+    """What is said to child processes meanwhile, as of a folder that goes, is not said after it."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ BRIDGE_ROLE_TIMEOUT_S = 15.0
 
 SCALE_TIMEOUT_S = 180.0
 REMOVE_TIMEOUT_S = 15.0
+ATTACH_TIMEOUT_S = 10.0
 ASK_TIMEOUT_S = 5.0
 DRAIN_MARGIN_S = 2.0
 WATCH_S = 1.0
@@ -81,10 +82,14 @@ class System:
         return dict(answer)
 
     async def attach(self) -> None:
-        """Find a running supervisor. Raises TransientError when there is none."""
-        found = [pong for pong in await self.cluster.pongs() if pong.slot == SLOT]
-        if not found:
-            raise TransientError("shard_unavailable", "Expected a running supervisor, was none")
+        """Find a running supervisor; one that Ray is starting again, as after the loss of its node,
+        is waited for. Raises TransientError when there is none.
+        """
+        deadline = asyncio.get_running_loop().time() + ATTACH_TIMEOUT_S
+        while not (found := [one for one in await self.cluster.pongs() if one.slot == SLOT]):
+            if asyncio.get_running_loop().time() > deadline or await self._gone():
+                raise TransientError("shard_unavailable", "Expected a running supervisor, was none")
+            await asyncio.sleep(WATCH_S)
         self._supervisor, self._build = found[0].instance, found[0].build
 
     async def scale(self, change: Scale, say: Callable[[str], None]) -> Wanted:

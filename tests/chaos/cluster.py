@@ -5,6 +5,7 @@ of its own, which is killed by its pid; the head's tables are in a Redis. Blocks
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
@@ -80,8 +81,10 @@ class Clustered:
         """`risecurve status`, also kept. Where the command fails nothing is known: not even what
         was so before.
         """
-        code, found = await asyncio.to_thread(self.system.cli, "status", timeout_s=90)
-        self.status = found if code == 0 else UNKNOWN
+        self.status = UNKNOWN
+        with contextlib.suppress(running.CommandFailed):
+            code, found = await asyncio.to_thread(self.system.cli, "status", timeout_s=90)
+            self.status = found if code == 0 else UNKNOWN
         return self.status
 
     async def ready(self) -> bool:

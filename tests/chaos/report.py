@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from deploy.process import kept_environment
+
 FAILED_SHOWN = 10
 
 
@@ -102,11 +104,14 @@ class Report:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Times a part; one that breaks is a failure, and the others go on."""
+        """Times a part; one that breaks is a failure, and the others go on, with the environment
+        that it had.
+        """
         began = time.monotonic()
         say(f"{name} ...")
         try:
-            yield
+            with kept_environment():
+                yield
         except Exception as error:
             self.broken.append(f"{name}: {error!r}"[:2000])
             say(f"BROKEN {name}: {error!r}")

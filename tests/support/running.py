@@ -22,6 +22,10 @@ CLEAN_S_MAX = 5.0
 CLI = str(Path(sys.executable).with_name("risecurve"))
 
 
+class CommandFailed(AssertionError):
+    """What it said on standard error."""
+
+
 @dataclass
 class Running:
     """One `risecurve up`. `run` says how to reach it."""
@@ -36,7 +40,9 @@ class Running:
         return self.run.api_url
 
     def cli(self, *words: str, timeout_s: float = 60) -> tuple[int, dict[str, Any]]:
-        """(exit code, the JSON line) of another command on this system."""
+        """(exit code, the JSON line) of another command on this system. Raises CommandFailed: it
+        failed without one.
+        """
         done = subprocess.run(
             [CLI, *words, "--json"],
             env=self.environment,
@@ -45,6 +51,8 @@ class Running:
             check=False,
         )
         lines = done.stdout.decode().strip().splitlines()
+        if done.returncode and not lines:
+            raise CommandFailed(done.stderr.decode().strip())
         assert len(lines) == 1, done.stdout.decode() + done.stderr.decode()
         return done.returncode, json.loads(lines[0])
 

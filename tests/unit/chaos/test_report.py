@@ -1,5 +1,6 @@
 """The verdict of the fault suite: what makes it say that not all is well."""
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -53,6 +54,18 @@ def test_report_part_that_breaks_is_not_well_and_the_next_goes_on() -> None:
         made.add(row())
     assert not made.document()["ok"] and len(made.rows) == 2
     assert "the harness itself" in made.broken[0]
+
+
+def test_report_part_does_not_change_the_environment_of_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BEFORE", "it")
+    made = report()
+    with made.part("first"):
+        os.environ["BEFORE"] = "the first part"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = "/of/a/folder/that/is/gone"
+        raise RuntimeError("the harness itself")
+    assert os.environ["BEFORE"] == "it" and "RAY_AUTH_TOKEN_PATH" not in os.environ
 
 
 def test_report_run_that_is_ended_says_so_and_is_not_well() -> None:

@@ -2,6 +2,7 @@
 other: what another command starts would end with it.
 """
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -18,8 +19,9 @@ WANTED = Wanted(4, 1, 0)
 class Cluster:
     """Supervisors by name. `old` dies at the first question; `new` is there a while later."""
 
-    def __init__(self, *, has_new: bool) -> None:
-        self.living = ["old"]
+    def __init__(self, *, has_new: bool, living: Sequence[str] = ("old",)) -> None:
+        self.living = list(living)
+        self.restarting: list[str] = []
         self.has_new = has_new
         self.looks = 0
         self.launched: list[str] = []
@@ -41,6 +43,9 @@ class Cluster:
             self.living.append("new")
         return [Pong("supervisor", "supervisor", one, 1, build=build()) for one in self.living]
 
+    async def names(self):
+        return [f"risecurve/supervisor/{one}" for one in [*self.living, *self.restarting]]
+
     async def launch(self, slot, role, placed=()):
         self.launched.append("ours")
         self.living.append("ours")
@@ -52,6 +57,7 @@ class Cluster:
 
 def system_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> System:
     monkeypatch.setattr(module, "POLL_S", 0.001)
+    monkeypatch.setattr(module, "WATCH_S", 0.001)
     monkeypatch.setattr(module.bridge_slots, "slots", lambda _: {})
     made = System(SimpleNamespace(actors=SimpleNamespace(ray_namespace="x", ray_address="")))
     made.cluster = cluster
@@ -71,3 +77,27 @@ async def test_start_whose_supervisor_dies_starts_another(monkeypatch):
     system = system_on(cluster, monkeypatch)
     await system.start()
     assert cluster.launched == ["ours"] and cluster.living == ["ours"]
+
+
+async def test_supervisor_that_is_being_started_again_is_waited_for(monkeypatch):
+    cluster = Cluster(has_new=True, living=())
+    cluster.restarting = ["new"]
+    system = system_on(cluster, monkeypatch)
+    await system.attach()
+    assert cluster.looks == 4
+    assert (await system.status())["ready"]
+
+
+async def test_supervisor_of_which_nobody_knows_is_not_waited_for(monkeypatch):
+    cluster = Cluster(has_new=True, living=())
+    with pytest.raises(TransientError, match="Expected a running supervisor, was none"):
+        await system_on(cluster, monkeypatch).attach()
+    assert cluster.looks == 1
+
+
+async def test_supervisor_that_does_not_come_back_is_an_error_in_the_end(monkeypatch):
+    cluster = Cluster(has_new=False, living=())
+    cluster.restarting = ["lost"]
+    monkeypatch.setattr(module, "ATTACH_TIMEOUT_S", 0.01)
+    with pytest.raises(TransientError, match="Expected a running supervisor, was none"):
+        await system_on(cluster, monkeypatch).attach()
