@@ -1,8 +1,12 @@
-"""From changes to ticks: numbering per topic, fenced publication, in order, never blocking.
+"""From changes to ticks: numbered per topic, fenced, each topic in order, never blocking.
 
 A token's topic is numbered by its owner: `seq` without a gap within a `generation`, which
 is new with each incarnation, and whenever a tick could not be published. So a client that
 sees a new generation asks for a snapshot, and a gap in `seq` is always a loss it can see.
+
+After a seal hundreds of trades are to be told again that were told before; what they are about is
+not new. So they wait behind prices and behind what is preconfirmed (`engine/lanes.py`), and go out
+in small parts, between which what has come meanwhile goes first.
 
 A market that is halted, and one that is served again, is told as `status`. Redis remembers
 whom that was told of, so that the next owner of a market, for which it adds up, says so.
@@ -12,6 +16,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 from actors.listing import Lister
 from actors.ports import Log, Ticks
@@ -20,10 +25,14 @@ from engine import text, ticks
 from engine.buckets import bucket_of
 from engine.errors import TransientError
 from engine.group import Change, Group
-from engine.limits import MAILBOX_MAX
+from engine.lanes import Lanes
+from engine.limits import MAILBOX_MAX, TICKS_A_PART, TICKS_AT_ONCE
 from engine.market import PoolOpened, SalesResumed, SoldOut
-from engine.messages import FeedPosition, Tick
+from engine.messages import PRECONFIRMED, FeedPosition, Tick
 from engine.text import token_of_topic
+
+_NEWS = frozenset({"status", "price", "retracted"})
+"""Somebody waits for these also of what is sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,8 @@ class _Parcel:
 
 
 class Publisher:
-    """One queue, drained in order by `run`. `lost(bucket, incarnation)` is told of a fence.
+    """One queue, drained by `run`, of each token in order. `lost(bucket, incarnation)` is told of a
+    fence.
 
     `dropped` counts ticks of tokens' topics that were not published for sure. Trades that were not
     said on their topics are not counted: `TradeTopics` says them later, or that there is a gap.
@@ -44,7 +54,10 @@ class Publisher:
         self._ticks = port
         self._log = log
         self._lost = lost
-        self._queue: asyncio.Queue[_Parcel] = asyncio.Queue(MAILBOX_MAX)
+        self._lanes: Lanes[_Parcel] = Lanes()
+        self._waiting = asyncio.Event()
+        self._through = asyncio.Event()
+        self._through.set()
         self._trades = TradeTopics(port, log, lost)
         self._generations: dict[int, str] = {}
         self._halted: dict[bytes, str] = {}
@@ -97,16 +110,15 @@ class Publisher:
         for change in changes:
             made = tuple(self._ticks_of(group, change))
             told.append((change, made))
-            parcel = _Parcel(change.bucket, group.incarnations[change.bucket], made)
-            try:
-                self._queue.put_nowait(parcel)
-            except asyncio.QueueFull:
-                self._drop(parcel)
+            number, first = group.incarnations[change.bucket], _new_ones(change, made)
+            self._put(change, number, made[:first], urgent=True)
+            for at in range(first, len(made), TICKS_A_PART):
+                self._put(change, number, made[at : at + TICKS_A_PART], urgent=False)
         self._trades.publish(group, told, back_to=back_to)
         self._lister.note(group, changes)
 
     async def run(self) -> None:
-        """Drain until cancelled: all that waits in one round trip, each bucket's ticks in order."""
+        """Drain until cancelled, each token's ticks in order."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_buckets())
             tasks.create_task(self._trades.run())
@@ -115,23 +127,37 @@ class Publisher:
 
     async def _run_buckets(self) -> None:
         while True:
-            parcels = [await self._queue.get()]
-            while not self._queue.empty():
-                parcels.append(self._queue.get_nowait())
+            await self._waiting.wait()
+            parcels = self._lanes.take(TICKS_AT_ONCE)
+            if not self._lanes:
+                self._waiting.clear()
             try:
                 await self._send(_merged(parcels))
             finally:
-                for _ in parcels:
-                    self._queue.task_done()
+                if not self._lanes:
+                    self._through.set()
+
+    def _put(
+        self, change: Change, incarnation: int, made: tuple[Tick, ...], *, urgent: bool
+    ) -> None:
+        if not made:
+            return
+        parcel = _Parcel(change.bucket, incarnation, made)
+        if len(self._lanes) >= MAILBOX_MAX:
+            self._drop(parcel)
+            return
+        self._lanes.put(change.token, parcel, size=len(made), urgent=urgent)
+        self._waiting.set()
+        self._through.clear()
 
     async def flush(self) -> None:
         """Wait until everything queued is sent or dropped, at most 2 s."""
         try:
             async with asyncio.timeout(2.0):
-                await self._queue.join()
+                await self._through.wait()
                 await self._trades.join()
         except TimeoutError:
-            self._log.warning("ticks_unsent", waiting=self._queue.qsize())
+            self._log.warning("ticks_unsent", waiting=len(self._lanes))
 
     async def _send(self, parcels: list[_Parcel]) -> None:
         try:
@@ -222,9 +248,17 @@ class Publisher:
         return served and known is not None
 
 
+def _new_ones(change: Change, made: tuple[Tick, ...]) -> int:
+    # How many of them, the first ones, somebody waits for.
+    if change.events_as_of.status == PRECONFIRMED:
+        return len(made)
+    known = (at for at, tick in enumerate(made) if tick.event not in _NEWS)
+    return next(known, len(made))
+
+
 def _merged(parcels: list[_Parcel]) -> list[_Parcel]:
-    # One parcel a bucket and incarnation, in order; a lower incarnation is refused anyway.
-    ticks: dict[tuple[int, int], list[Tick]] = {}
-    for parcel in parcels:
-        ticks.setdefault((parcel.bucket, parcel.incarnation), []).extend(parcel.ticks)
-    return [_Parcel(bucket, number, tuple(made)) for (bucket, number), made in ticks.items()]
+    # Neighbours of one bucket and incarnation as one, in the order of all.
+    made = []
+    for (bucket, number), mine in groupby(parcels, key=lambda one: (one.bucket, one.incarnation)):
+        made.append(_Parcel(bucket, number, tuple(tick for one in mine for tick in one.ticks)))
+    return made

@@ -1,12 +1,16 @@
 """The order of what a subscriber is told."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import structlog
 
 from actors.publishing import Publisher
+from engine.errors import TransientError
+from engine.group import Group
+from engine.limits import MAILBOX_MAX, TICKS_A_PART, TICKS_AT_ONCE
 from engine.messages import Tick, Traded
 from tests.unit.engine.test_group import batch
 from tests.unit.engine.test_group_overlay import ETH, _header, open_view, world
@@ -17,10 +21,37 @@ class Kept:
 
     def __init__(self) -> None:
         self.ticks: list[Tick] = []
+        self.sizes: list[int] = []
+        self.free = asyncio.Event()
+        self.free.set()
 
     async def publish_all(self, parcels: Sequence[tuple[int, int, Sequence[Tick]]]) -> list[bool]:
         self.ticks += [tick for _, _, ticks in parcels for tick in ticks]
+        self.sizes.append(sum(len(ticks) for _, _, ticks in parcels))
+        await self.free.wait()
         return [True for _ in parcels]
+
+    async def sample(self, rows: object, *, left_out: int) -> None:
+        raise TransientError("store_unavailable", "Expected tokens' topics only")
+
+    async def say_trades(self, parcels: object) -> None:
+        raise TransientError("store_unavailable", "Expected tokens' topics only")
+
+    def of(self, token: bytes) -> list[Tick]:
+        return [one for one in self.ticks if one.topic == f"token:0x{token.hex()}"]
+
+
+@asynccontextmanager
+async def publishing(port: Kept, group: Group) -> AsyncIterator[Publisher]:
+    publisher = Publisher(port, structlog.get_logger(), lambda bucket, incarnation: None)
+    for bucket, incarnation in group.incarnations.items():
+        publisher.open(bucket, incarnation)
+    task = asyncio.create_task(publisher.run())
+    try:
+        yield publisher
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_trade_that_is_sealed_otherwise_is_retracted_before_it_is_told_again() -> None:
@@ -40,14 +71,55 @@ async def test_trade_that_is_sealed_otherwise_is_retracted_before_it_is_told_aga
     )
     changes, _ = target.apply(batch(target.position, replace(block, events=sealed)))
     port = Kept()
-    publisher = Publisher(port, structlog.get_logger(), lambda bucket, incarnation: None)
-    for bucket, incarnation in target.incarnations.items():
-        publisher.open(bucket, incarnation)
-    publisher.publish(target, changes)
-    task = asyncio.create_task(publisher.run())
-    await publisher.flush()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with publishing(port, target) as publisher:
+        publisher.publish(target, changes)
+        await publisher.flush()
     assert [tick.event for tick in port.ticks] == ["price", "retracted", "transaction"]
     hashes = {str(tick.data["txHash"]) for tick in port.ticks[1:]}
     assert hashes == {"0x" + event.at.tx_hash.hex()}
+
+
+async def test_what_is_preconfirmed_does_not_wait_for_the_trades_that_a_seal_tells_again() -> None:
+    scenario, token, target = world()
+    others = [scenario.launch(name) for name in ("b", "c", "d", "e")]
+    target.apply(batch(target.position, scenario.seal()))
+    for one in [token, *others] * 60:
+        scenario.buy(one, ETH // 10_000)
+    sealed = scenario.seal()
+    scenario.buy(others[3], ETH // 10_000)
+    opened = open_view(scenario.seal())
+    port = Kept()
+    async with publishing(port, target) as publisher:
+        port.free.clear()
+        changes, _ = target.apply(batch(target.position, sealed))
+        publisher.publish(target, changes)
+        await asyncio.sleep(0)  # the first part is on its way
+        changes, _ = target.apply(batch(target.position, opened))
+        publisher.publish(target, changes)
+        port.free.set()
+        await publisher.flush()
+    numbers = [tick.seq for tick in port.of(others[3])]
+    assert numbers == list(range(1, 1 + 1 + 60 + 2))
+    told = [(tick.event, tick.data["asOf"]["status"]) for tick in port.ticks]  # type: ignore[index]
+    at = told.index(("price", "preconfirmed"))
+    assert at < TICKS_AT_ONCE + 60 + 5, "behind the first part, and what its own topic had to say"
+    assert len(told) == 5 * 61 + 2
+    assert [event for event, _ in told[:5]] == ["price"] * 5, "what is new goes first"
+    assert sorted(port.sizes)[:-1][-1] < TICKS_AT_ONCE + TICKS_A_PART
+    assert max(port.sizes) < TICKS_AT_ONCE + 60, "but for all of a topic that has something new"
+
+
+async def test_ticks_that_find_no_room_are_a_new_generation() -> None:
+    _, token, target = world()
+    port = Kept()
+    async with publishing(port, target) as publisher:
+        port.free.clear()
+        for _ in range(MAILBOX_MAX + 10):
+            publisher.publish(target, [target.change(token)])
+        assert publisher.dropped == 10
+        port.free.set()
+        await publisher.flush()
+        publisher.publish(target, [target.change(token)])
+        await publisher.flush()
+    assert len(port.ticks) == MAILBOX_MAX + 1
+    assert port.ticks[-1].generation != port.ticks[-2].generation
