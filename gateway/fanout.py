@@ -61,7 +61,8 @@ class Last:
 
 
 class Fanout:
-    """`encode(event, payload)` makes the one packet that all readers of a message share.
+    """`encode(event, shown)` makes the one packet that all readers of a message share, of what is
+    shown of it: `topic`, `seq`, `generation`, `data`, and `fromSeq` and `toSeq` where they matter.
 
     `saw(token, version)` is told what a message names of a token, before any reader.
     """
@@ -70,7 +71,7 @@ class Fanout:
         self,
         *,
         ticks: Ticks,
-        encode: Callable[[str, bytes], Any],
+        encode: Callable[[str, dict[str, Any]], Any],
         metrics: Metrics,
         log: Log,
         topics_max: int = TOPICS_REMEMBERED_MAX,
@@ -195,7 +196,7 @@ class Fanout:
     def _say_gap(self, topic: str) -> None:
         self._rounds.flush(topic)
         payload: dict[str, Any] = {"topic": topic, "seq": None, "generation": None, "data": {}}
-        self._give(topic, [self._encode("gap", orjson.dumps(payload))])
+        self._give(topic, [self._encode("gap", payload)])
 
     def _begin(self) -> None:
         self._rounds.flush_all()
@@ -214,7 +215,7 @@ class Fanout:
         if message.event == PRICE or message.from_seq != message.seq:
             shown |= {"fromSeq": message.from_seq, "toSeq": message.seq}
         shown |= {"generation": message.generation, "data": message.data}
-        return self._encode(message.event, orjson.dumps(shown))
+        return self._encode(message.event, shown)
 
     def _give(self, topic: str, packets: list[Any]) -> None:
         readers = list(self._readers.get(topic, ()))

@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-import orjson
 import socketio
 from aiohttp import web
 
@@ -50,7 +49,7 @@ from gateway.models import (
 from gateway.ports import Ticks
 from gateway.quick_quotes import DOOR, QuickQuotes
 from gateway.socket_client import Client
-from gateway.sockets import WAIT_S, TextPacket, encode_event, evict, guard
+from gateway.sockets import WAIT_S, TextPacket, encode_shown, evict, guard
 from gateway.topics import Topics, check_own, topic_of
 
 PING_INTERVAL_S = 25
@@ -93,7 +92,7 @@ class Realtime:
         self._quick = QuickQuotes(context, self._quotes, self._refused)
         self._connects = Connects(context.settings, time.monotonic)
         self.fanout = Fanout(
-            ticks=ticks, encode=encode_event, metrics=context.metrics, log=context.log, saw=saw
+            ticks=ticks, encode=encode_shown, metrics=context.metrics, log=context.log, saw=saw
         )
         self._topics = Topics(
             markets=context.markets,
@@ -325,7 +324,7 @@ class Realtime:
             self._forget(client, topic)
             told = {"topic": topic, "seq": None, "generation": None}
             data = {"data": {"event": "signed_out"}}
-            client.push(encode_event("user", orjson.dumps(told | data)))
+            client.push(encode_shown("user", told | data))
 
     async def _watch_logins(self) -> None:
         # A session that has ended, or a token that has expired, ends what hangs on it.

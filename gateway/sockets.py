@@ -344,6 +344,11 @@ def encode_text(text: str) -> Any:
     return packet.Packet(packet.MESSAGE, text[1:])
 
 
+def encode_shown(event: str, shown: dict[str, Any]) -> Shared:
+    """As `encode_event`, of what the fan-out shows."""
+    return encode_event(event, orjson.dumps(shown))
+
+
 def encode_event(event: str, payload: bytes) -> Shared:
     """An engine packet with one Socket.IO event, encoded once and shared by all its readers."""
     return Shared(b"%d[%b,%b]" % (_EVENT, orjson.dumps(event), payload))

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 from picows import (
     WSCloseCode,
     WSListener,
@@ -348,7 +347,7 @@ class StreamGateway:
         for topic in [one for one in connection.topics if one.startswith(USER_TOPIC)]:
             self._leave(connection, topic)
             told = {"topic": topic, "seq": None, "generation": None}
-            connection.push(push_of("user", orjson.dumps(told | {"data": {"event": "signed_out"}})))
+            connection.push(push_of("user", told | {"data": {"event": "signed_out"}}))
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)

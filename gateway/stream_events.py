@@ -58,19 +58,18 @@ class Push:
         return _frame(self, from_seq)
 
 
-def push_of(event: str, payload: bytes) -> Push:
+def push_of(event: str, shown: dict[str, Any]) -> Push:
     """Of `{topic, seq, generation, data}`, with `fromSeq` or without, as the fan-out gives it."""
-    found = orjson.loads(payload)
-    data = orjson.dumps(exact(found["data"]))
-    made = Push(event, found["topic"], found["seq"], found["generation"], data, b"")
-    made.from_seq = found.get("fromSeq", made.seq)
+    data = orjson.dumps(exact(shown["data"]))
+    made = Push(event, shown["topic"], shown["seq"], shown["generation"], data, b"")
+    made.from_seq = shown.get("fromSeq", made.seq)
     made.frame = _frame(made, made.from_seq)
     return made
 
 
 def gap_of(topic: str) -> Push:
     """Something of this topic was left out for a reader: he should subscribe again."""
-    return push_of(GAP, orjson.dumps({"topic": topic, "seq": None, "generation": None, "data": {}}))
+    return push_of(GAP, {"topic": topic, "seq": None, "generation": None, "data": {}})
 
 
 def exact(data: Any) -> Any:

@@ -13,34 +13,48 @@ local function epoch_here(epoch, run)
 end
 
 -- `counted` counts and stores one message of a topic that no bucket owns, and returns it whole, to
--- be published.
+-- be published; `settle` notes the counts, before the script ends.
 -- The count and its generation live as long as the stream: when one is lost, both begin anew. So
 -- they do where `epoch` is given and is another one than that of the last message.
 -- `message` is without its last bracket; `generation` a random one for the case of none.
--- Nothing but the script moves a counter while it runs: what is known of one is asked once, as
--- long as the epoch stays.
+-- Nothing but the script moves a counter while it runs: each is asked for once and written once.
+-- Both live for `seconds` at least after the last message, and are told so anew in every eighth part
+-- of it: a command costs the server several microseconds, and a trade is said on two topics, twice.
 local looked_at = {}
 local function counted(counter, stream, length, seconds, generation, message, epoch)
   local known = looked_at[counter]
-  local is_first = known == nil or known.epoch ~= epoch
-  if is_first then
-    if epoch and redis.call('HGET', counter, 'epoch') ~= epoch then
-      redis.call('DEL', counter)
+  if known == nil or known.epoch ~= epoch then
+    local found = redis.call('HMGET', counter, 'generation', 'seq', 'epoch', 'lives')
+    known = {epoch = epoch, stream = stream, seconds = tonumber(seconds)}
+    if not found[1] or (epoch and found[3] ~= epoch) then
+      redis.call('DEL', counter, stream)
+      known.generation, known.seq, known.lives = generation, 0, 0
+    else
+      known.generation, known.seq = found[1], tonumber(found[2] or '0')
+      known.lives = tonumber(found[4] or '0')
     end
-    if redis.call('EXISTS', counter) == 0 then
-      redis.call('DEL', stream)
-      redis.call('HSET', counter, 'generation', generation, 'epoch', epoch or '')
-    end
-    known = {epoch = epoch, generation = redis.call('HGET', counter, 'generation')}
     looked_at[counter] = known
   end
-  local seq = redis.call('HINCRBY', counter, 'seq', 1)
-  local whole = message .. ',"seq":' .. string.format('%.0f', seq)
+  known.seq = known.seq + 1
+  local whole = message .. ',"seq":' .. string.format('%.0f', known.seq)
     .. ',"generation":"' .. known.generation .. '"}'
-  redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'message', whole)
-  if is_first then
-    redis.call('EXPIRE', counter, seconds)
-    redis.call('EXPIRE', stream, seconds)
-  end
+  known.last = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'message', whole)
   return whole
+end
+
+local function settle()
+  for counter, known in pairs(looked_at) do
+    local now = tonumber(string.match(known.last, '^%d+'))
+    local again = now - known.lives > known.seconds * 125
+    if again then
+      known.lives = now
+    end
+    redis.call('HSET', counter, 'generation', known.generation, 'epoch', known.epoch or '',
+      'seq', string.format('%.0f', known.seq), 'lives', string.format('%.0f', known.lives))
+    if again then
+      local seconds = math.ceil(known.seconds * 9 / 8)
+      redis.call('EXPIRE', counter, seconds)
+      redis.call('EXPIRE', known.stream, seconds)
+    end
+  end
 end

@@ -67,6 +67,7 @@ if waiting > 0 and redis.call('SET', mark, '1', 'PX', ARGV[6], 'NX') then
   local message = ARGV[5] .. table.concat(items, ',') .. '],"waiting":'
     .. string.format('%.0f', waiting) .. ',"leftOut":' .. lost .. '}'
   local whole = counted(KEYS[1], KEYS[2], ARGV[2], seconds, ARGV[4], message)
+  settle()
   redis.call('PUBLISH', ARGV[1], whole)
 end
 for index = 3, 6 do

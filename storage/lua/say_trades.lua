@@ -19,6 +19,7 @@
 --     once a call, and a line of its own says so.
 -- Returns for each parcel 1, or 0 where a higher incarnation has it, or 2 where its claim is not
 -- the last one: a call that comes late, after its caller gave it up, says nothing.
+local CLOSED_MAX = 1000
 local answers = {}
 local lines = {}
 local epoch, begun = epoch_here(KEYS[1], KEYS[2])
@@ -32,17 +33,37 @@ local function say(topic, message)
   lines[#lines + 1] = counted(counter, stream, ARGV[4], ARGV[5], generation, message, epoch)
 end
 
-local function note_open(open, identity, message)
-  if redis.call('HLEN', open) < tonumber(ARGV[7]) then
-    redis.call('HSET', open, identity, message)
+-- What is open of one bucket; `size` is known from the first that is noted on.
+local open, size, closed
+
+local function note_open(identity, message)
+  size = size or redis.call('HLEN', open)
+  if size < tonumber(ARGV[7]) then
+    size = size + redis.call('HSET', open, identity, message)
   else
-    redis.call('HSET', open, 'more', '')
+    size = size + redis.call('HSET', open, 'more', '')
   end
+end
+
+-- Those that were sealed are closed together, before anything else is done with what is open.
+local function close_sealed()
+  if #closed > 0 then
+    local gone = redis.call('HDEL', open, unpack(closed))
+    size = size and size - gone
+    closed = {}
+  end
+end
+
+local function close(identity)
+  local gone = redis.call('HDEL', open, identity)
+  size = size and size - gone
+  return gone == 1
 end
 
 local at = 8
 for index = 3, #KEYS, 3 do
-  local fence, mark, open = KEYS[index], KEYS[index + 1], KEYS[index + 2]
+  local fence, mark = KEYS[index], KEYS[index + 1]
+  open, size, closed = KEYS[index + 2], nil, {}
   local known, mine = tonumber(redis.call('GET', fence) or '0'), tonumber(ARGV[at])
   local last = at + 2 + 7 * tonumber(ARGV[at + 2])
   if mine < known then
@@ -59,14 +80,23 @@ for index = 3, #KEYS, 3 do
     local top, hash = upto, nil
     for i = at + 3, last, 7 do
       local kind, number = ARGV[i], tonumber(ARGV[i + 1])
-      local was_open = kind ~= 'open' and redis.call('HDEL', open, ARGV[i + 6]) == 1
+      local was_open = false
+      if kind == 'sealed' then
+        closed[#closed + 1] = ARGV[i + 6]
+        if #closed == CLOSED_MAX then
+          close_sealed()
+        end
+      else
+        close_sealed()
+        was_open = (kind == 'untrue' or kind == 'retracted') and close(ARGV[i + 6])
+      end
       if kind == 'open' or kind == 'retracted' or (kind == 'untrue' and was_open)
         or (kind == 'sealed' and number > upto) then
         say('trades', ARGV[i + 3])
         say(ARGV[i + 4], ARGV[i + 5])
       end
       if kind == 'open' then
-        note_open(open, ARGV[i + 6], ARGV[i + 3])
+        note_open(ARGV[i + 6], ARGV[i + 3])
       end
       if (kind == 'sealed' and number > upto) or (kind == 'lift' and number > top) then
         top, hash = number, ARGV[i + 2]
@@ -78,6 +108,7 @@ for index = 3, #KEYS, 3 do
       elseif kind == 'gap' then
         upto, top, hash = number, number, ARGV[i + 2]
         redis.call('DEL', open)
+        size = nil
         if not begun then
           epoch = string.format('%.0f', redis.call('INCR', KEYS[1]))
           begun = '{"epoch":"' .. epoch .. '"}'
@@ -85,12 +116,14 @@ for index = 3, #KEYS, 3 do
         end
       end
     end
+    close_sealed()
     if hash then
       redis.call('HSET', mark, 'number', string.format('%.0f', top), 'hash', hash)
     end
   end
   at = last + 1
 end
+settle()
 if #lines > 0 then
   redis.call('PUBLISH', ARGV[1], table.concat(lines, '\n'))
 end

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from deploy.embedded import Embedded
+from engine.limits import TICK_STREAM_S
 from engine.messages import FeedPosition
 from engine.said import OVERTAKEN, SAID, UNCLAIMED, Back, Claim, Gap, Lift, Telling, ToSay
 from storage import ticks as module
@@ -233,3 +234,39 @@ async def test_what_is_asked_to_be_taken_back_twice_is_taken_back_once(ticks, re
     await say(ticks, [(3, 1, [open_one("a"), untrue])])
     await say(ticks, [(3, 1, [untrue, sealed(5, "b")])])
     assert await names(redis, namespace) == ["a", "a", "b"]
+
+
+async def test_topic_lives_for_an_hour_at_least_and_is_told_so_now_and_then(
+    ticks, redis, namespace
+):
+    counter, stream = f"{namespace}:counter:trades", f"{namespace}:stream:trades"
+    await say(ticks, [(3, 1, [sealed(5, "a"), sealed(5, "b")])])
+    for key in (counter, stream):
+        assert TICK_STREAM_S < await redis.ttl(key) <= TICK_STREAM_S * 9 / 8
+        await redis.expire(key, 100)
+    await say(ticks, [(3, 1, [sealed(6, "c")])])
+    assert await redis.ttl(counter) <= 100, "told a moment ago"
+    lives = int(await redis.hget(counter, "lives"))
+    await redis.hset(counter, "lives", lives - TICK_STREAM_S * 126)
+    await say(ticks, [(3, 1, [sealed(7, "d")])])
+    for key in (counter, stream):
+        assert await redis.ttl(key) > TICK_STREAM_S
+    assert [one["seq"] for one in await kept(redis, namespace)] == [1, 2, 3, 4]
+    assert int(await redis.hget(counter, "lives")) >= lives
+
+
+async def test_what_is_open_and_sealed_in_one_call_is_open_no_more(ticks, redis, namespace):
+    items = [open_one("a"), open_one("b"), sealed(5, "a"), sealed(5, "b"), open_one("c")]
+    await say(ticks, [(3, 1, items), (4, 1, [open_one("d"), sealed(5, "d")])])
+    marks = await ticks.claim_said([Claim(3, 1, 1, at(9)), Claim(4, 1, 1, at(9))])
+    assert [[one["name"] for one in mark.open] for mark in marks] == [["c"], []]
+    assert all(mark.whole for mark in marks)
+
+
+async def test_stream_that_was_lost_with_its_counter_begins_anew(ticks, redis, namespace):
+    await say(ticks, [(3, 1, [sealed(5, "a"), sealed(5, "b")])])
+    before = (await kept(redis, namespace))[0]["generation"]
+    await redis.delete(f"{namespace}:counter:trades")
+    await say(ticks, [(3, 1, [sealed(6, "c")])])
+    (only,) = await kept(redis, namespace)
+    assert only["seq"] == 1 and only["generation"] != before

@@ -25,8 +25,8 @@ class Kept:
 def fanout(**fields: Any) -> tuple[Fanout, list[Any]]:
     encoded: list[Any] = []
 
-    def encode(event: str, payload: bytes) -> Any:
-        encoded.append((event, orjson.loads(payload)))
+    def encode(event: str, shown: dict[str, Any]) -> Any:
+        encoded.append((event, orjson.loads(orjson.dumps(shown))))
         return encoded[-1]
 
     made = Fanout(ticks=FakeTicks(), encode=encode, metrics=Metrics(), log=FakeSink(), **fields)

@@ -121,7 +121,7 @@ def ids(data: bytes) -> list[int]:
 
 def price(seq: int, size: int = 1) -> Any:
     payload = {"topic": "t", "seq": seq, "generation": "g", "data": {"n": "x" * size}}
-    return push_of("price", orjson.dumps(payload))
+    return push_of("price", payload)
 
 
 async def test_answers_of_a_turn_are_written_in_one_go_in_order() -> None:

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +14,7 @@ OTHERS_MAX = 4
 
 def push(topic: str, seq: int, event: str = "price", generation: str = "g") -> Push:
     data = {"topic": topic, "seq": seq, "generation": generation, "data": {"n": seq}}
-    return push_of(event, orjson.dumps(data))
+    return push_of(event, data)
 
 
 def shown(frame: bytes) -> dict[str, Any]:
@@ -42,7 +41,7 @@ def test_newest_price_stands_for_those_before_it() -> None:
 def test_price_that_stands_for_others_already_hands_all_their_numbers_on() -> None:
     outbox = Outbox(OTHERS_MAX)
     data = {"topic": "a", "seq": 8, "fromSeq": 5, "toSeq": 8, "generation": "g", "data": {"n": 8}}
-    wide = push_of("price", orjson.dumps(data))
+    wide = push_of("price", data)
     outbox.offer(wide)
     (alone,) = drained(outbox)
     assert (alone["fromSeq"], alone["seq"], alone["toSeq"]) == (5, 8, 8)
