@@ -39,7 +39,7 @@ help:
 	@echo "make up       set up, then serve until Ctrl-C"
 	@echo "make test     set up, then all checks and all tests"
 	@echo "make install  set up alone; install-dev adds tests and linters"
-	@echo "make chaos    set up, then the fault suite (DURATION=900 SEED= OUT= QUOTE_PATH=actor)"
+	@echo "make chaos    set up, then the fault suite (DURATION=900 SEED= OUT= QUOTE_PATH=replica)"
 	@echo "make fuzz     set up, then random requests by the API's own document (CASES=5000 SEED=)"
 	@echo "make bench    set up, then the gated ratios to peers (PARTS= ALTERNATIONS=12 FULL=1)"
 	@echo "make bench-check  the same; fails on a loss that the interval confirms"

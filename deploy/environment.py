@@ -232,7 +232,7 @@ class Environment(BaseModel):
     stream_connections_per_address: Count = 256
     requests_in_flight_max: Count = 2_000
     quote_timeout_s: Seconds = 2.0
-    quote_path: Literal["actor", "replica"] = "actor"
+    quote_path: Literal["actor", "replica"] = "replica"
     request_timeout_s: Seconds = 15.0
     eth_usd_feed_address: Address = b""
     eth_usd_age_max_s: WholeSeconds = 3_600

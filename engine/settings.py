@@ -148,7 +148,7 @@ class GatewaySettings:
     stream_connections_per_address: int = 256
     requests_in_flight_max: int = 2_000
     quote_timeout_s: float = 2.0
-    quote_path: str = "actor"
+    quote_path: str = "replica"
     request_timeout_s: float = 15.0
     eth_usd_feed_address: bytes = b""
     eth_usd_age_max_s: int = 3_600

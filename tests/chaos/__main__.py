@@ -307,7 +307,7 @@ def main() -> int:
     parser.add_argument(
         "--quote-path",
         choices=("actor", "replica"),
-        default=os.environ.get("QUOTE_PATH") or "actor",
+        default=os.environ.get("QUOTE_PATH") or "replica",
         help="where the doors take quotes from",
     )
     asked = parser.parse_args()
