@@ -18,8 +18,8 @@ end
 -- they do where `epoch` is given and is another one than that of the last message.
 -- `message` is without its last bracket; `generation` a random one for the case of none.
 -- Nothing but the script moves a counter while it runs: each is asked for once and written once.
--- Both live for `seconds` at least after the last message, and are told so anew in every eighth part
--- of it: a command costs the server several microseconds, and a trade is said on two topics, twice.
+-- Both live for `seconds` at least after the last message, and are told so in every eighth part of
+-- it anew: a command costs the server some microseconds, and a trade is said on two topics, twice.
 local looked_at = {}
 local function counted(counter, stream, length, seconds, generation, message, epoch)
   local known = looked_at[counter]

@@ -29,6 +29,7 @@ from tests.chaos import truth as truths
 from tests.chaos import world as worlds
 from tests.chaos.pauses import Pauses
 from tests.chaos.report import Row, say
+from tests.chaos.shares import changed_hands, is_theirs
 from tests.chaos.world import until
 from tests.support import running
 from tests.support.load import Load, percentiles
@@ -148,18 +149,18 @@ async def _node_kills(one: Clustered, rng: random.Random, count: int) -> Row:
             row.fail(f"kill {number}: quotes silent for {worst:.1f} s")
         await until(one.ready, BACK_S_MAX, "the slots of a dead node are filled elsewhere")
         after = await one.owners()
-        moved, share = _moved(before, after, names)
+        moved, share = changed_hands(before, after, names)
         shares.append(moved / share)
         row.trials += 1
         say(f"  node {number}: silent {worst:.1f} s, {moved} buckets moved, it had {share}")
-        if not _is_its_share(before, after, names):
+        if not is_theirs(before, after, names):
             row.fail(f"kill {number}: {moved} buckets moved, the node had {share}")
         await asyncio.to_thread(one.nodes.add)
         await until(one.ready, BACK_S_MAX, "a new node has its share")
     all_moved = {bucket: (owner, incarnation + 1) for bucket, (owner, incarnation) in after.items()}
-    row.plant("all buckets moved", caught=not _is_its_share(before, all_moved, names))
+    row.plant("all buckets moved", caught=not is_theirs(before, all_moved, names))
     stay = before | {bucket: after[bucket] for bucket in sorted(after)[: len(after) // 8]}
-    row.plant("some have no new owner", caught=not _is_its_share(before, stay, names))
+    row.plant("some have no new owner", caught=not is_theirs(before, stay, names))
     row.figure |= {
         "failover_s": percentiles(silences),
         "moved_to_share": [round(share, 2) for share in shares],
@@ -168,20 +169,6 @@ async def _node_kills(one: Clustered, rng: random.Random, count: int) -> Row:
     }
     await _agree(one, row)
     return row
-
-
-Owners = dict[int, tuple[str, int]]
-
-
-def _moved(before: Owners, after: Owners, names: set[str]) -> tuple[int, int]:
-    # How many buckets changed hands, and how many these shards had.
-    moved = sum(before[bucket][1] != after[bucket][1] for bucket in before)
-    return moved, sum(owner in names for owner, _ in before.values())
-
-
-def _is_its_share(before: Owners, after: Owners, names: set[str]) -> bool:
-    moved, share = _moved(before, after, names)
-    return 0.99 <= moved / share <= 1.01
 
 
 async def _back(one: Clustered, *, since: float) -> None:
