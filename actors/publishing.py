@@ -26,7 +26,7 @@ from engine.buckets import bucket_of
 from engine.errors import TransientError
 from engine.group import Change, Group
 from engine.lanes import Lanes
-from engine.limits import MAILBOX_MAX, TICKS_A_PART, TICKS_AT_ONCE
+from engine.limits import MAILBOX_MAX, PARTS_AT_ONCE, TICKS_A_PART
 from engine.market import PoolOpened, SalesResumed, SoldOut
 from engine.messages import PRECONFIRMED, FeedPosition, Tick
 from engine.text import token_of_topic
@@ -128,11 +128,13 @@ class Publisher:
     async def _run_buckets(self) -> None:
         while True:
             await self._waiting.wait()
-            parcels = self._lanes.take(TICKS_AT_ONCE)
+            # The slower a round trip is, the more is in it: what waits goes out in four of them.
+            parcels = self._lanes.take(max(PARTS_AT_ONCE, len(self._lanes) // 4))
             if not self._lanes:
                 self._waiting.clear()
             try:
-                await self._send(_merged(parcels))
+                if parcels:  # else they were dropped with others
+                    await self._send(_merged(parcels))
             finally:
                 if not self._lanes:
                     self._through.set()
@@ -143,10 +145,11 @@ class Publisher:
         if not made:
             return
         parcel = _Parcel(change.bucket, incarnation, made)
-        if len(self._lanes) >= MAILBOX_MAX:
+        # What is told again never takes the room of what is new.
+        if (self._lanes.urgent if urgent else self._lanes.calm) >= MAILBOX_MAX * (2 - urgent):
             self._drop(parcel)
             return
-        self._lanes.put(change.token, parcel, size=len(made), urgent=urgent)
+        self._lanes.put(change.token, parcel, urgent=urgent)
         self._waiting.set()
         self._through.clear()
 
@@ -165,7 +168,8 @@ class Publisher:
                 [(parcel.bucket, parcel.incarnation, parcel.ticks) for parcel in parcels]
             )
         except TransientError as error:
-            for parcel in parcels:
+            # What waits is of the generations that end here, and would be told late.
+            for parcel in [*parcels, *self._lanes.take_all()]:
                 self._drop(parcel)
             if not self._down:
                 self._log.warning("ticks_down", error=str(error))
@@ -208,7 +212,7 @@ class Publisher:
 
     def _drop(self, parcel: _Parcel) -> None:
         self.dropped += len(parcel.ticks)
-        if parcel.bucket in self._generations:
+        if self.generation(parcel.bucket).startswith(f"{parcel.incarnation}-"):
             self.open(parcel.bucket, parcel.incarnation)
 
     def _ticks_of(self, group: Group, change: Change) -> list[Tick]:

@@ -399,7 +399,7 @@ async def _until_gone(run: session.Session) -> Outcome:
 def _down_on_cluster(environment: Environment) -> Outcome:
     async def work(run: session.Session) -> Outcome:
         with contextlib.suppress(TransientError):
-            await run.system.attach()
+            await run.system.attach(timeout_s=0.0)
         await run.system.drain()
         ended = await run.system.remove()
         if not ended:

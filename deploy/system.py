@@ -24,7 +24,9 @@ BRIDGE_ROLE_TIMEOUT_S = 15.0
 
 SCALE_TIMEOUT_S = 180.0
 REMOVE_TIMEOUT_S = 15.0
-ATTACH_TIMEOUT_S = 10.0
+ATTACH_TIMEOUT_S = 20.0
+"""Ray notices the loss of a node after some health checks."""
+
 ASK_TIMEOUT_S = 5.0
 DRAIN_MARGIN_S = 2.0
 WATCH_S = 1.0
@@ -81,11 +83,11 @@ class System:
         answer = await self.cluster.ask(name, StatusWanted(), timeout_s=ASK_TIMEOUT_S)
         return dict(answer)
 
-    async def attach(self) -> None:
+    async def attach(self, *, timeout_s: float = ATTACH_TIMEOUT_S) -> None:
         """Find a running supervisor; one that Ray is starting again, as after the loss of its node,
         is waited for. Raises TransientError when there is none.
         """
-        deadline = asyncio.get_running_loop().time() + ATTACH_TIMEOUT_S
+        deadline = asyncio.get_running_loop().time() + timeout_s
         while not (found := [one for one in await self.cluster.pongs() if one.slot == SLOT]):
             if asyncio.get_running_loop().time() > deadline or await self._gone():
                 raise TransientError("shard_unavailable", "Expected a running supervisor, was none")
@@ -185,7 +187,7 @@ class System:
     async def _found_again(self, error: RiseCurveError) -> None:
         if error.code == "actor_died":
             with contextlib.suppress(RiseCurveError):
-                await self.attach()
+                await self.attach(timeout_s=0.0)
 
     async def _looked_after(self, *, died: bool, misses: int) -> bool:
         # Whether something was done about a supervisor that does not answer.

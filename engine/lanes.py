@@ -1,10 +1,10 @@
 """What waits to be sent, in lanes: each keeps its order, and what is urgent goes before the rest.
 
 The cases of `take`, in order:
-  1. lanes with something urgent, the one that waits longest first: all of it up to its last
+  1. lanes with something urgent, the one that waits longest first: all of each up to its last
      urgent item, since nothing passes another of its own lane;
   2. of the other items at least one, so that urgent ones never hold them up for good, and more,
-     oldest lanes first, while there is room.
+     the lanes in turn, while there is room.
 """
 
 from collections import OrderedDict, deque
@@ -15,46 +15,55 @@ T = TypeVar("T")
 
 
 class Lanes(Generic[T]):
-    """Unbounded; `len` is the number of items, for who bounds them."""
+    """Unbounded; `urgent` and `calm` are the numbers of items that wait, for who bounds them."""
 
     def __init__(self) -> None:
-        self._lanes: OrderedDict[Hashable, deque[tuple[T, int]]] = OrderedDict()
-        self._urgent: dict[Hashable, int] = {}
-        self._items = 0
+        self._lanes: OrderedDict[Hashable, deque[tuple[T, bool]]] = OrderedDict()
+        self._ahead: dict[Hashable, int] = {}
+        self.urgent = 0
+        self.calm = 0
 
     def __len__(self) -> int:
-        return self._items
+        return self.urgent + self.calm
 
-    def put(self, lane: Hashable, item: T, *, size: int = 1, urgent: bool = False) -> None:
-        """Behind what waits in its lane. `size` counts for `take`."""
+    def put(self, lane: Hashable, item: T, *, urgent: bool = False) -> None:
+        """Behind what waits in its lane."""
         mine = self._lanes.get(lane)
         if mine is None:
             mine = self._lanes[lane] = deque()
-        mine.append((item, size))
-        self._items += 1
+        mine.append((item, urgent))
         if urgent:
-            self._urgent[lane] = len(mine)
+            self.urgent += 1
+            self._ahead[lane] = len(mine)
+        else:
+            self.calm += 1
 
     def take(self, room: int) -> list[T]:
-        """What is next, of about this size in all; nothing where nothing waits."""
+        """What is next: with all that is urgent no more than `room`, or one of the others."""
         taken: list[T] = []
-        while self._urgent and room > 0:
-            lane = next(iter(self._urgent))
-            for _ in range(self._urgent.pop(lane)):
-                room -= self._pop(lane, taken)
-        calm = next((lane for lane in self._lanes if lane not in self._urgent), None)
-        while calm is not None:
-            room -= self._pop(calm, taken)
-            if room <= 0:
+        for lane, count in self._ahead.items():
+            taken += [self._pop(lane) for _ in range(count)]
+        self._ahead.clear()
+        while self.calm:
+            lane = next(iter(self._lanes))
+            taken.append(self._pop(lane))
+            if lane in self._lanes:
+                self._lanes.move_to_end(lane)
+            if len(taken) >= room:
                 break
-            calm = next(iter(self._lanes), None)
         return taken
 
-    def _pop(self, lane: Hashable, taken: list[T]) -> int:
+    def take_all(self) -> list[T]:
+        """All that waits."""
+        return self.take(len(self))
+
+    def _pop(self, lane: Hashable) -> T:
         mine = self._lanes[lane]
-        item, size = mine.popleft()
-        taken.append(item)
-        self._items -= 1
+        item, urgent = mine.popleft()
+        if urgent:
+            self.urgent -= 1
+        else:
+            self.calm -= 1
         if not mine:
             del self._lanes[lane]
-        return size
+        return item

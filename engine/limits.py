@@ -307,11 +307,11 @@ SAID_OPEN_MAX = 512
 """Preconfirmed trades of a bucket, said and not sealed, of which Redis remembers what taking them
 back needs (600 bytes each, until they are sealed); with more, a new owner says a gap."""
 
-TICKS_AT_ONCE = 64
-"""Of tokens' topics, about, in one round trip; newer prices wait for what is on its way."""
-
-TICKS_A_PART = 16
+TICKS_A_PART = 8
 """Of one change that nobody waits for: they go out or are dropped together."""
+
+PARTS_AT_ONCE = 8
+"""In one round trip where not much waits; newer prices wait for what is on its way."""
 
 SAID_AT_ONCE = 64
 """Trades said in one round trip, 3 ms of Redis (measured), for which prices wait; one block of a

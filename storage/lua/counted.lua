@@ -35,11 +35,25 @@ local function counted(counter, stream, length, seconds, generation, message, ep
     end
     looked_at[counter] = known
   end
-  known.seq = known.seq + 1
-  local whole = message .. ',"seq":' .. string.format('%.0f', known.seq)
-    .. ',"generation":"' .. known.generation .. '"}'
-  known.last = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'message', whole)
-  return whole
+  local function whole()
+    known.seq = known.seq + 1
+    return message .. ',"seq":' .. string.format('%.0f', known.seq)
+      .. ',"generation":"' .. known.generation .. '"}'
+  end
+  local made, last = whole(), false
+  if known.seq > 1 then
+    last = redis.call('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', length, '*', 'message', made)
+  end
+  if not last then
+    if known.seq > 1 then  -- the stream was lost alone
+      redis.call('DEL', counter)
+      known.generation, known.seq, known.lives = generation, 0, 0
+      made = whole()
+    end
+    last = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'message', made)
+  end
+  known.last = last
+  return made
 end
 
 local function settle()

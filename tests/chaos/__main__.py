@@ -165,8 +165,9 @@ async def _parts(report: Report, plan: Plan, one: world.World) -> None:
         with report.part(name):
             rows = await asyncio.wait_for(part(), max(PART_S_MAX, report.duration_s))
             report.add(*(rows if isinstance(rows, list) else [rows]))
-    if report.quote_path == "replica":
-        report.add(await replicas.row(one))
+    if report.quote_path == "replica" and any(map(report.wants, parts)):
+        with report.part("replica"):
+            report.add(await replicas.row(one))
 
 
 async def _outages(

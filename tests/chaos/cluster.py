@@ -83,7 +83,7 @@ class Clustered:
         was so before.
         """
         self.status = UNKNOWN
-        with contextlib.suppress(running.CommandFailed):
+        with contextlib.suppress(running.CommandFailed, subprocess.TimeoutExpired):
             code, found = await asyncio.to_thread(self.system.cli, "status", timeout_s=90)
             self.status = found if code == 0 else UNKNOWN
         return self.status

@@ -56,7 +56,7 @@ class Report:
         duration_s: float,
         short: bool,
         only: str = "",
-        quote_path: str = "actor",
+        quote_path: str = "replica",
     ) -> None:
         self._only = {name.strip() for name in only.split(",") if name.strip()}
         self.seed = seed

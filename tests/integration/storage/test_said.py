@@ -263,10 +263,14 @@ async def test_what_is_open_and_sealed_in_one_call_is_open_no_more(ticks, redis,
     assert all(mark.whole for mark in marks)
 
 
-async def test_stream_that_was_lost_with_its_counter_begins_anew(ticks, redis, namespace):
+@pytest.mark.parametrize("lost", ["counter", "stream"])
+async def test_where_counter_or_stream_is_lost_both_begin_anew(ticks, redis, namespace, lost):
     await say(ticks, [(3, 1, [sealed(5, "a"), sealed(5, "b")])])
     before = (await kept(redis, namespace))[0]["generation"]
-    await redis.delete(f"{namespace}:counter:trades")
-    await say(ticks, [(3, 1, [sealed(6, "c")])])
-    (only,) = await kept(redis, namespace)
-    assert only["seq"] == 1 and only["generation"] != before
+    await redis.delete(f"{namespace}:{lost}:trades")
+    await say(ticks, [(3, 1, [sealed(6, "c"), sealed(6, "d")])])
+    found = await kept(redis, namespace)
+    assert [one["seq"] for one in found] == [1, 2]
+    assert len({one["generation"] for one in found} | {before}) == 2
+    for name in ("counter", "stream"):
+        assert await redis.ttl(f"{namespace}:{name}:trades") > TICK_STREAM_S
