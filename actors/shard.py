@@ -53,6 +53,7 @@ from engine.messages import (
     MarketView,
     Refusal,
 )
+from engine.ready import Ready
 from engine.settings import ActorSettings, ChainSettings
 from engine.timeline import Timeline
 
@@ -114,6 +115,7 @@ class TokenShard:
         self._owned: dict[int, Served] = {}
         self._group_count = 0
         self._quotes = 0
+        self._ready = Ready()
         self._draining = False
         self._taking = asyncio.Lock()
         self._preparing = asyncio.Lock()
@@ -361,12 +363,9 @@ class TokenShard:
         found = self._find(token, bucket)
         if isinstance(found, Refusal):
             return found
-        served, timeline = found
-        market = timeline.sealed if sealed else timeline.current
-        as_of = served.group.as_of(timeline, bucket, sealed=sealed)
-        if market is None:
-            return _unknown(bucket, as_of.version[0])
-        return quoting.quotable(market, as_of=as_of, bucket=bucket)
+        group, timeline = found[0].group, found[1]
+        ready = self._ready.of(group, timeline, token=token, bucket=bucket, sealed=sealed)
+        return ready or _unknown(bucket, group.incarnations[bucket])
 
     def _answer_views(self, message: Views) -> MarketViews:
         return MarketViews(tuple(self._view(token) for token in message.tokens))
