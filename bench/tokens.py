@@ -41,8 +41,8 @@ LARGEST = 1_000_000
 
 DEMANDS = ("uniform", "zipf")
 IN_FLIGHT = 256
-CHOICES = 8_192
-"""Different quotes asked in turn."""
+CHOICES = 65_536
+"""Quotes asked in turn: eight times as many as the markets that a shard keeps ready."""
 
 AMOUNT_WEI = 10**15
 TURNS_MAX = 4
