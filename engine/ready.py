@@ -11,18 +11,23 @@ from engine.messages import FeedPosition
 from engine.quoting import Quotable, quotable
 from engine.timeline import Timeline
 
+Asked = tuple[bytes, bool]
 Place = tuple[int, int, int, FeedPosition, int]
+Kept = tuple[Place, Quotable]
 
 
 class Ready:
-    """Of at most `most`; with more, all are forgotten: what is asked for often is soon back."""
+    """Of at most `most`: when half as many are new, those that nobody asked for since the last time
+    are forgotten.
+    """
 
     def __init__(self, most: int = QUOTABLES_MAX) -> None:
-        self._most = most
-        self._known: dict[tuple[bytes, bool], tuple[Place, Quotable]] = {}
+        self._half = most // 2
+        self._newer: dict[Asked, Kept] = {}
+        self._older: dict[Asked, Kept] = {}
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._newer.keys() | self._older.keys())
 
     def of(
         self, group: Group, timeline: Timeline, *, token: bytes, bucket: int, sealed: bool
@@ -31,15 +36,20 @@ class Ready:
         incarnation, overlay = group.incarnations[bucket], len(timeline.overlay)
         place = (incarnation, timeline.changes, overlay, group.position, group.finalised)
         asked = (token, sealed)
-        known = self._known.get(asked)
+        known = self._newer.get(asked)
         if known is not None and known[0] == place:
             return known[1]
+        known = self._older.get(asked)
+        if known is not None and known[0] == place:
+            return self._keep(asked, known)
         market = timeline.sealed if sealed else timeline.current
         if market is None:
             return None
         as_of = group.as_of(timeline, bucket, sealed=sealed)
-        found = quotable(market, as_of=as_of, bucket=bucket)
-        if known is None and len(self._known) >= self._most:
-            self._known.clear()
-        self._known[asked] = place, found
-        return found
+        return self._keep(asked, (place, quotable(market, as_of=as_of, bucket=bucket)))
+
+    def _keep(self, asked: Asked, kept: Kept) -> Quotable:
+        if len(self._newer) >= self._half and asked not in self._newer:
+            self._newer, self._older = {}, self._newer
+        self._newer[asked] = kept
+        return kept[1]
