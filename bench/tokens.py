@@ -42,7 +42,7 @@ LARGEST = 1_000_000
 DEMANDS = ("uniform", "zipf")
 IN_FLIGHT = 256
 CHOICES = 65_536
-"""Quotes asked in turn: eight times as many as the markets that a shard keeps ready."""
+"""Quotes asked in turn: four times as many as the markets that a shard keeps ready."""
 
 AMOUNT_WEI = 10**15
 TURNS_MAX = 4

@@ -307,7 +307,7 @@ SAID_OPEN_MAX = 512
 """Preconfirmed trades of a bucket, said and not sealed, of which Redis remembers what taking them
 back needs (600 bytes each, until they are sealed); with more, a new owner says a gap."""
 
-QUOTABLES_MAX = 8_192
+QUOTABLES_MAX = 16_384
 """Markets that a shard keeps ready for quotes: half a kilobyte each."""
 
 TICKS_A_PART = 8
