@@ -51,6 +51,8 @@ class Lanes(Generic[T]):
                 self._lanes.move_to_end(lane)
             if len(taken) >= room:
                 break
+        if not self._lanes:
+            self._lanes.clear()  # which gives back the room of many that waited
         return taken
 
     def take_all(self) -> list[T]:

@@ -18,6 +18,7 @@ from engine.messages import Refusal
 from gateway import realtime, socket_client
 from gateway.intake import Intake
 from gateway.quick_quotes import QuickQuotes
+from gateway.sockets import encode_event
 from tests.integration.gateway.test_realtime import Listener, open_socket, quote_of
 from tests.support.gateway import Door, open_door
 from tests.support.lobby import Clock
@@ -250,14 +251,14 @@ async def test_answer_stands_behind_what_was_sent_before_it(
     one = await raw(door, session)
     (client,) = clients(door)
     for number in range(3):
-        client.push(realtime.encode_event("price", b"%d" % number))
+        client.push(encode_event("price", b"%d" % number))
     client.acknowledge('431["first"]')
     for _ in range(4):
         one.hear(await one.socket.receive_str())
     assert one.events == ["42", "42", "42", "43"]
     await asyncio.sleep(0.05)  # The library's writer waits again.
     client.acknowledge('432["second"]')
-    client.push(realtime.encode_event("price", b"4"))
+    client.push(encode_event("price", b"4"))
     for _ in range(2):
         one.hear(await one.socket.receive_str())
     assert one.events[4:] == ["43", "42"]
@@ -273,7 +274,7 @@ async def test_quotes_and_pushes_come_in_the_order_in_which_they_were_sent(
     for id in range(200):
         for _ in range(random.Random(id).randrange(3)):
             count += 1
-            client.push(realtime.encode_event("price", b"%d" % count))
+            client.push(encode_event("price", b"%d" % count))
         client.acknowledge(f"43{id}[{count}]")
         if id % 7 == 0:
             await asyncio.sleep(0)
