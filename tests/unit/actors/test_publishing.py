@@ -48,6 +48,12 @@ class Kept:
         return [one for one in self.ticks if one.topic == f"token:0x{token.hex()}"]
 
 
+def status_of(tick: Tick) -> str:
+    as_of = tick.data["asOf"]
+    assert isinstance(as_of, dict)
+    return str(as_of["status"])
+
+
 @asynccontextmanager
 async def publishing(port: Kept, group: Group) -> AsyncIterator[Publisher]:
     publisher = Publisher(port, structlog.get_logger(), lambda bucket, incarnation: None)
@@ -108,7 +114,7 @@ async def test_what_is_preconfirmed_does_not_wait_for_the_trades_that_a_seal_tel
         await publisher.flush()
     numbers = [tick.seq for tick in port.of(others[3])]
     assert numbers == list(range(1, 1 + 1 + 60 + 2))
-    told = [(tick.event, tick.data["asOf"]["status"]) for tick in port.ticks]  # type: ignore[index]
+    told = [(tick.event, status_of(tick)) for tick in port.ticks]
     at = told.index(("price", "preconfirmed"))
     assert at <= 5 + FIRST + 60, "behind the first part, and what its own topic had to say"
     assert len(told) == 5 * 61 + 2
