@@ -170,6 +170,7 @@ class Host:
             host=self._host,
             port=ports.get(self._role_name, 0),
             build=self._build,
+            started=self._role is not None,
         )
 
 

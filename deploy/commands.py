@@ -423,7 +423,8 @@ def attached(work: Question) -> Outcome:
             run = stack.enter_context(session.attached(environment, run_file, data_dir))
 
         async def ask() -> Outcome:
-            await run.system.attach()
+            # Else the command that it belongs to: a run file that is read is of a living one.
+            await run.system.attach(looked_after=not environment.ray_address)
             return await work(run)
 
         return asyncio.run(ask())

@@ -13,7 +13,7 @@ from typing import Any
 from actors.build import build
 from actors.handles import Cluster
 from deploy import bridge_slots
-from engine.control import Directory, Drain, Instance, Scale, StatusWanted, Wanted
+from engine.control import Directory, Drain, Instance, Pong, Scale, StatusWanted, Wanted
 from engine.errors import ConsistencyError, RiseCurveError, TransientError
 from engine.settings import Settings
 
@@ -32,6 +32,7 @@ DRAIN_MARGIN_S = 2.0
 WATCH_S = 1.0
 MISSES_MAX = 5
 POLL_S = 0.1
+ATTACH_POLL_S = 0.5
 
 
 class System:
@@ -83,15 +84,21 @@ class System:
         answer = await self.cluster.ask(name, StatusWanted(), timeout_s=ASK_TIMEOUT_S)
         return dict(answer)
 
-    async def attach(self, *, timeout_s: float = ATTACH_TIMEOUT_S) -> None:
+    async def attach(
+        self, *, timeout_s: float = ATTACH_TIMEOUT_S, looked_after: bool = False
+    ) -> None:
         """Find a running supervisor; one that Ray is starting again, as after the loss of its node,
-        is waited for. Raises TransientError when there is none.
+        is waited for, and with `looked_after` one of which Ray does not know yet: another command
+        puts it in the place of the last. Raises TransientError when there is none.
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
-        while not (found := [one for one in await self.cluster.pongs() if one.slot == SLOT]):
-            if asyncio.get_running_loop().time() > deadline or await self._gone():
-                raise TransientError("shard_unavailable", "Expected a running supervisor, was none")
-            await asyncio.sleep(WATCH_S)
+        while not (found := await self._supervisors()) or not found[0].started:
+            late = asyncio.get_running_loop().time() > deadline
+            if late or (not found and not looked_after and await self._gone()):
+                break
+            await asyncio.sleep(ATTACH_POLL_S)
+        if not found:
+            raise TransientError("shard_unavailable", "Expected a running supervisor, was none")
         self._supervisor, self._build = found[0].instance, found[0].build
 
     async def scale(self, change: Scale, say: Callable[[str], None]) -> Wanted:
@@ -203,6 +210,11 @@ class System:
         except RiseCurveError:
             return False  # a store that is away, or Ray's head: it is tried again
         return True
+
+    async def _supervisors(self) -> list[Pong]:
+        # Who is there for questions first.
+        found = [one for one in await self.cluster.pongs() if one.slot == SLOT]
+        return sorted(found, key=lambda one: not one.started)
 
     async def _gone(self) -> bool:
         try:

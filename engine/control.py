@@ -76,6 +76,9 @@ class Pong:
     build: str = ""
     """Hash of the sources that it runs."""
 
+    started: bool = True
+    """Whether its role is built: before that it answers nothing else."""
+
     @property
     def instance(self) -> Instance:
         """Who answered."""

@@ -8,6 +8,7 @@ import signal
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,11 +57,19 @@ async def killed_while_scaling(one: running.Running, wanted: int, event: str) ->
     return pid
 
 
+def _status(one: running.Running) -> tuple[int, dict[str, Any]]:
+    # The supervisor may die between its being found and its being asked.
+    try:
+        return one.cli("status")
+    except running.CommandFailed as error:
+        return 1, {"error": str(error)}
+
+
 async def settled(one: running.Running, shards: int) -> None:
     deadline = time.monotonic() + READY_S_MAX
     while True:
-        code, status = await asyncio.to_thread(one.cli, "status")
-        roles = status["roles"] if code == 0 else {}  # else there is no supervisor to ask yet
+        code, status = await asyncio.to_thread(_status, one)
+        roles = status["roles"] if code == 0 else {}
         owned = [role["buckets"] for role in roles.values() if role and "buckets" in role]
         if code == 0 and status["ready"] and len(owned) == shards and sum(owned) == BUCKETS:
             return

@@ -22,6 +22,7 @@ class Cluster:
     def __init__(self, *, has_new: bool, living: Sequence[str] = ("old",)) -> None:
         self.living = list(living)
         self.restarting: list[str] = []
+        self.unstarted: set[str] = set()
         self.has_new = has_new
         self.looks = 0
         self.launched: list[str] = []
@@ -41,7 +42,12 @@ class Cluster:
         self.looks += 1
         if self.has_new and self.looks == 4:
             self.living.append("new")
-        return [Pong("supervisor", "supervisor", one, 1, build=build()) for one in self.living]
+            self.unstarted.discard("early")
+        return [
+            Pong("supervisor", "supervisor", one, 1, build=build(), started=started)
+            for one in self.living
+            for started in [one not in self.unstarted]
+        ]
 
     async def names(self):
         return [f"risecurve/supervisor/{one}" for one in [*self.living, *self.restarting]]
@@ -58,6 +64,7 @@ class Cluster:
 def system_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> System:
     monkeypatch.setattr(module, "POLL_S", 0.001)
     monkeypatch.setattr(module, "WATCH_S", 0.001)
+    monkeypatch.setattr(module, "ATTACH_POLL_S", 0.001)
     monkeypatch.setattr(module.bridge_slots, "slots", lambda _: {})
     made = System(SimpleNamespace(actors=SimpleNamespace(ray_namespace="x", ray_address="")))
     made.cluster = cluster
@@ -93,6 +100,30 @@ async def test_supervisor_of_which_nobody_knows_is_not_waited_for(monkeypatch):
     with pytest.raises(TransientError, match="Expected a running supervisor, was none"):
         await system_on(cluster, monkeypatch).attach()
     assert cluster.looks == 1
+
+
+async def test_supervisor_whose_role_is_not_built_yet_is_waited_for(monkeypatch):
+    cluster = Cluster(has_new=True, living=("early",))
+    cluster.unstarted = {"early"}
+    system = system_on(cluster, monkeypatch)
+    await system.attach()
+    assert cluster.looks == 4 and "early" not in cluster.unstarted
+
+
+async def test_supervisor_whose_role_is_never_built_is_taken_to_be_ended(monkeypatch):
+    cluster = Cluster(has_new=False, living=("early",))
+    cluster.unstarted = {"early"}
+    system = system_on(cluster, monkeypatch)
+    await system.attach(timeout_s=0.0)
+    assert (await system.status())["ready"]
+
+
+async def test_supervisor_that_another_command_looks_after_is_waited_for_unknown(monkeypatch):
+    cluster = Cluster(has_new=True, living=())
+    system = system_on(cluster, monkeypatch)
+    await system.attach(looked_after=True)
+    assert cluster.looks == 4
+    assert (await system.status())["ready"]
 
 
 async def test_supervisor_that_does_not_come_back_is_an_error_in_the_end(monkeypatch):
