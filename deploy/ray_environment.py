@@ -27,6 +27,9 @@ QUIET = {
 }
 """What Ray does for nobody: two to three hundredths of a processor each, and lines of its own."""
 
+RUN = "RISECURVE_RUN"
+"""Names one run of a command that has a Ray of its own."""
+
 
 def token_file(folder: Path) -> Path:
     """Where the token of the system in this data folder is."""
@@ -59,3 +62,11 @@ def prepare(
         raise StartError(f"{token} must be a file of this user with mode 0600; remove it.")
     environ["RAY_AUTH_MODE"] = "token"
     environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+
+
+def marked(environ: MutableMapping[str, str] = os.environ) -> str:
+    """Mark the environment, and so all that is begun in it from now on, as of this run; the entry
+    is answered as it stands there.
+    """
+    environ[RUN] = f"{os.getpid()}-{secrets.token_hex(8)}"
+    return f"{RUN}={environ[RUN]}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -128,9 +129,11 @@ def _stream_url(settings: Settings) -> str:
 def _watchdog(carrier: Platform) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C at the terminal and the death of ours do not reach it.
     file = Path(__file__).with_name("watchdog.py")
-    token = str(ray_environment.token_file(carrier.data_dir))
+    mark = ray_environment.marked()
+    # Ray names its sessions by the pid of who began them.
+    sessions = rf"{re.escape(str(carrier.ray_folder))}/session_[^/]*_{os.getpid()}"
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-S", "-E", str(file), token, str(carrier.ray_folder)],
+        [sys.executable, "-S", "-E", str(file), mark, sessions],
         env={},
         start_new_session=True,
         stdin=subprocess.DEVNULL,

@@ -1,14 +1,16 @@
-"""Ends what a killed command leaves of its local Ray: `python watchdog.py TOKEN_FILE RAY_FOLDER`.
+"""Ends what a killed command leaves of its local Ray: `python watchdog.py MARK SESSIONS`.
 
 After kill -9 of the command Ray's agents stay for up to a minute (measured). Each process of
-that Ray has our token's path in its environment and a log open in its folder; either names
-exactly this system. Both are asked, since an agent that sets its title writes over its
-environment, in some orders of it over the token's path. Imports the standard library only,
-and no module of ours, so that it is small and starts at once.
+that Ray has the command's MARK (`name=value`) in its environment and a log open in a session of
+it (SESSIONS, a regular expression); either names exactly this run, and not the next one in the
+same folder, which may begin at once. Both are asked, since an agent that sets its title writes
+over its environment, in some orders of it over the mark. Imports the standard library only, and
+no module of ours, so that it is small and starts at once.
 """
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -19,37 +21,36 @@ ROUNDS = 6
 
 
 def main() -> None:
-    """Wait for the parent's death, then kill by pid whatever carries the token's path."""
-    parent, (token_file, folder) = os.getppid(), sys.argv[1:]
+    """Wait for the parent's death, then kill by pid whatever is of its run."""
+    parent, (mark, sessions) = os.getppid(), sys.argv[1:]
     while os.getppid() == parent:
         time.sleep(POLL_S)
     for _ in range(ROUNDS):
-        for pid in _left(token_file, folder):
+        for pid in left(mark, sessions):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(POLL_S)
 
 
-def _left(token_file: str, folder: str) -> list[int]:
+def left(mark: str, sessions: str) -> list[int]:
+    """Pids of who has this in its environment, or a file open below such a folder."""
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
             with contextlib.suppress(OSError):
-                if _has_token(process, token_file) or _has_open(process, folder):
+                if _has_mark(process, mark) or _has_open(process, sessions):
                     found.append(int(process.name))
     return found
 
 
-def _has_token(process: Path, token_file: str) -> bool:
-    mark = f"RAY_AUTH_TOKEN_PATH={token_file}".encode()
-    return mark in (process / "environ").read_bytes().split(b"\0")
+def _has_mark(process: Path, mark: str) -> bool:
+    return mark.encode() in (process / "environ").read_bytes().split(b"\0")
 
 
-def _has_open(process: Path, folder: str) -> bool:
+def _has_open(process: Path, sessions: str) -> bool:
     for descriptor in (process / "fd").iterdir():
         with contextlib.suppress(OSError):
-            target = str(descriptor.readlink())
-            if target.startswith(f"{folder}/session_"):
+            if re.match(f"{sessions}/", str(descriptor.readlink())):
                 return True
     return False
 

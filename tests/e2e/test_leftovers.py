@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from deploy import watchdog
 from tests.support import running
 
 RAY_WORKERS_MAX = 13  # the roles, and two agents of Ray
@@ -47,23 +49,37 @@ def test_up_again_is_whole_and_weighs_little(again):
     assert weight <= PSS_BYTES_MAX
 
 
-@pytest.mark.timeout(120)
-def test_up_interrupted_while_starting_leaves_nothing(data_folder):
-    import subprocess
-
-    log = data_folder / "up.log"
+def starting(folder: Path, log: Path) -> "subprocess.Popen[bytes]":
+    """One `risecurve up` whose Ray is up and whose roles are not."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [running.CLI, "up"],
-            env=running.environment(data_folder),
+            env=running.environment(folder),
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
     deadline = time.monotonic() + 60
     while "roles start" not in log.read_text() and time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()[-2000:]
         time.sleep(0.1)
+    assert "roles start" in log.read_text(), log.read_text()[-2000:]
+    return process
+
+
+@pytest.mark.timeout(180)
+def test_up_killed_and_at_once_again_starts_and_interrupted_leaves_nothing(data_folder):
+    first = starting(data_folder, data_folder / "first.log")
+    family = running.descendants(first.pid)
+    first.kill()
+    first.wait()
+    log = data_folder / "again.log"
+    process = starting(data_folder, log)
+    running.gone(family)
+    # Long enough for whoever ends what the first has left, and would not know the two apart.
+    time.sleep(watchdog.ROUNDS * watchdog.POLL_S)
     family = running.descendants(process.pid)
+    assert process.poll() is None and any("gcs_server" in one.cmdline()[0] for one in family)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=30) != 0
     running.gone(family)

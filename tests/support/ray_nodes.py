@@ -101,7 +101,7 @@ class RayNodes:
         for node in [*self.nodes.values()]:
             node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
         token, folder = os.environ["RAY_AUTH_TOKEN_PATH"], os.environ["RAY_TMPDIR"]
-        for pid in set(watchdog._left(token, f"{folder}/ray")) - {os.getpid()}:
+        for pid in watchdog.left(f"RAY_AUTH_TOKEN_PATH={token}", f"{folder}/ray/session_[^/]*"):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
