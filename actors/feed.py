@@ -51,8 +51,9 @@ FORGET_AFTER_S = 60.0
 HALTED_S = 5.0
 """A halted consumer that asks again is tried again after so long."""
 
-LIVE_FIRST_S = 0.01
-"""History waits this long for a new block, so that prices go first on a small machine."""
+LIVE_FIRST_S = 0.1
+"""History is told of a block so long after its seal: what shards, Redis and the doors have to do
+with it comes first on a small machine, and would take twice as long beside the recorder."""
 
 Send = Callable[[FeedBatch], Awaitable[FeedPosition]]
 
@@ -73,8 +74,12 @@ class Supply(Protocol):
         """What is preconfirmed above the tip."""
 
     @property
+    def tip_at(self) -> float:
+        """When the tip was sealed here, monotonic clock."""
+
+    @property
     def tip_at_ns(self) -> int:
-        """When the tip was sealed here, wall clock."""
+        """The same, wall clock."""
 
     async def newest_of(self, positions: Sequence[FeedPosition]) -> FeedPosition | None:
         """The first of these that stands on the node's chain; None: not one of them."""
@@ -234,7 +239,8 @@ class Consumer:
             except TimeoutError:
                 continue
             if self._buckets is None:
-                await asyncio.sleep(LIVE_FIRST_S)
+                age_s = self._clock() - self._supply.tip_at
+                await asyncio.sleep(max(LIVE_FIRST_S - age_s, 0.0))
 
     async def _batch(self) -> FeedBatch | None:
         view = self._supply.window

@@ -211,6 +211,11 @@ class ChainListener(Generic[L]):
         return self._open
 
     @property
+    def tip_at(self) -> float:
+        """See `feed.Supply`."""
+        return self._sealer.tip_at
+
+    @property
     def tip_at_ns(self) -> int:
         """See `feed.Supply`."""
         return self._sealer.tip_at_ns

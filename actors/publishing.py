@@ -1,12 +1,14 @@
 """From changes to ticks: numbered per topic, fenced, each topic in order, never blocking.
 
-A token's topic is numbered by its owner: `seq` without a gap within a `generation`, which
-is new with each incarnation, and whenever a tick could not be published. So a client that
-sees a new generation asks for a snapshot, and a gap in `seq` is always a loss it can see.
+A token's topic is numbered by its owner, when it is sent: `seq` without a gap within a
+`generation`, which is new with each incarnation, and whenever a tick could not be published. So a
+client that sees a new generation asks for a snapshot, and a gap in `seq` is always a loss it can
+see.
 
 After a seal hundreds of trades are to be told again that were told before; what they are about is
-not new. So they wait behind prices and behind what is preconfirmed (`engine/lanes.py`), and go out
-in small parts, between which what has come meanwhile goes first.
+not new. So they wait behind prices and behind what is preconfirmed (`engine/lanes.py`), also of
+their own topic, and go out in small parts, between which what has come meanwhile goes first. Only
+what takes something back, and `status`, comes after all that its topic had to say before.
 
 A market that is halted, and one that is served again, is told as `status`. Redis remembers
 whom that was told of, so that the next owner of a market, for which it adds up, says so.
@@ -16,7 +18,6 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
 
 from actors.listing import Lister
 from actors.ports import Log, Ticks
@@ -30,16 +31,22 @@ from engine.limits import MAILBOX_MAX, PARTS_AT_ONCE, TICKS_A_PART
 from engine.market import PoolOpened, SalesResumed, SoldOut
 from engine.messages import PRECONFIRMED, FeedPosition, Tick
 from engine.text import token_of_topic
+from engine.ticks import Draft
 
 _NEWS = frozenset({"status", "price", "retracted"})
 """Somebody waits for these also of what is sealed."""
 
+_LAST_WORDS = frozenset({"status", "retracted"})
+"""What was told before these must not be told after them."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
+    group: Group
+    token: bytes
     bucket: int
     incarnation: int
-    ticks: tuple[Tick, ...]
+    drafts: tuple[Draft, ...]
 
 
 class Publisher:
@@ -103,17 +110,17 @@ class Publisher:
     def publish(
         self, group: Group, changes: list[Change], *, back_to: FeedPosition | None = None
     ) -> None:
-        """Number and queue the ticks of `changes`; a full queue drops and says so. `back_to` is
+        """Queue the ticks of `changes`; a full queue drops and says so. `back_to` is
         how far the group went back in this step.
         """
         told = []
         for change in changes:
-            made = tuple(self._ticks_of(group, change))
+            made = tuple(self._drafts_of(change))
             told.append((change, made))
-            number, first = group.incarnations[change.bucket], _new_ones(change, made)
-            self._put(change, number, made[:first], urgent=True)
+            first = _new_ones(change, made)
+            self._put(group, change, made[:first], urgent=True)
             for at in range(first, len(made), TICKS_A_PART):
-                self._put(change, number, made[at : at + TICKS_A_PART], urgent=False)
+                self._put(group, change, made[at : at + TICKS_A_PART], urgent=False)
         self._trades.publish(group, told, back_to=back_to)
         self._lister.note(group, changes)
 
@@ -134,22 +141,22 @@ class Publisher:
                 self._waiting.clear()
             try:
                 if parcels:  # else they were dropped with others
-                    await self._send(_merged(parcels))
+                    await self._send(parcels)
             finally:
                 if not self._lanes:
                     self._through.set()
 
-    def _put(
-        self, change: Change, incarnation: int, made: tuple[Tick, ...], *, urgent: bool
-    ) -> None:
+    def _put(self, group: Group, change: Change, made: tuple[Draft, ...], *, urgent: bool) -> None:
         if not made:
             return
-        parcel = _Parcel(change.bucket, incarnation, made)
+        number = group.incarnations[change.bucket]
+        parcel = _Parcel(group, change.token, change.bucket, number, made)
         # What is told again never takes the room of what is new.
         if (self._lanes.urgent if urgent else self._lanes.calm) >= MAILBOX_MAX * (2 - urgent):
             self._drop(parcel)
             return
-        self._lanes.put(change.token, parcel, urgent=urgent)
+        is_last = any(draft.event in _LAST_WORDS for draft in made)
+        self._lanes.put(change.token, parcel, urgent=urgent, behind=is_last)
         self._waiting.set()
         self._through.clear()
 
@@ -163,10 +170,9 @@ class Publisher:
             self._log.warning("ticks_unsent", waiting=len(self._lanes))
 
     async def _send(self, parcels: list[_Parcel]) -> None:
+        sent = self._numbered(parcels)
         try:
-            answers = await self._ticks.publish_all(
-                [(parcel.bucket, parcel.incarnation, parcel.ticks) for parcel in parcels]
-            )
+            answers = await self._ticks.publish_all(sent) if sent else []
         except TransientError as error:
             # What waits is of the generations that end here, and would be told late.
             for parcel in [*parcels, *self._lanes.take_all()]:
@@ -175,22 +181,40 @@ class Publisher:
                 self._log.warning("ticks_down", error=str(error))
             self._down = True
             return
-        for parcel, accepted in zip(parcels, answers, strict=True):
+        for (bucket, incarnation, made), accepted in zip(sent, answers, strict=True):
             if accepted:
-                await self._sent(parcel)
+                await self._sent(made)
             else:
-                self._lost(parcel.bucket, parcel.incarnation)
+                self._lost(bucket, incarnation)
         if self._down:
             self._log.info("ticks_back")
         self._down = False
 
-    async def _sent(self, parcel: _Parcel) -> None:
-        self.published += len(parcel.ticks)
-        if any(tick.event == "status" for tick in parcel.ticks):
-            await self._note_halted(parcel)
+    def _numbered(self, parcels: list[_Parcel]) -> list[tuple[int, int, list[Tick]]]:
+        # As ticks, neighbours of one bucket and incarnation together. What is of an ownership that
+        # ended, or of a topic that is forgotten, is nobody's to tell any more.
+        found: list[tuple[int, int, list[Tick]]] = []
+        for parcel in parcels:
+            generation, group = self.generation(parcel.bucket), parcel.group
+            if not _is_of(generation, parcel) or not group.is_numbered(parcel.token):
+                self.dropped += len(parcel.drafts)
+                continue
+            topic, place = text.topic_of_token(parcel.token), (parcel.bucket, parcel.incarnation)
+            if not found or found[-1][:2] != place:
+                found.append((*place, []))
+            found[-1][2].extend(
+                Tick(topic, draft.event, group.next_seq(parcel.token), generation, draft.data)
+                for draft in parcel.drafts
+            )
+        return found
 
-    async def _note_halted(self, parcel: _Parcel) -> None:
-        tokens = [token_of_topic(one.topic) for one in parcel.ticks if one.event == "status"]
+    async def _sent(self, made: list[Tick]) -> None:
+        self.published += len(made)
+        if any(tick.event == "status" for tick in made):
+            await self._note_halted(made)
+
+    async def _note_halted(self, made: list[Tick]) -> None:
+        tokens = [token_of_topic(one.topic) for one in made if one.event == "status"]
         told = {token: self._halted.get(token, "") for token in tokens if token}
         try:
             await self._ticks.note_halted(told)
@@ -211,36 +235,35 @@ class Publisher:
             self.publish(group, [group.change(token) for token in back])
 
     def _drop(self, parcel: _Parcel) -> None:
-        self.dropped += len(parcel.ticks)
-        if self.generation(parcel.bucket).startswith(f"{parcel.incarnation}-"):
+        self.dropped += len(parcel.drafts)
+        if _is_of(self.generation(parcel.bucket), parcel):
             self.open(parcel.bucket, parcel.incarnation)
 
-    def _ticks_of(self, group: Group, change: Change) -> list[Tick]:
-        data: list[tuple[str, dict[str, object]]] = []
+    def _drafts_of(self, change: Change) -> list[Draft]:
+        made: list[Draft] = []
         served = change.market is not None and not change.halted
         if self._status_changed(change, served=served):
             status = ticks.status_data(change.token, change.halted, change.as_of)
-            data.append(("status", status))
+            made.append(Draft("status", status))
         if served and change.market is not None:
             # The price first: it is what somebody waits for.
             price = ticks.price_data(change.market, change.as_of, change.received_ns)
-            data.append(("price", price))
+            made.append(Draft("price", price))
         # Before what came in its place: a transaction that is sealed otherwise than it was
         # preconfirmed has the same identity, and the last word on it must be the true one.
         for shown in change.retracted:
-            data.append(("retracted", ticks.retracted_data(shown, change.as_of)))
+            made.append(Draft("retracted", ticks.retracted_data(shown, change.as_of)))
         if served:
+            at = change.events_as_of
+            shown_at = ticks.as_of_data(at)
             for effect in change.effects:
                 event = ticks.event_of(effect)
                 if event is not None:
-                    data.append(("transaction", ticks.transaction_data(event, change.events_as_of)))
+                    data = ticks.transaction_data(event, at, shown_at)
+                    made.append(Draft("transaction", data))
                 elif isinstance(effect, SoldOut | PoolOpened | SalesResumed):
-                    data.append(("graduation", price))
-        topic, generation = text.topic_of_token(change.token), self.generation(change.bucket)
-        return [
-            Tick(topic, name, group.next_seq(change.token), generation, fields)
-            for name, fields in data
-        ]
+                    made.append(Draft("graduation", price))
+        return made
 
     def _status_changed(self, change: Change, *, served: bool) -> bool:
         known = self._halted.get(change.token)
@@ -252,17 +275,13 @@ class Publisher:
         return served and known is not None
 
 
-def _new_ones(change: Change, made: tuple[Tick, ...]) -> int:
+def _new_ones(change: Change, made: tuple[Draft, ...]) -> int:
     # How many of them, the first ones, somebody waits for.
     if change.events_as_of.status == PRECONFIRMED:
         return len(made)
-    known = (at for at, tick in enumerate(made) if tick.event not in _NEWS)
+    known = (at for at, draft in enumerate(made) if draft.event not in _NEWS)
     return next(known, len(made))
 
 
-def _merged(parcels: list[_Parcel]) -> list[_Parcel]:
-    # Neighbours of one bucket and incarnation as one, in the order of all.
-    made = []
-    for (bucket, number), mine in groupby(parcels, key=lambda one: (one.bucket, one.incarnation)):
-        made.append(_Parcel(bucket, number, tuple(tick for one in mine for tick in one.ticks)))
-    return made
+def _is_of(generation: str, parcel: _Parcel) -> bool:
+    return generation.startswith(f"{parcel.incarnation}-")

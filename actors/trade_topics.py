@@ -19,10 +19,11 @@ from engine import said, ticks
 from engine.errors import TransientError
 from engine.group import Change, Group
 from engine.limits import BUCKETS, MAILBOX_MAX, SAID_AT_ONCE
-from engine.messages import PRECONFIRMED, FeedPosition, Tick
+from engine.messages import PRECONFIRMED, FeedPosition
 from engine.said import OVERTAKEN, UNCLAIMED, Back, Claim, Gap, Item, Lift, Mark, Telling, ToSay
+from engine.ticks import Draft
 
-PRICES_FIRST_S = 0.01
+PRICES_FIRST_S = 0.03
 """They wait this long for each other, so that prices go first on a small machine."""
 
 ROUND_S = 0.04
@@ -67,7 +68,7 @@ class TradeTopics:
     def publish(
         self,
         group: Group,
-        told: Iterable[tuple[Change, Sequence[Tick]]],
+        told: Iterable[tuple[Change, Sequence[Draft]]],
         *,
         back_to: FeedPosition | None = None,
     ) -> None:
@@ -138,8 +139,10 @@ class TradeTopics:
             if not is_left:  # what did not fit into a round does not wait for the next one
                 await asyncio.sleep(max(PRICES_FIRST_S, round_at - loop.time()))
                 round_at = loop.time() + ROUND_S
-            while not self._queue.empty() and sum(len(p.items) for p in parcels) < SAID_AT_ONCE:
+            count = len(parcels[0].items)
+            while not self._queue.empty() and count < SAID_AT_ONCE:
                 parcels.append(self._queue.get_nowait())
+                count += len(parcels[-1].items)
             try:
                 await self._say([one for one in parcels if self._is_due(one)])
             finally:
@@ -232,7 +235,7 @@ class TradeTopics:
         self._down = False
 
 
-def _items_of(change: Change, made: Sequence[Tick]) -> list[Item]:
+def _items_of(change: Change, made: Sequence[Draft]) -> list[Item]:
     at = change.events_as_of
     sealed_in = None
     if at.status != PRECONFIRMED and at.block_hash is not None:
@@ -244,7 +247,7 @@ def _items_of(change: Change, made: Sequence[Tick]) -> list[Item]:
     return back + new
 
 
-def _is_status(made: Iterable[Tick]) -> bool:
+def _is_status(made: Iterable[Draft]) -> bool:
     # A market is halted, or served again.
     return any(tick.event == "status" for tick in made)
 

@@ -253,6 +253,12 @@ class Group:
             self._why_halted(token),
         )
 
+    def is_numbered(self, token: bytes) -> bool:
+        """Whether it has a topic: nobody can have subscribed to a token of which there never was a
+        value.
+        """
+        return token in self.timelines or token in self._gone
+
     def next_seq(self, token: bytes) -> int:
         """The number of the next message of this token's topic."""
         counter = self.timelines.get(token) or self._gone[token]
@@ -264,10 +270,6 @@ class Group:
     def _why_halted(self, token: bytes) -> str:
         timeline = self.timelines.get(token)
         return (timeline.halted if timeline else self.broken.get(token)) or ""
-
-    def _is_numbered(self, token: bytes) -> bool:
-        # Nobody can have subscribed to a token of which there never was a value.
-        return token in self.timelines or token in self._gone
 
     def _remove(self, token: bytes) -> None:
         del self.timelines[token]
@@ -311,7 +313,7 @@ class Group:
         for token, events in by_token.items():
             known = self._why_halted(token)
             effects, retracted = self._seal_market(token, header.number, events)
-            if self._why_halted(token) != known and self._is_numbered(token):
+            if self._why_halted(token) != known and self.is_numbered(token):
                 changes.append(self.change(token))
             elif effects or retracted:
                 applied += [effect.event for effect in effects]

@@ -1,12 +1,20 @@
 """What is published after a change: JSON-ready data of the realtime events."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from engine import text
 from engine.group import Shown
 from engine.market import Effect, Launched, Market, PriceMoved, market_cap_wei, spot_e18
 from engine.messages import AsOf, PoolSwapped, TokenCreated, Traded
 from engine.quoting import progress_bps
+
+
+class Draft(NamedTuple):
+    """A tick that is not numbered yet."""
+
+    event: str
+    data: dict[str, object]
 
 
 def as_of_data(as_of: AsOf) -> dict[str, object]:
@@ -37,8 +45,12 @@ def price_data(market: Market, as_of: AsOf, received_ns: int) -> dict[str, objec
     }
 
 
-def transaction_data(event: Traded | TokenCreated | PoolSwapped, as_of: AsOf) -> dict[str, object]:
-    """Event `transaction`: a launch or a trade."""
+def transaction_data(
+    event: Traded | TokenCreated | PoolSwapped, as_of: AsOf, shown: dict[str, object] | None = None
+) -> dict[str, object]:
+    """Event `transaction`: a launch or a trade. `shown` is `as_of_data` of `as_of`, where many
+    trades have the same.
+    """
     at = event.at
     data: dict[str, object] = {
         "txHash": text.hex_of(at.tx_hash),
@@ -48,7 +60,7 @@ def transaction_data(event: Traded | TokenCreated | PoolSwapped, as_of: AsOf) ->
         "timestamp": at.block_time,
         "tokenAddress": text.address(event.token),
         "status": as_of.status,
-        "asOf": as_of_data(as_of),
+        "asOf": shown or as_of_data(as_of),
     }
     if isinstance(event, TokenCreated):
         created = {"type": "CREATE", "userAddress": text.address(event.creator)}

@@ -150,6 +150,7 @@ class GuardedWebSocket:
         self._raw: asyncio.Transport | None = None
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
+        self._shared_at = float("-inf")
         # The handler is a method of the library's socket: eviction comes by that way.
         self._engine = handler.__self__
         self._engine.guard = self
@@ -226,15 +227,18 @@ class GuardedWebSocket:
         return True
 
     def write_shared(self, frame: bytes) -> bool:
-        """As `write_frame`, of what thousands get in the same turn: at once, since there is no more
-        of it to gather for this reader.
+        """As `write_frame`, of what thousands get in the same turn: at once, since mostly there is
+        no more of it to gather for this reader; what does come in the same turn is gathered.
         """
-        if self._gathered:
+        # uvloop's clock stands still within a turn; by another loop's nothing would be gathered.
+        now = asyncio.get_running_loop().time()
+        if self._gathered or now == self._shared_at:
             return self.write_frame(frame)
         raw = self._raw
         if raw is None or not self._queue.is_written or not self._is_open or self._is_slow:
             return False
         raw.write(frame)
+        self._shared_at = now
         return True
 
     @property

@@ -1,37 +1,43 @@
-"""Lanes: of each the order is kept, nothing is lost, and who is urgent passes the others."""
-
-from itertools import count
+"""Lanes: of each the orders are kept, nothing is lost, and who is urgent passes the others."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.lanes import Lanes
 
-Put = tuple[int, bool]
-"""Lane, and whether it is urgent."""
+Put = tuple[int, str]
+"""Lane, and how it is put."""
 
 Item = tuple[int, int]
 """Lane, and when it was put."""
 
-PUTS = st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=40)
+CALM, URGENT, BEHIND = HOW = ("calm", "urgent", "behind")
+PUTS = st.lists(st.tuples(st.integers(0, 4), st.sampled_from(HOW)), max_size=40)
 ROOM = st.integers(1, 20)
+
+
+def _put(lanes: Lanes[Item], item: Item, how: str) -> None:
+    lanes.put(item[0], item, urgent=how != CALM, behind=how == BEHIND)
 
 
 def _filled(puts: list[Put]) -> Lanes[Item]:
     lanes: Lanes[Item] = Lanes()
-    for number, (lane, urgent) in enumerate(puts):
-        lanes.put(lane, (lane, number), urgent=urgent)
+    for number, (lane, how) in enumerate(puts):
+        _put(lanes, (lane, number), how)
     return lanes
 
 
 @given(PUTS, st.lists(ROOM, max_size=5))
-def test_each_lane_comes_out_whole_and_in_order(puts: list[Put], rooms: list[int]) -> None:
+def test_all_comes_out_once_and_each_lane_keeps_its_orders(
+    puts: list[Put], rooms: list[int]
+) -> None:
     lanes: Lanes[Item] = Lanes()
     taken: list[Item] = []
-    numbers = count()
+    hows: list[str] = []
     for room in rooms:
-        for lane, urgent in puts:
-            lanes.put(lane, (lane, next(numbers)), urgent=urgent)
+        for lane, how in puts:
+            _put(lanes, (lane, len(hows)), how)
+            hows.append(how)
         before = len(lanes)
         taken += (found := lanes.take(room))
         assert bool(found) == bool(before)
@@ -39,27 +45,32 @@ def test_each_lane_comes_out_whole_and_in_order(puts: list[Put], rooms: list[int
         assert lanes.urgent == 0, "all that is urgent goes at once"
     taken += lanes.take_all()
     assert len(lanes) == 0 and lanes.take_all() == []
+    assert len(taken) == len(set(taken)) == len(puts) * len(rooms)
     for lane in range(5):
         mine = [number for one, number in taken if one == lane]
-        assert mine == sorted(mine)
-    assert len(taken) == len(set(taken)) == len(puts) * len(rooms)
+        for alike in (True, False):
+            found = [number for number in mine if (hows[number] == CALM) == alike]
+            assert found == sorted(found)
+        at = {number: place for place, number in enumerate(mine)}
+        for last in (number for number in mine if hows[number] == BEHIND):
+            assert all(at[number] < at[last] for number in mine if number < last)
 
 
 @given(PUTS, ROOM)
-def test_urgent_ones_and_what_is_before_them_in_their_lane_go_first(
-    puts: list[Put], room: int
-) -> None:
+def test_urgent_ones_and_what_they_are_behind_go_first(puts: list[Put], room: int) -> None:
     first = _filled(puts).take(room)
-    last = {lane: number for number, (lane, urgent) in enumerate(puts) if urgent}
-    ahead = {(lane, n) for n, (lane, _) in enumerate(puts) if n <= last.get(lane, -1)}
-    assert set(first[: len(ahead)]) == ahead
+    last = {lane: number for number, (lane, how) in enumerate(puts) if how == BEHIND}
+    ahead = [
+        (lane, n) for n, (lane, how) in enumerate(puts) if how != CALM or n < last.get(lane, -1)
+    ]
+    assert set(first[: len(ahead)]) == set(ahead)
     others = len(puts) - len(ahead)
     assert len(first) - len(ahead) == min(max(room - len(ahead), 1), others)
 
 
 @given(PUTS, ROOM)
 def test_the_others_go_in_turn_whatever_their_lane_has(puts: list[Put], room: int) -> None:
-    lanes = _filled([(lane, False) for lane, _ in puts])
+    lanes = _filled([(lane, CALM) for lane, _ in puts])
     seen = [lane for lane, _ in lanes.take(room)]
     numbers = {lane: seen.count(lane) for lane, _ in puts}
     waiting = {lane for lane, _ in lanes.take_all()}
