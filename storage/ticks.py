@@ -291,21 +291,23 @@ def _said(item: Item) -> list[str | int | bytes]:
     if isinstance(item, Gap):
         return ["gap", item.at.number, item.at.hash.hex(), "", "", "", ""]
     at, wallet = item.sealed_in, topic_of_user(str(item.data["userAddress"]))
-    mine = {"event": item.event} | item.data
+    # Once for both topics; its wallet's has the event in it too.
+    shown = orjson.dumps(item.data)
+    mine = b'{"event":' + orjson.dumps(item.event) + b"," + shown[1:]
     kind = "sealed" if at else "open" if item.event == "transaction" else "retracted"
     kind = "untrue" if item.only_open else kind
     return [
         kind,
         at.number if at else -1,
         at.hash.hex() if at else "",
-        _counted("trades", item.event, item.data),
+        _counted("trades", item.event, orjson.Fragment(shown)),
         wallet,
-        _counted(wallet, "user", mine),
+        _counted(wallet, "user", orjson.Fragment(mine)),
         f"{item.data['txHash']}:{item.data['position']}",
     ]
 
 
-def _counted(topic: str, event: str, data: dict[str, object]) -> bytes:
+def _counted(topic: str, event: str, data: "dict[str, object] | orjson.Fragment") -> bytes:
     head = {"topic": topic, "event": event, "bucket": -1, "incarnation": 0, "data": data}
     return orjson.dumps(head)[:-1]
 
