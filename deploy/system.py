@@ -63,7 +63,8 @@ class System:
 
     async def watch(self) -> None:
         """Keep a supervisor alive until cancelled. The roles go on without one meanwhile.
-        Returns when a system on a cluster was taken down by somebody else.
+        Returns when a system on a cluster was taken down by somebody else; a local one ends with
+        its command only, whatever keeps a supervisor from starting meanwhile.
         """
         misses = 0
         while True:
@@ -75,7 +76,7 @@ class System:
                 misses += 1
                 if await self._looked_after(died=error.code == "actor_died", misses=misses):
                     misses = 0
-                elif misses > MISSES_MAX and await self._gone():
+                elif self._shared and misses > MISSES_MAX and await self._gone():
                     return
 
     async def status(self) -> dict[str, Any]:
