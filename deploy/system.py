@@ -259,7 +259,9 @@ class System:
 def _missing(status: dict[str, Any]) -> str:
     there = {one["slot"] for one in status.get("instances", [])}
     slots = sorted(set(status.get("slots", [])) - there)
-    why = status.get("failing", {})
+    untold = dict.fromkeys(status.get("untold", []), "does not answer")
+    slots += untold
+    why = status.get("failing", {}) | untold
     return "; ".join(f"{slot} ({why[slot]})" if slot in why else slot for slot in slots)
 
 

@@ -157,3 +157,13 @@ async def test_system_on_a_cluster_that_was_taken_down_is_watched_no_longer(monk
     system = system_on(cluster, monkeypatch, shared=True)
     await asyncio.wait_for(system.watch(), 5)
     assert cluster.launched == []
+
+
+def test_role_that_was_adopted_and_does_not_answer_is_told_as_missing():
+    status = {
+        "slots": ["keeper", "listener", "points"],
+        "instances": [{"slot": "keeper"}, {"slot": "points"}],
+        "failing": {"listener": "no node"},
+        "untold": ["keeper"],
+    }
+    assert module._missing(status) == "listener (no node); keeper (does not answer)"
