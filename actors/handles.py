@@ -28,6 +28,7 @@ from actors import build, near, starting, wire
 from actors.ports import Log
 from actors.working import Working
 from engine import errors, placement
+from engine.adoption import Found
 from engine.control import Failure, Instance, Ping, Pong
 from engine.placement import Node
 from engine.settings import Settings
@@ -37,6 +38,7 @@ START_TIMEOUT_S = 60.0
 GCS_TIMEOUT_S = 5.0
 """Of a question to Ray's head, which may be restarting."""
 
+PING_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 0.5
 BUILD_TIMEOUT_S = 30.0
 """A node that has just joined starts its first worker."""
@@ -178,18 +180,29 @@ class Cluster:
     async def kill(self, instance: Instance, *, restart: bool = False) -> None:
         """End an actor; a stopped process on this node is ended by its pid. With `restart`
         one that Ray restarts comes back.
+
+        Raises TransientError while Ray's head does not answer: it may live on.
         """
-        with contextlib.suppress(RayError, ValueError, TimeoutError):
+        unheard: TimeoutError | None = None
+        try:
             handle = await asyncio.wait_for(self._handle(instance.name), GCS_TIMEOUT_S)
             await _in_thread(lambda: ray.kill(handle, no_restart=not restart), GCS_TIMEOUT_S)
+        except TimeoutError as error:
+            unheard = error
+        except (RayError, ValueError):
+            pass  # there is none of that name any more
         # The same number may be somebody else on another node.
         if instance.pid and instance.node in ("", _this_node()) and _is_worker(instance.pid):
+            unheard = None
             with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
                 os.kill(instance.pid, signal.SIGKILL)
         if self._near is not None:
             self._near.forget(instance.name)
         self._working.forget(instance.pid)
         self._handles.pop(instance.name, None)
+        if unheard is not None:
+            text = f"Expected Ray's head to end {instance.name}"
+            raise errors.TransientError("shard_unavailable", text) from unheard
 
     def is_busy(self, instance: Instance) -> bool:
         """See `Working`. Of one on another node it is not known, and it is taken for idle."""
@@ -211,9 +224,13 @@ class Cluster:
             return [_node(row, "") for row in living]
         return list(await asyncio.gather(*(self._looked_at(row) for row in living)))
 
-    async def existing(self) -> list[Instance]:
-        """Living actors of this namespace, of this or an earlier supervisor."""
-        return [pong.instance for pong in await self.pongs()]
+    async def existing(self) -> Found:
+        """The actors of this namespace, of this or an earlier supervisor; see `names`."""
+        names = await self.names()
+        pongs = await self._pongs(names)
+        answering = {pong.name for pong in pongs}
+        silent = (self._silent(name) for name in names if name not in answering)
+        return Found(tuple(pongs), tuple(silent))
 
     async def names(self) -> list[str]:
         """Of all actors of this namespace that live or are being restarted.
@@ -229,9 +246,18 @@ class Cluster:
 
     async def pongs(self) -> list[Pong]:
         """What they say of themselves; who does not answer is left out."""
-        pongs = (self.ask(name, Ping(), timeout_s=2.0) for name in await self.names())
+        return await self._pongs(await self.names())
+
+    async def _pongs(self, names: Sequence[str]) -> list[Pong]:
+        pongs = (self.ask(name, Ping(), timeout_s=PING_TIMEOUT_S) for name in names)
         answers = await asyncio.gather(*pongs, return_exceptions=True)
         return [answer for answer in answers if isinstance(answer, Pong)]
+
+    def _silent(self, name: str) -> Instance:
+        # Its process too where it can be seen: of one that is stopped Ray makes an end late.
+        here = _this_node()
+        pid = near.process(near.place(here, self._namespace), name)
+        return Instance(name.split("/")[1], "", name, pid, here if pid else "")
 
     def _create(self, place: Instance) -> Any:
         from actors.host import HostActor  # noqa: PLC0415  (host imports this module)

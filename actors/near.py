@@ -195,6 +195,15 @@ class Near:
             del self._peers[name]
 
 
+def process(place: str, name: str) -> int:
+    """The process id of who is asked as `name` here, also of one that is stopped; 0: nobody is."""
+    met = _connected(_address(place, name))
+    if met is None:
+        return 0
+    with met:
+        return _peer(met)[0]
+
+
 async def serve(place: str, name: str, handle: Handle) -> asyncio.AbstractServer | None:
     """Answer who asks `name` here, until closed. None: not on this system, or the name is taken."""
     if sys.platform != "linux":
@@ -255,9 +264,15 @@ def _connected(address: str) -> socket.socket | None:
 
 
 def _is_ours(connected: socket.socket) -> bool:
+    process, user = _peer(connected)
+    return user == os.getuid() and _space(process) == _space("self")
+
+
+def _peer(connected: socket.socket) -> tuple[int, int]:
+    # The process and the user on the other side.
     said = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     process, user, _ = _CREDENTIALS.unpack(said)
-    return bool(user == os.getuid()) and _space(process) == _space("self")
+    return int(process), int(user)
 
 
 def _space(process: int | str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from engine.adoption import Found
 from engine.control import Directory, Instance, Scale, Wanted
 from engine.messages import (
     BucketOwner,
@@ -43,13 +44,14 @@ class Launcher(Calls, Protocol):
         are `placed`; returns once it is ready."""
 
     async def kill(self, instance: Instance) -> None:
-        """End it, by its pid where it does not answer."""
+        """End it, by its pid where it does not answer. Raises TransientError where that is not
+        known to be done."""
 
     def is_busy(self, instance: Instance) -> bool:
         """Whether one that does not answer works meanwhile, or waits for a processor. Where that
         cannot be seen, it does not."""
 
-    async def existing(self) -> list[Instance]:
+    async def existing(self) -> Found:
         """Actors of an earlier supervisor that are still there."""
 
     async def nodes(self) -> Sequence[Node]:

@@ -12,10 +12,10 @@ Each round, in order:
      share at a time, and not before the new owner has answered to `Prepare`: until the doors know
      of it the old one goes on answering.
 How many slots there are stands in Postgres and is changed by `Scale`. The supervisor holds
-nothing that cannot be asked again: a new one finds the actors by name and asks each shard
-what it owns. Two at once do no harm, since ownership is an UPDATE in Postgres and a directory
-of an older owner is refused by incarnation. A `Take` names the incarnations that it is to
-overtake: a shard that comes to it late, when it was forgotten, takes nothing from its successor.
+nothing that cannot be asked again: a new one finds the actors by name (`engine.adoption`) and
+asks each shard what it owns. Two at once do no harm, since ownership is an UPDATE in Postgres and
+a directory of an older owner is refused by incarnation. A `Take` names the incarnations that it is
+to overtake: a shard that comes to it late, when it was forgotten, takes nothing from its successor.
 """
 
 import asyncio
@@ -26,12 +26,13 @@ from typing import Any
 
 from actors import draining
 from actors.asking import Asking
-from actors.draining import DOORS
+from actors.ending import Ending
 from actors.node_watch import NodeWatch
 from actors.ports import Buckets, Launcher, Log, WantedNumbers
 from actors.tasks import Tasks
+from actors.telling import Telling
+from engine import adoption, placement
 from engine import buckets as bucketing
-from engine import placement
 from engine.awake import AwakeClock, Silences
 from engine.control import (
     Directory,
@@ -53,7 +54,6 @@ from engine.messages import BucketOwner
 from engine.ownership import Claims, Ownership
 from engine.settings import ActorSettings
 
-ROLE = "supervisor"
 TAKE_TIMEOUT_S = 60.0
 SHIFTS_AT_ONCE = 2
 """Shards that get served buckets at one time: loading takes processors that quotes need."""
@@ -108,7 +108,7 @@ class Supervisor:
         self._clock = clock
         self._instances: dict[str, Instance] = {}
         self._owners = Ownership()
-        self._launching, self._ending = Tasks(), Tasks()
+        self._launching, self._ending = Tasks(), Ending(launcher, log)
         self._failing: dict[str, str] = {}
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._unhurried = asyncio.Semaphore(1)
@@ -117,7 +117,7 @@ class Supervisor:
         self._rescued: dict[str, frozenset[int]] = {}
         self._gathering_since: float | None = None
         self._version = 0
-        self._told: dict[str, int] = {}
+        self._telling = Telling(launcher, log, lambda: self.directory)
         self._awake = AwakeClock(AWAKE_STEP_S)
         self._silences = Silences(self._awake)
         self._shifts = Tasks()
@@ -159,9 +159,11 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """Every slot filled and nobody else there, every bucket where it is to be."""
+        """Every slot filled and nobody else there, everybody was told who is there, every bucket
+        where it is to be.
+        """
         filled = bool(self._slots) and self._instances.keys() == self._slots.keys()
-        return filled and not self._misplaced()
+        return filled and not self._telling.untold() and not self._misplaced()
 
     @property
     def directory(self) -> Directory:
@@ -181,21 +183,30 @@ class Supervisor:
         self._slots = dict(self._slots_of(self._numbers))
 
     async def _adopt(self) -> None:
-        roles = set(self._slots.values())
-        for instance in await self._launcher.existing():
-            if instance.role == ROLE:
-                continue  # ourselves among them
-            if instance.role in roles and instance.slot not in self._instances:
-                # One that fills no slot any more is retired as if it had been scaled away now.
-                self._instances[instance.slot] = instance
-            else:
-                self._end(instance)
+        found = await self._launcher.existing()
+        adopted = adoption.adopt(found, self._slots)
+        self._instances.update(adopted.kept)
+        for one in adopted.ended:
+            if self._settings.kill_stopped or one not in found.silent:
+                self._ending.start(one)
+        silent = {one.name for one in found.silent}
+        await self._recall({one.name for one in self._instances.values()} & silent)
         claims = _claims(await self._ping_all())
         self._owners.hear_claims(claims)
         # An earlier supervisor may have died after a `Take`, before it told anybody.
         self._version = self._next_version()
-        await self._tell_all()
+        await self._telling.tell_all()
         await self._release_superseded(claims)
+
+    async def _recall(self, silent: set[str]) -> None:
+        # What they cannot say themselves: else it would be taken from one that is only busy.
+        if silent:
+            try:
+                known = await self._buckets.owners()
+            except TransientError as error:
+                self._log.warning("owners_unknown", error=str(error))
+            else:
+                self._owners.hear(one for one in known if one.owner in silent)
 
     async def _round(self) -> None:
         takes = self._takes
@@ -215,7 +226,8 @@ class Supervisor:
         self._take_orphans()
         if not self._shifts:
             self._shifts.start("all", self._shift_all())
-        await self._tell_all()
+        await self._telling.tell_all()
+        self._silences.keep({one.name for one in self._instances.values()})
 
     async def _ping_all(self) -> list[Pong]:
         instances = list(self._instances.values())
@@ -227,11 +239,17 @@ class Supervisor:
             pong = await self._launcher.ask(
                 instance.name, Ping(), timeout_s=self._settings.ping_timeout_s
             )
+            assert isinstance(pong, Pong)
+            if not pong.started:
+                raise TransientError("shard_unavailable", f"Expected {instance.name} to be built")
         except RiseCurveError as error:
             self._missing(instance, error)
             return None
-        assert isinstance(pong, Pong)
         self._silences.heard(instance.name)
+        if pong.instance != instance and self._instances.get(instance.slot) == instance:
+            # It was silent when it was adopted: where it runs is known only now.
+            self._instances[instance.slot] = pong.instance
+            self._version = self._next_version()
         return pong
 
     def _missing(self, instance: Instance, error: RiseCurveError) -> None:
@@ -249,12 +267,7 @@ class Supervisor:
         self._restarts += 1
         self._version = self._next_version()
         if self._settings.kill_stopped:
-            self._end(instance)
-
-    def _end(self, instance: Instance) -> None:
-        # It may take its time, for which nobody waits but who comes in its place.
-        name = instance.name if instance.slot in self._ending else instance.slot
-        self._ending.start(name, self._launcher.kill(instance))
+            self._ending.start(instance)
 
     async def _fill(self, slot: str, role: str) -> None:
         # Where all is served a shard more may take its time: a start takes processors from quotes.
@@ -272,7 +285,7 @@ class Supervisor:
         self._failing.pop(slot, None)
         self._instances[slot] = instance
         self._version = self._next_version()
-        await self._tell(instance)
+        await self._telling.tell(instance)
 
     def _forget_unclaimed(self, claims: Claims) -> None:
         # A shard that was fenced let go of a bucket by itself: it is to be taken again.
@@ -331,7 +344,7 @@ class Supervisor:
             del self._instances[instance.slot]
             self._version = self._next_version()
         try:
-            await self._launcher.kill(instance)
+            await self._ending.end(instance)
         finally:
             self._displaced = "" if self._displaced == instance.slot else self._displaced
         self._log.info("role_retired", slot=instance.slot, pid=instance.pid)
@@ -427,7 +440,7 @@ class Supervisor:
         assert isinstance(taken, Taken)
         self._owners.hear(taken.owners)
         self._version = self._next_version()
-        await self._tell_all()
+        await self._telling.tell_all()
         self._log.info("buckets_moved", slot=instance.slot, buckets=len(buckets))
         await self._release(before - {instance.name}, taken.owners)
 
@@ -451,24 +464,6 @@ class Supervisor:
     def _next_version(self) -> int:
         return max(self._version + 1, int(self._clock() * 1000))
 
-    async def _tell_all(self) -> None:
-        late = [i for i in self._instances.values() if self._told.get(i.name) != self._version]
-        doors = [one for one in late if one.role in DOORS]
-        await asyncio.gather(*(self._tell(one) for one in doors))
-        await asyncio.gather(*(self._tell(one) for one in late if one not in doors))
-        names = {one.name for one in self._instances.values()}
-        self._told = {name: v for name, v in self._told.items() if name in names}
-        self._silences.keep(names)
-
-    async def _tell(self, instance: Instance) -> None:
-        directory = self.directory
-        try:
-            await self._launcher.ask(instance.name, directory, timeout_s=1.0)
-        except TransientError as error:
-            self._log.warning("role_not_told", slot=instance.slot, error=str(error))
-        else:
-            self._told[instance.name] = directory.version
-
     # ------------------------------------------------------------------------ state
 
     async def _status(self, _: StatusWanted) -> dict[str, Any]:
@@ -480,6 +475,7 @@ class Supervisor:
             "buckets_to_move": self._owned() + self._misplaced() - BUCKETS,
             "wanted": asdict(self._numbers) if self._numbers else {},
             "slots": sorted(self._slots),
+            "untold": self._telling.untold(),
             "failing": {slot: why for slot, why in self._failing.items() if slot in self._slots},
             "instances": [asdict(one) for one in self._instances.values()],
             "nodes": [asdict(one) for one in self._nodes.found],

@@ -52,13 +52,13 @@ def status() -> Outcome:
 
 
 def pause() -> Outcome:
-    """Both vaults, by the checker, which has the guardian's key."""
+    """Both vaults, by the checker, which has the guardian's key, whatever the supervisor does."""
 
     async def work(run: Session) -> Outcome:
         _must_be(run)
-        checkers = (await run.system.directory()).named("bridge_checker")
+        checkers = await run.system.answering("bridge_checker")
         if not checkers:
-            raise StartError("No bridge checker runs, and it alone has the guardian's key.")
+            raise StartError("No bridge checker answers, and it alone has the guardian's key.")
         done: Mapping[int, bool] = await run.system.cluster.ask(
             checkers[0].name, Pause(), timeout_s=PAUSE_TIMEOUT_S
         )
@@ -67,13 +67,13 @@ def pause() -> Outcome:
         text = "\n".join(f"The vault on {one} {said[is_so]}." for one, is_so in done.items())
         return Outcome(ok=all(done.values()), data={"chains": chains}, text=text)
 
-    return attached(work)
+    return attached(work, supervised=False)
 
 
 def cancel(message_id: str, *, unsigned: bool) -> Outcome:
     """A queued message, by the checker; or the call for another guardian to sign."""
     id = parse_hash(message_id)
-    return attached(lambda run: cancelled(run, id, unsigned=unsigned))
+    return attached(lambda run: cancelled(run, id, unsigned=unsigned), supervised=False)
 
 
 async def cancelled(run: Session, id: bytes, *, unsigned: bool) -> Outcome:
@@ -84,9 +84,9 @@ async def cancelled(run: Session, id: bytes, *, unsigned: bool) -> Outcome:
     _must_be(run)
     if unsigned:
         return await _unsigned(run, id)
-    checkers = (await run.system.directory()).named("bridge_checker")
+    checkers = await run.system.answering("bridge_checker")
     if not checkers:
-        raise StartError("No bridge checker runs; with --unsigned another guardian can do it.")
+        raise StartError("No bridge checker answers; with --unsigned another guardian can do it.")
     try:
         chain_id: int = await run.system.cluster.ask(
             checkers[0].name, CancelQueued(id), timeout_s=CANCEL_TIMEOUT_S

@@ -410,8 +410,10 @@ def _down_on_cluster(environment: Environment) -> Outcome:
         return asyncio.run(work(run))
 
 
-def attached(work: Question) -> Outcome:
-    """What `work` finds out of the running system."""
+def attached(work: Question, *, supervised: bool = True) -> Outcome:
+    """What `work` finds out of the running system; not `supervised`, whether its supervisor
+    answers or not.
+    """
     environment = load_settings()
     data_dir = _data_dir(environment)
     with contextlib.ExitStack() as stack:
@@ -424,7 +426,8 @@ def attached(work: Question) -> Outcome:
 
         async def ask() -> Outcome:
             # Else the command that it belongs to: a run file that is read is of a living one.
-            await run.system.attach(looked_after=not environment.ray_address)
+            if supervised:
+                await run.system.attach(looked_after=not environment.ray_address)
             return await work(run)
 
         return asyncio.run(ask())

@@ -33,6 +33,8 @@ WATCH_S = 1.0
 MISSES_MAX = 5
 POLL_S = 0.1
 ATTACH_POLL_S = 0.5
+ANSWERING_TIMEOUT_S = 10.0
+"""A role that died is back by then."""
 
 
 class System:
@@ -63,7 +65,8 @@ class System:
 
     async def watch(self) -> None:
         """Keep a supervisor alive until cancelled. The roles go on without one meanwhile.
-        Returns when a system on a cluster was taken down by somebody else.
+        Returns when a system on a cluster was taken down by somebody else; a local one ends with
+        its command only, whatever keeps a supervisor from starting meanwhile.
         """
         misses = 0
         while True:
@@ -75,7 +78,7 @@ class System:
                 misses += 1
                 if await self._looked_after(died=error.code == "actor_died", misses=misses):
                     misses = 0
-                elif misses > MISSES_MAX and await self._gone():
+                elif self._shared and misses > MISSES_MAX and await self._gone():
                     return
 
     async def status(self) -> dict[str, Any]:
@@ -100,6 +103,18 @@ class System:
         if not found:
             raise TransientError("shard_unavailable", "Expected a running supervisor, was none")
         self._supervisor, self._build = found[0].instance, found[0].build
+
+    async def answering(self, role: str) -> tuple[Instance, ...]:
+        """Those of a role that answer now, found without a supervisor: it may hang just when they
+        are wanted. Where there is none it is waited for, and given up after 10 s.
+        """
+        deadline = asyncio.get_running_loop().time() + ANSWERING_TIMEOUT_S
+        while True:
+            pongs = await self.cluster.pongs()
+            found = tuple(one.instance for one in pongs if one.role == role and one.started)
+            if found or asyncio.get_running_loop().time() > deadline:
+                return found
+            await asyncio.sleep(ATTACH_POLL_S)
 
     async def scale(self, change: Scale, say: Callable[[str], None]) -> Wanted:
         """So many from now on; returns when all of them serve, and who is too many is gone.
@@ -244,7 +259,9 @@ class System:
 def _missing(status: dict[str, Any]) -> str:
     there = {one["slot"] for one in status.get("instances", [])}
     slots = sorted(set(status.get("slots", [])) - there)
-    why = status.get("failing", {})
+    untold = dict.fromkeys(status.get("untold", []), "does not answer")
+    slots += untold
+    why = status.get("failing", {}) | untold
     return "; ".join(f"{slot} ({why[slot]})" if slot in why else slot for slot in slots)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.host import Role
+from engine.adoption import Found
 from engine.control import Instance, Ping, Pong
 from engine.errors import TransientError
 from engine.placement import Node
@@ -209,8 +210,9 @@ class Cluster:
     def is_busy(self, instance: Instance) -> bool:
         return False
 
-    async def existing(self) -> list[Instance]:
-        return [one.instance for one in self.processes.values() if not one.dead]
+    async def existing(self) -> Found:
+        names = [name for name, one in self.processes.items() if not one.dead]
+        return Found(tuple([await self.ask(name, Ping(), timeout_s=1.0) for name in names]))
 
     def living(self, role: str) -> list[Process]:
         return [

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from engine import placement
+from engine.adoption import Found
 from engine.buckets import bucket_of
 from engine.control import Instance, Ping, Pong, Wanted
 from engine.errors import TransientError
@@ -270,6 +271,7 @@ class Calls:
         self.roles: dict[str, Any] = {}
         self.dead: set[str] = set()
         self.silent: set[str] = set()
+        self.unstarted: set[str] = set()
         self.asked: list[tuple[str, Any]] = []
 
     async def ask(self, name, message, *, timeout_s):
@@ -281,17 +283,21 @@ class Calls:
         handler = self.roles[name].handlers.get(type(message))
         if isinstance(message, Ping):
             return self.pong(name)
+        if name in self.unstarted:
+            raise TransientError("shard_unavailable", "Expected a started role")
         answer = handler(message) if handler else None
         return await answer if hasattr(answer, "__await__") else answer
 
     def pong(self, name: str) -> Pong:
         owners = getattr(self.roles[name], "owners", ())
         slot = name.split("/", maxsplit=1)[0]
-        return Pong(slot, slot.split("-")[0], name, 1, tuple(owners))
+        one = self.instances.get(name, Instance(slot, slot.split("-")[0], name, 1))
+        started = name not in self.unstarted
+        return Pong(slot, one.role, name, one.pid, tuple(owners), one.node, started=started)
 
 
 class Launcher(Calls):
-    """Builds roles by `make(slot, name)`."""
+    """Builds roles by `make(slot, name)`; one in `unstarted` answers pings alone."""
 
     def __init__(self, make: Callable[[str, str], Any]) -> None:
         super().__init__()
@@ -301,6 +307,7 @@ class Launcher(Calls):
         self.start_s = 0.0
         self.places: list[Node] = []
         self.busy: set[str] = set()
+        self.instances: dict[str, Instance] = {}
 
     async def launch(self, slot, role, placed):
         await asyncio.sleep(self.start_s)
@@ -308,7 +315,9 @@ class Launcher(Calls):
         name = f"{slot}/{self.count}"
         self.roles[name] = self.make(slot, name)
         node = placement.choose(self.places, placed, role)
-        return Instance(slot, role, name, self.count, node.id if node else "")
+        one = Instance(slot, role, name, self.count, node.id if node else "")
+        self.instances[name] = one
+        return one
 
     async def kill(self, instance):
         self.killed.append(instance.name)
@@ -321,11 +330,12 @@ class Launcher(Calls):
         return instance.name in self.busy
 
     async def existing(self):
-        return [
-            Instance(n.split("/")[0], n.split("/")[0].split("-")[0], n)
-            for n in self.roles
-            if n not in self.dead
-        ]
+        there = [name for name in self.roles if name not in self.dead]
+        silent = [n for n in there if n in self.silent]
+        return Found(
+            tuple(self.pong(n) for n in there if n not in silent),
+            tuple(Instance(n.split("/")[0], "", n) for n in silent),
+        )
 
 
 class Clock:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -93,6 +94,24 @@ async def test_name_that_comes_later_is_found_after_a_while(
     assert await asking.ask("shard/3", b"one") == b"heard one"
     asking.forget("shard/3")
     server.close()
+
+
+async def test_process_of_a_name_is_known_also_while_it_is_stopped() -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(_held_in_a_child("shard/5", write))
+        finally:
+            os._exit(1)
+    try:
+        assert await asyncio.to_thread(os.read, read, 1) == b"r"
+        os.kill(child, signal.SIGSTOP)
+        assert near.process(PLACE, "shard/5") == child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        await asyncio.to_thread(os.waitpid, child, 0)
+    assert near.process(PLACE, "shard/5") == 0
 
 
 async def test_process_that_dies_under_a_question_is_told_as_dead() -> None:

@@ -12,7 +12,7 @@ from chain import vault as vault_codec
 from deploy import bridge_commands
 from deploy.process import StartError
 from engine.bridge.messages import Fate
-from engine.control import Directory, Instance
+from engine.control import Instance
 from engine.errors import CallerError, TransientError
 from engine.settings import BridgeSettings, VaultDeployment
 from gateway.bridging import TERMS_KEPT_S
@@ -29,13 +29,12 @@ def running(busy: Bridged, *, checker: bool = True) -> Any:
         place = VaultDeployment(address=end.vault, first_block=end.first_block, version=1)
         return replace(end.settings, vault=place)
 
-    async def directory() -> Directory:
-        there = (Instance("checker", "bridge_checker", "bridge_checker"),)
-        return Directory(1, there if checker else (), ())
+    async def answering(role: str) -> tuple[Instance, ...]:
+        return (Instance("checker", role, "bridge_checker"),) if checker else ()
 
     rise, sepolia = (chain(busy.chains[one]) for one in (RISE, SEPOLIA))
     settings = SimpleNamespace(rise=rise, sepolia=sepolia, bridge=BridgeSettings())
-    system = SimpleNamespace(directory=directory, cluster=busy.world.town)
+    system = SimpleNamespace(answering=answering, cluster=busy.world.town)
     return SimpleNamespace(settings=settings, system=system)
 
 
@@ -47,7 +46,7 @@ def losing(run: Any, *, does: bool) -> Any:
             await run.system.cluster.ask(name, message, timeout_s=timeout_s)
         raise TransientError("shard_unavailable", f"Expected an answer of {name}")
 
-    system = SimpleNamespace(directory=run.system.directory, cluster=SimpleNamespace(ask=ask))
+    system = SimpleNamespace(answering=run.system.answering, cluster=SimpleNamespace(ask=ask))
     return SimpleNamespace(settings=run.settings, system=system)
 
 

@@ -2,6 +2,7 @@
 other: what another command starts would end with it.
 """
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ class Cluster:
         self.has_new = has_new
         self.looks = 0
         self.launched: list[str] = []
+        self.refused = 0
 
     async def ask(self, name, message, *, timeout_s):
         if name not in self.living:
@@ -53,6 +55,9 @@ class Cluster:
         return [f"risecurve/supervisor/{one}" for one in [*self.living, *self.restarting]]
 
     async def launch(self, slot, role, placed=()):
+        if self.refused:
+            self.refused -= 1
+            raise TransientError("shard_unavailable", "Expected supervisor to start")
         self.launched.append("ours")
         self.living.append("ours")
         return Instance(slot, role, "ours")
@@ -61,12 +66,13 @@ class Cluster:
         self.living = [one for one in self.living if one != instance.name]
 
 
-def system_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> System:
+def system_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, *, shared=False) -> System:
     monkeypatch.setattr(module, "POLL_S", 0.001)
     monkeypatch.setattr(module, "WATCH_S", 0.001)
     monkeypatch.setattr(module, "ATTACH_POLL_S", 0.001)
     monkeypatch.setattr(module.bridge_slots, "slots", lambda _: {})
-    made = System(SimpleNamespace(actors=SimpleNamespace(ray_namespace="x", ray_address="")))
+    address = "ray:1" if shared else ""
+    made = System(SimpleNamespace(actors=SimpleNamespace(ray_namespace="x", ray_address=address)))
     made.cluster = cluster
     return made
 
@@ -132,3 +138,32 @@ async def test_supervisor_that_does_not_come_back_is_an_error_in_the_end(monkeyp
     monkeypatch.setattr(module, "ATTACH_TIMEOUT_S", 0.01)
     with pytest.raises(TransientError, match="Expected a running supervisor, was none"):
         await system_on(cluster, monkeypatch).attach()
+
+
+async def test_local_supervisor_that_cannot_be_started_for_long_is_started_in_the_end(monkeypatch):
+    cluster = Cluster(has_new=False, living=())
+    cluster.refused = 3 * module.MISSES_MAX
+    system = system_on(cluster, monkeypatch)
+    watch = asyncio.create_task(system.watch())
+    async with asyncio.timeout(5):
+        while not cluster.launched and not watch.done():
+            await asyncio.sleep(0.001)
+    assert not watch.done() and cluster.launched == ["ours"]
+    watch.cancel()
+
+
+async def test_system_on_a_cluster_that_was_taken_down_is_watched_no_longer(monkeypatch):
+    cluster = Cluster(has_new=False, living=())
+    system = system_on(cluster, monkeypatch, shared=True)
+    await asyncio.wait_for(system.watch(), 5)
+    assert cluster.launched == []
+
+
+def test_role_that_was_adopted_and_does_not_answer_is_told_as_missing():
+    status = {
+        "slots": ["keeper", "listener", "points"],
+        "instances": [{"slot": "keeper"}, {"slot": "points"}],
+        "failing": {"listener": "no node"},
+        "untold": ["keeper"],
+    }
+    assert module._missing(status) == "listener (no node); keeper (does not answer)"
