@@ -15,6 +15,7 @@ whom that was told of, so that the next owner of a market, for which it adds up,
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from engine.buckets import bucket_of
 from engine.errors import TransientError
 from engine.group import Change, Group
 from engine.lanes import Lanes
-from engine.limits import MAILBOX_MAX, PARTS_AT_ONCE, TICKS_A_PART
+from engine.limits import MAILBOX_MAX, PARTS_AT_ONCE, RETOLD_PAUSE_S, TICKS_A_PART
 from engine.market import PoolOpened, SalesResumed, SoldOut
 from engine.messages import PRECONFIRMED, FeedPosition, Tick
 from engine.text import token_of_topic
@@ -47,6 +48,7 @@ class _Parcel:
     bucket: int
     incarnation: int
     drafts: tuple[Draft, ...]
+    again: bool
 
 
 class Publisher:
@@ -63,6 +65,7 @@ class Publisher:
         self._lost = lost
         self._lanes: Lanes[_Parcel] = Lanes()
         self._waiting = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._through = asyncio.Event()
         self._through.set()
         self._trades = TradeTopics(port, log, lost)
@@ -133,10 +136,15 @@ class Publisher:
             tasks.create_task(self._lister.run())
 
     async def _run_buckets(self) -> None:
+        clock = asyncio.get_running_loop().time
+        calm_at = float("-inf")
         while True:
             await self._waiting.wait()
+            if not self._lanes.urgent and (pause_s := calm_at - clock()) > 0:
+                await self._urgent_within(pause_s)
             # The slower a round trip is, the more is in it: what waits goes out in four of them.
-            parcels = self._lanes.take(max(PARTS_AT_ONCE, len(self._lanes) // 4))
+            room = max(PARTS_AT_ONCE, len(self._lanes) // 4) if clock() >= calm_at else 0
+            parcels = self._lanes.take(room)
             if not self._lanes:
                 self._waiting.clear()
             try:
@@ -145,12 +153,21 @@ class Publisher:
             finally:
                 if not self._lanes:
                     self._through.set()
+            if any(parcel.again for parcel in parcels):
+                calm_at = clock() + RETOLD_PAUSE_S
+
+    async def _urgent_within(self, seconds: float) -> None:
+        self._urgent.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._urgent.wait()
 
     def _put(self, group: Group, change: Change, made: tuple[Draft, ...], *, urgent: bool) -> None:
         if not made:
             return
         number = group.incarnations[change.bucket]
-        parcel = _Parcel(group, change.token, change.bucket, number, made)
+        again = change.again and not urgent
+        parcel = _Parcel(group, change.token, change.bucket, number, made, again)
         # What is told again never takes the room of what is new.
         if (self._lanes.urgent if urgent else self._lanes.calm) >= MAILBOX_MAX * (2 - urgent):
             self._drop(parcel)
@@ -158,6 +175,8 @@ class Publisher:
         is_last = any(draft.event in _LAST_WORDS for draft in made)
         self._lanes.put(change.token, parcel, urgent=urgent, behind=is_last)
         self._waiting.set()
+        if urgent:
+            self._urgent.set()
         self._through.clear()
 
     async def flush(self) -> None:

@@ -64,7 +64,7 @@ class Change:
     `as_of` is the market's, `events_as_of` that of the effects. `halted` says why the market is
     not served, and is empty for one that is. `received_ns` is when the frame came that the market
     tells of, not the effects: at a seal below an open block that of the open one. `back_to` is
-    the ancestor, where a reorg took it back.
+    the ancestor, where a reorg took it back. `again`: effects were shown before, preconfirmed.
     """
 
     token: bytes
@@ -77,6 +77,7 @@ class Change:
     received_ns: int
     halted: str = ""
     back_to: FeedPosition | None = None
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -228,6 +229,7 @@ class Group:
         retracted: Iterable[Shown] = (),
         received_ns: int = 0,
         sealed: bool = True,
+        again: bool = False,
     ) -> Change:
         """The market as it stands, with what came of events. KeyError: never heard of."""
         bucket, timeline = bucket_of(token), self.timelines.get(token)
@@ -251,6 +253,7 @@ class Group:
             tuple(retracted),
             received_ns,
             self._why_halted(token),
+            again=again,
         )
 
     def is_numbered(self, token: bytes) -> bool:
@@ -311,7 +314,8 @@ class Group:
         changes: list[Change] = []
         applied: list[MarketEvent] = []
         for token, events in by_token.items():
-            known = self._why_halted(token)
+            known, before = self._why_halted(token), self.timelines.get(token)
+            again = before is not None and bool(before.overlay)
             effects, retracted = self._seal_market(token, header.number, events)
             if self._why_halted(token) != known and self.is_numbered(token):
                 changes.append(self.change(token))
@@ -321,7 +325,9 @@ class Group:
                 timeline, heard_ns = self.timelines.get(token), block.received_ns
                 if timeline is not None and timeline.quoted is not None:
                     heard_ns = timeline.heard_ns
-                made = self.change(token, effects=effects, retracted=back, received_ns=heard_ns)
+                made = self.change(
+                    token, effects=effects, retracted=back, received_ns=heard_ns, again=again
+                )
                 changes.append(made)
         self._show(header.number, applied)
         self.recent.keep(header.number, applied)

@@ -4,8 +4,8 @@ before everything that is calm, in the order in which it came.
 An urgent item may pass the calm ones of its own lane, unless it is put `behind` them: then they are
 urgent with it. The cases of `take`, in order:
   1. all that is urgent;
-  2. of the calm items at least one, so that urgent ones never hold them up for good, and more,
-     the lanes in turn, while there is room.
+  2. with any room, of the calm items at least one, so that urgent ones never hold them up for good,
+     and more, the lanes in turn, while there is room.
 """
 
 from collections import OrderedDict, deque
@@ -44,10 +44,12 @@ class Lanes(Generic[T]):
         self._urgent.append(item)
 
     def take(self, room: int) -> list[T]:
-        """What is next: with all that is urgent no more than `room`, or one of the others."""
+        """What is next: with all that is urgent no more than `room`, or one of the others; without
+        room nothing else.
+        """
         taken = list(self._urgent)
         self._urgent = deque()  # which gives back the room of many that waited
-        while self.calm:
+        while room and self.calm:
             lane, mine = self._calm.popitem(last=False)
             taken.append(mine.popleft())
             self.calm -= 1

@@ -313,6 +313,9 @@ QUOTABLES_MAX = 16_384
 TICKS_A_PART = 8
 """Of one change that nobody waits for: they go out or are dropped together."""
 
+RETOLD_PAUSE_S = 0.004
+"""After a part of what was told before: doors tell in order, and prices come behind it there."""
+
 PARTS_AT_ONCE = 8
 """In one round trip where not much waits; newer prices wait for what is on its way."""
 

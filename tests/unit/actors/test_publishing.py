@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import structlog
 
+from actors import publishing as publishing_module
 from actors.publishing import Publisher
 from engine.buckets import bucket_of
 from engine.errors import TransientError
@@ -122,6 +123,44 @@ async def test_what_is_preconfirmed_does_not_wait_for_the_trades_that_a_seal_tel
     assert len(told) == 5 * 61 + 2
     assert [event for event, _ in told[:5]] == ["price"] * 5, "what is new goes first"
     assert port.sizes[0] <= 5 + FIRST
+
+
+async def test_between_parts_of_what_was_told_before_only_news_go(monkeypatch) -> None:
+    monkeypatch.setattr(publishing_module, "RETOLD_PAUSE_S", 0.3)
+    scenario, token, target = world()
+    for _ in range(200):
+        scenario.buy(token, ETH // 10_000)
+    block = scenario.seal()
+    target.apply(batch(target.position, open_view(block)))
+    changes, _ = target.apply(batch(target.position, block))
+    scenario.buy(token, ETH // 10_000)
+    opened = open_view(scenario.seal())
+    port = Kept()
+    async with publishing(port, target) as publisher:
+        publisher.publish(target, changes)
+        await asyncio.sleep(0.05)
+        assert port.sizes == [1 + FIRST - TICKS_A_PART]
+        changes, _ = target.apply(batch(target.position, opened))
+        publisher.publish(target, changes)
+        await asyncio.sleep(0.05)
+        assert port.sizes[1:] == [2]
+        await asyncio.sleep(0.4)
+        assert len(port.sizes) == 3
+        await publisher.flush()
+    assert [tick.seq for tick in port.ticks] == list(range(1, 1 + 201 + 2))
+
+
+async def test_a_block_that_was_not_told_before_goes_without_a_pause(monkeypatch) -> None:
+    monkeypatch.setattr(publishing_module, "RETOLD_PAUSE_S", 60.0)
+    scenario, token, target = world()
+    for _ in range(500):
+        scenario.buy(token, ETH // 10_000)
+    changes, _ = target.apply(batch(target.position, scenario.seal()))
+    port = Kept()
+    async with publishing(port, target) as publisher:
+        publisher.publish(target, changes)
+        await publisher.flush()
+        assert len(port.ticks) == 501 and len(port.sizes) > 3
 
 
 async def test_what_is_taken_back_comes_after_all_that_its_topic_had_to_say() -> None:

@@ -68,6 +68,13 @@ def test_urgent_ones_and_what_they_are_behind_go_first(puts: list[Put], room: in
     assert len(first) - len(ahead) == min(max(room - len(ahead), 1), others)
 
 
+@given(PUTS)
+def test_without_room_only_what_is_urgent_goes(puts: list[Put]) -> None:
+    lanes = _filled(puts)
+    urgent, calm = lanes.urgent, lanes.calm
+    assert len(lanes.take(0)) == urgent and lanes.calm == calm == len(lanes)
+
+
 @given(PUTS, ROOM)
 def test_the_others_go_in_turn_whatever_their_lane_has(puts: list[Put], room: int) -> None:
     lanes = _filled([(lane, CALM) for lane, _ in puts])
