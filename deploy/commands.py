@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from chain.deployer import deploy as deploy_contracts
 from chain.rpc import JsonRpc
-from deploy import cluster, datadir, platform, ray_environment, registry, runfile, session
+from deploy import cluster, datadir, platform, ray_environment, registry, runfile, session, vital
 from deploy import devnet as local_chains
 from deploy import status as status_tables
 from deploy.embedded import Embedded
@@ -250,7 +250,7 @@ def devnet(*, reset: bool, json: bool) -> Outcome:
                 )
                 say(f"chain {entry.chain_id}: {chain.rpc_url} {chain.ws_url}")
                 say(f"  registry {registry.path(data_dir, entry.chain_id)}")
-        asyncio.run(_until_signal())
+        asyncio.run(vital.beside(_until_signal(), vital.Vital(embedded.servers).watch()))
     return Outcome(data={"ended": True})
 
 
@@ -331,7 +331,7 @@ UNLIMITED = dict.fromkeys(
 )
 """The demo's traders all come from one address."""
 
-Work = Callable[[session.Session, asyncio.Event], Awaitable[Outcome]]
+Work = Callable[[session.Session, asyncio.Event], Coroutine[Any, Any, Outcome]]
 Question = Callable[[session.Session], Awaitable[Outcome]]
 
 
@@ -339,35 +339,31 @@ def _in_session(carrier: Platform, work: Work) -> Outcome:
     ray_environment.prepare(carrier.data_dir)
     # Ray prints what its nodes complain of to standard output, which is for results.
     with contextlib.redirect_stdout(sys.stderr), session.local(carrier, say) as run:
+        needed = vital.of_local_ray(carrier.servers)
         try:
-            outcome: Outcome = uvloop.run(_started(run, work))
+            outcome: Outcome = uvloop.run(_started(run, work, needed))
             return outcome
         finally:
             runfile.remove(carrier.data_dir)
 
 
-async def _started(run: session.Session, work: Work) -> Outcome:
+async def _started(run: session.Session, work: Work, needed: vital.Vital) -> Outcome:
     # Ray puts a SIGTERM handler of its own that aborts; ours goes over it.
     interrupted = _signalled()
-    await _start(run, interrupted)
-    watch = asyncio.create_task(run.system.watch())
+    await vital.beside(_start(run, interrupted), needed.watch())
     try:
-        return await work(run, interrupted)
+        return await vital.beside(work(run, interrupted), needed.watch(), run.system.watch())
     finally:
-        watch.cancel()
         await run.system.drain()
 
 
 async def _start(run: session.Session, interrupted: asyncio.Event) -> None:
-    say("roles start")
-    start = asyncio.create_task(run.system.start())
-    stop = asyncio.create_task(interrupted.wait())
-    await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    if not start.done():
-        start.cancel()
+    async def stop() -> None:
+        await interrupted.wait()
         raise StartError("Interrupted while the roles were starting.")
-    start.result()
+
+    say("roles start")
+    await vital.beside(run.system.start(), stop())
 
 
 def _up_on_cluster(environment: Environment) -> Outcome:

@@ -5,7 +5,7 @@ they are started in the main thread and end with it.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from deploy import datadir, devnet, logs, process, runfile
 from deploy.devnet import Chain, Say
 from deploy.embedded import Embedded
 from deploy.environment import Environment
+from deploy.process import Server
 from deploy.settings import chain_settings, compose, secret_values
 from engine.settings import ChainSettings, Settings
 from storage import postgres
@@ -28,6 +29,7 @@ class Platform:
     data_dir: Path
     ray_folder: Path
     local_chain: bool
+    servers: Mapping[str, Server]
 
 
 @contextmanager
@@ -65,6 +67,7 @@ def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platf
             data_dir=data_dir,
             ray_folder=datadir.ray_folder(data_dir),
             local_chain=chains.rise.local,
+            servers=embedded.servers,
         )
 
 

@@ -26,10 +26,15 @@ def main() -> None:
     while os.getppid() == parent:
         time.sleep(POLL_S)
     for _ in range(ROUNDS):
-        for pid in left(mark, sessions):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end(mark, sessions)
         time.sleep(POLL_S)
+
+
+def end(mark: str, sessions: str) -> None:
+    """Kill by pid whatever is of this run, but ourselves."""
+    for pid in left(mark, sessions):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def left(mark: str, sessions: str) -> list[int]:
