@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -109,14 +108,14 @@ def down() -> Outcome:
     if environment.ray_address:
         return _down_on_cluster(environment)
     data_dir = _data_dir(environment)
-    run = runfile.read(data_dir)
-    os.kill(run.pid, signal.SIGTERM)
+    holder = datadir.holder(data_dir)
+    holder.send(signal.SIGTERM)
     deadline = time.monotonic() + environment.drain_timeout_s + 20
-    while Path("/proc", str(run.pid)).exists():
+    while holder.alive:
         if time.monotonic() > deadline:
-            raise StartError(f"Process {run.pid} did not end; it may be stopped.")
+            raise StartError(f"Process {holder.pid} did not end; it may be stopped.")
         time.sleep(0.1)
-    return Outcome(data={"ended": run.pid}, text=f"Process {run.pid} has ended.")
+    return Outcome(data={"ended": holder.pid}, text=f"Process {holder.pid} has ended.")
 
 
 def drain() -> Outcome:

@@ -6,16 +6,25 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import orjson
 
+from deploy import identity
+from deploy.identity import Identity
 from deploy.process import StartError
 
 TEMPORARY_PREFIX = "risecurve-"
 CHAIN_FILE = "chain.json"
+RUN_FILE = "run.json"
+HOLDER_TIMEOUT_S = 1.0
+"""Whoever takes the folder tells at once who it is."""
+
+POLL_S = 0.02
 RAY_FOLDER_LENGTH_MAX = 37
 
 
@@ -64,15 +73,14 @@ def temporary() -> Iterator[Path]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the folder alone. Raises StartError while another process has it."""
-    with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StartError(
-                f"The data folder {folder} is in use by another risecurve;"
-                " stop that one or set DATA_DIR."
-            ) from error
+    """Hold the folder alone, as `holder` tells others. What the last one told of itself goes.
+
+    Raises StartError while another process has it.
+    """
+    with _locked(folder) as lock:
+        (folder / RUN_FILE).unlink(missing_ok=True)
+        lock.write(str(identity.of(os.getpid())))
+        lock.flush()
         yield
 
 
@@ -84,6 +92,24 @@ def is_held(folder: Path) -> bool:
         except BlockingIOError:
             return True
         return False
+
+
+def holder(folder: Path) -> Identity:
+    """Who holds the folder. Raises StartError: nobody, or one that cannot be told to end."""
+    deadline = time.monotonic() + HOLDER_TIMEOUT_S
+    while is_held(folder):
+        found = identity.parsed((folder / "lock").read_text())
+        if found is not None and found.alive:
+            return found
+        if time.monotonic() > deadline:
+            raise StartError(f"The data folder {folder} is being reset; try again.")
+        time.sleep(POLL_S)
+    raise nothing_runs(folder)
+
+
+def nothing_runs(folder: Path) -> StartError:
+    """What a command says that needs a running system."""
+    return StartError(f"Nothing runs in {folder}; start it with `risecurve up`.")
 
 
 def bind_chain(folder: Path, *, chain_id: int, genesis_hash: bytes) -> None:
@@ -132,7 +158,7 @@ def reset(folder: Path) -> None:
     """Remove all that the folder holds. Raises StartError while another process has it."""
     if not folder.exists():
         return
-    with held(folder):
+    with _locked(folder):
         for entry in folder.iterdir():
             if entry.name == "lock":
                 continue
@@ -155,6 +181,20 @@ def write_atomic(file: Path, content: bytes, *, mode: int = 0o644) -> None:
         temporary_file.replace(file)
     finally:
         temporary_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[TextIO]:
+    with (folder / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartError(
+                f"The data folder {folder} is in use by another risecurve;"
+                " stop that one or set DATA_DIR."
+            ) from error
+        file.truncate(0)
+        yield file
 
 
 def _chains(folder: Path) -> dict[str, dict[str, str]]:

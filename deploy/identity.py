@@ -23,6 +23,12 @@ class Identity:
         """Whether this very process runs; a zombie has ended."""
         return self.began != ENDED and _began(self.pid) == self.began
 
+    def send(self, number: int) -> None:
+        """Give it this signal; nothing happens to a later process of its number."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
 
 def of(pid: int) -> Identity:
     """Who has this number now."""

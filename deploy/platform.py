@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import datadir, devnet, logs, process, runfile
+from deploy import datadir, devnet, logs, process
 from deploy.devnet import Chain, Say
 from deploy.embedded import Embedded
 from deploy.environment import Environment
@@ -41,7 +41,6 @@ def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platf
     if not environment.log_dir:
         environment = environment.model_copy(update={"log_dir": str(data_dir / "logs")})
     with datadir.held(data_dir), Embedded(data_dir) as embedded:
-        runfile.remove(data_dir)  # of one that was killed
         urls = _stores(environment, embedded, say)
         chains = devnet.start(environment, embedded, say)
         rise = _chain(environment, chains.rise, data_dir=data_dir, say=say)

@@ -6,9 +6,7 @@ from pathlib import Path
 import orjson
 
 from deploy import datadir
-from deploy.process import StartError
-
-NAME = "run.json"
+from deploy.datadir import RUN_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +30,17 @@ class RunFile:
 
 def write(data_dir: Path, run: RunFile) -> None:
     """Leave it for other commands, readable by its owner only."""
-    datadir.write_atomic(data_dir / NAME, orjson.dumps(asdict(run)), mode=0o600)
+    datadir.write_atomic(data_dir / RUN_FILE, orjson.dumps(asdict(run)), mode=0o600)
 
 
 def remove(data_dir: Path) -> None:
     """The system is down."""
-    (data_dir / NAME).unlink(missing_ok=True)
+    (data_dir / RUN_FILE).unlink(missing_ok=True)
 
 
 def read(data_dir: Path) -> RunFile:
     """Raises StartError when nothing runs there."""
-    file = data_dir / NAME
+    file = data_dir / RUN_FILE
     if file.exists() and datadir.is_held(data_dir):
         return RunFile(**orjson.loads(file.read_bytes()))
-    raise StartError(f"Nothing runs in {data_dir}; start it with `risecurve up`.")
+    raise datadir.nothing_runs(data_dir)
