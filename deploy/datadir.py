@@ -21,6 +21,9 @@ from deploy.process import StartError
 TEMPORARY_PREFIX = "risecurve-"
 CHAIN_FILE = "chain.json"
 RUN_FILE = "run.json"
+LOCK_TIMEOUT_S = 1.0
+"""Whoever only looks whether it is held has it for a moment."""
+
 HOLDER_TIMEOUT_S = 1.0
 """Whoever takes the folder tells at once who it is."""
 
@@ -88,7 +91,8 @@ def is_held(folder: Path) -> bool:
     """Whether a process holds the folder, so that what it left there is true."""
     with (folder / "lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Shared, so that those who only look are not in each other's way.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         return False
@@ -185,16 +189,25 @@ def write_atomic(file: Path, content: bytes, *, mode: int = 0o644) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[TextIO]:
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StartError(
-                f"The data folder {folder} is in use by another risecurve;"
-                " stop that one or set DATA_DIR."
-            ) from error
+        while not _is_ours(file):
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"The data folder {folder} is in use by another risecurve;"
+                    " stop that one or set DATA_DIR."
+                )
+            time.sleep(POLL_S)
         file.truncate(0)
         yield file
+
+
+def _is_ours(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _chains(folder: Path) -> dict[str, dict[str, str]]:

@@ -1,7 +1,10 @@
 """The data folder: one a clone, held by one, bound to one chain, nothing stale left."""
 
+import fcntl
 import os
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,15 @@ def test_held_twice_is_refused_in_one_sentence(tmp_path: Path) -> None:
         pass
     with datadir.held(tmp_path):
         pass
+
+
+def test_held_beside_one_that_looks_is_not_refused(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("a") as file, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert not datadir.is_held(tmp_path)
+        pool.submit(lambda: (time.sleep(0.2), fcntl.flock(file, fcntl.LOCK_UN)))
+        with datadir.held(tmp_path):
+            assert datadir.is_held(tmp_path)
 
 
 def test_bind_chain_other_genesis_names_the_way_out(tmp_path: Path) -> None:
