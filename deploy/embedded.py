@@ -22,6 +22,7 @@ import pymongo
 import pymongo.errors
 
 from deploy import datadir, embedded_postgres, process
+from deploy.files import write_atomic
 from deploy.process import Server, StartError
 
 INSTALL = "make install"
@@ -251,7 +252,7 @@ def _genesis_time(folder: Path) -> str:
     # The genesis hash holds this time: it is fixed at first use, and differs between chains.
     file = folder / "genesis-time"
     if not file.exists():
-        datadir.write_atomic(file, str(int(time.time())).encode())
+        write_atomic(file, str(int(time.time())).encode())
     return file.read_text()
 
 

@@ -7,6 +7,7 @@ import orjson
 
 from deploy import datadir
 from deploy.datadir import RUN_FILE
+from deploy.files import write_atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class RunFile:
 
 def write(data_dir: Path, run: RunFile) -> None:
     """Leave it for other commands, readable by its owner only."""
-    datadir.write_atomic(data_dir / RUN_FILE, orjson.dumps(asdict(run)), mode=0o600)
+    write_atomic(data_dir / RUN_FILE, orjson.dumps(asdict(run)), mode=0o600)
 
 
 def remove(data_dir: Path) -> None:
