@@ -67,7 +67,7 @@ class Embedded:
     def start_postgres(self, *, port: int | None = None) -> str:
         """`postgresql://…/risecurve`, an empty database at first."""
         start = lambda: embedded_postgres.start(  # noqa: E731
-            self.data_dir, port=port, durable=self.durable
+            self.data_dir, port=port, durable=self.durable, pid_file=self._pids / "postgres"
         )
         return self._started("postgres", start).url
 
@@ -117,7 +117,6 @@ class Embedded:
         # After kill -9 of the last owner its servers need a moment to end.
         process.await_orphan(self._pids / name, timeout_s=STOP_TIMEOUT_S)
         server = start()
-        process.remember(self._pids / name, server.pid)
         self.servers[name] = server
         return server
 
@@ -138,6 +137,7 @@ class Embedded:
             cwd=data,
             log=self.data_dir / "mongod.log",
             port=chosen,
+            pid_file=self._pids / "mongod",
         )
         process.wait_ready(server, lambda: process.listening(chosen), timeout_s=READY_TIMEOUT_S)
         _make_replica_set(server)
@@ -156,6 +156,7 @@ class Embedded:
             cwd=self.data_dir,
             log=self.data_dir / "valkey.log",
             port=chosen,
+            pid_file=self._pids / "valkey",
         )
         process.wait_ready(server, lambda: process.listening(chosen), timeout_s=READY_TIMEOUT_S)
         server.url = f"redis://127.0.0.1:{chosen}/0"
@@ -196,6 +197,7 @@ class Embedded:
             cwd=folder,
             log=self.data_dir / f"anvil-{chain_id}.log",
             port=chosen,
+            pid_file=self._pids / f"anvil-{chain_id}",
             death_signal=signal.SIGTERM,  # it writes its state and ends
             environment={"HOME": str(folder)},
         )

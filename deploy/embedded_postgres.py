@@ -38,11 +38,11 @@ SETTINGS = {
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
-def start(folder: Path, *, port: int | None, durable: bool) -> Server:
+def start(folder: Path, *, port: int | None, durable: bool, pid_file: Path) -> Server:
     """Start Postgres on its data under `folder`, which is made at first use.
 
     The server's `url` names the database `risecurve` as superuser with a random password.
-    `durable=False` gives up fsync. Raises StartError.
+    `durable=False` gives up fsync. `pid_file` as of `process.spawn`. Raises StartError.
     """
     chosen = process.choose_port("Postgres", port)
     user = _account(folder)
@@ -63,6 +63,7 @@ def start(folder: Path, *, port: int | None, durable: bool) -> Server:
         cwd=data,
         log=folder / "postgres.log",
         port=chosen,
+        pid_file=pid_file,
         user=user,
         stop_signal=signal.SIGINT,  # fast: ends the sessions, no waiting for them
         death_signal=signal.SIGQUIT,  # immediate: bounded, and recovers from the WAL

@@ -113,12 +113,14 @@ def spawn(
     cwd: Path,
     log: Path,
     port: int = 0,
+    pid_file: Path | None = None,
     user: int | None = None,
     stop_signal: int = signal.SIGTERM,
     death_signal: int = signal.SIGKILL,
     environment: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start `command` in a session of its own, output to `log`, as `user` if given.
+    """Start `command` in a session of its own, output to `log`, as `user` if given. Who it is is
+    left in `pid_file`, for `await_orphan` of a later owner.
 
     Guarantee: when this process dies by any means, the child gets `death_signal` at once.
     Raises StartError off the main thread, or when the command cannot run.
@@ -142,6 +144,9 @@ def spawn(
             )
         except OSError as error:
             raise StartError(f"{name} cannot run ({command[0]}): {error.strerror}.") from error
+    if pid_file is not None:
+        # Before it is ready: we may be killed meanwhile.
+        write_atomic(pid_file, str(identity.of(process.pid)).encode())
     return Server(name=name, process=process, log=log, port=port, stop_signal=stop_signal)
 
 
@@ -174,11 +179,6 @@ def stop_all(servers: Sequence[Server], *, timeout_s: float) -> None:
         except subprocess.TimeoutExpired:
             _kill_group(server.pid)
             server.process.wait(timeout=5)
-
-
-def remember(file: Path, pid: int) -> None:
-    """Write down which process serves, for `await_orphan` of a later owner."""
-    write_atomic(file, str(identity.of(pid)).encode())
 
 
 def await_orphan(file: Path, *, timeout_s: float) -> None:

@@ -18,7 +18,7 @@ import psutil
 import pymongo
 import pytest
 
-from deploy import datadir, embedded, process
+from deploy import datadir, embedded, identity, process
 from deploy.embedded import Embedded, rpc
 from deploy.process import StartError
 
@@ -181,6 +181,23 @@ def test_start_off_the_main_thread_is_refused(folder: Path) -> None:
         thread.start()
         thread.join()
     assert "main thread" in str(seen[0])
+
+
+def test_server_is_known_to_a_later_owner_before_it_is_ready(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+
+    def killed(server: process.Server, ready: object, *, timeout_s: float) -> None:
+        kept.append(server)
+        raise StartError("As if we were killed here.")
+
+    monkeypatch.setattr(process, "wait_ready", killed)
+    with pytest.raises(StartError, match="As if"):
+        Embedded(folder).start_valkey()
+    left = identity.parsed((folder / "pids" / "valkey").read_text())
+    process.stop_all(kept, timeout_s=5)
+    assert left is not None and left.pid == kept[0].pid
 
 
 def test_stop_frozen_server_is_killed_in_bounded_time(

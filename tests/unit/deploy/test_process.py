@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 
 from deploy import identity, process
+from deploy.files import write_atomic
 
 
 def orphan() -> "subprocess.Popen[bytes]":
@@ -21,13 +22,22 @@ def ended(one: "subprocess.Popen[bytes]") -> int:
     return one.wait()
 
 
-def test_remember_that_is_cut_off_leaves_what_was_there(tmp_path: Path) -> None:
+def test_spawn_leaves_who_it_is_at_once_and_whole(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    words = ["sleep", "60"]
+    server = process.spawn("it", words, cwd=tmp_path, log=tmp_path / "log", pid_file=file)
+    try:
+        assert file.read_text() == str(identity.of(server.pid))
+    finally:
+        ended(server.process)
+
+
+def test_write_atomic_that_is_cut_off_leaves_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "postgres"
-    process.remember(file, os.getpid())
+    write_atomic(file, b"1")
     with mock.patch.object(os, "fsync", side_effect=OSError), pytest.raises(OSError):
-        process.remember(file, 1)
-    assert file.read_text() == str(identity.of(os.getpid()))
-    assert list(tmp_path.iterdir()) == [file]
+        write_atomic(file, b"2")
+    assert file.read_bytes() == b"1" and list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("left", ["", "17", f"{os.getppid()} ended", "\0\0\0\0", "x y"])
@@ -50,7 +60,7 @@ def test_await_orphan_spares_a_later_process_of_its_number(tmp_path: Path) -> No
 
 def test_await_orphan_that_does_not_end_is_killed(tmp_path: Path) -> None:
     file, left = tmp_path / "postgres", orphan()
-    process.remember(file, left.pid)
+    file.write_text(str(identity.of(left.pid)))
     reaper = threading.Thread(target=left.wait)
     reaper.start()
     began = time.monotonic()
@@ -61,7 +71,7 @@ def test_await_orphan_that_does_not_end_is_killed(tmp_path: Path) -> None:
 
 def test_await_orphan_that_ends_before_it_is_killed_is_no_error(tmp_path: Path) -> None:
     file, left = tmp_path / "postgres", orphan()
-    process.remember(file, left.pid)
+    file.write_text(str(identity.of(left.pid)))
 
     def too_late(pid: int, number: int) -> None:
         ended(left)
