@@ -51,6 +51,7 @@ def start(folder: Path, *, port: int | None, durable: bool, pid_file: Path) -> S
     data = folder / "postgres"
     if not (data / "made").exists():
         _initialise(binaries, data, password, user=user)
+    _disown(data / "cluster")
     settings = SETTINGS | ({} if durable else NOT_DURABLE) | {"port": str(chosen)}
     server = process.spawn(
         "Postgres",
@@ -169,6 +170,32 @@ def _run(command: list[str], *, user: int | None, cwd: Path, script: str = "") -
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise StartError(f"Postgres could not make its data folder {cwd}: {said[-1]}")
+
+
+def _disown(cluster: Path) -> None:
+    # Postgres does not start while its file of an earlier run names a living process: after the
+    # loss of a machine or a container that may be anybody of its user. Our own number, since it
+    # knows that its parent is no Postgres; what is left of the file makes it look for an earlier
+    # one's shared memory.
+    status = cluster / "postmaster.pid"
+    try:
+        first, *others = status.read_text(errors="replace").splitlines() or [""]
+    except FileNotFoundError:
+        return
+    if not first.isdecimal() or int(first) == 0:
+        status.unlink()
+    elif not _serves(int(first), cluster):
+        with status.open("r+") as file:
+            file.write("\n".join([str(os.getpid()), *others, ""]))
+            file.truncate()
+
+
+def _serves(pid: int, cluster: Path) -> bool:
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        return name == "postgres" and Path(f"/proc/{pid}/cwd").samefile(cluster)
+    except OSError:
+        return False
 
 
 def _is_ready(status: Path, pid: int) -> bool:

@@ -74,6 +74,33 @@ async def test_postgres_restarted_keeps_rows_and_asks_a_password(folder: Path) -
             await asyncpg.connect(url, port=servers.servers["postgres"].port, password="wrong")
 
 
+@pytest.mark.parametrize("left", ["", "{stranger}\n", "{stranger}\n{others}"])
+def test_postgres_starts_where_its_old_number_is_somebody_else(folder: Path, left: str) -> None:
+    status = folder / "postgres" / "cluster" / "postmaster.pid"
+    with Embedded(folder, durable=False) as servers:
+        servers.start_postgres()
+        others = status.read_text().partition("\n")[2]
+        servers.stop()
+        user = process.NOBODY if os.geteuid() == 0 else None
+        stranger = subprocess.Popen(["sleep", "60"], user=user, group=user)
+        try:
+            status.write_text(left.format(stranger=stranger.pid, others=others))
+            shutil.chown(status, *[user or os.geteuid()] * 2)
+            servers.start_postgres()
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+            stranger.wait()
+
+
+def test_postgres_beside_another_on_the_same_data_is_refused(folder: Path) -> None:
+    with Embedded(folder, durable=False) as servers:
+        servers.start_postgres()
+        (folder / "pids" / "postgres").unlink()
+        with pytest.raises(StartError, match=r"postmaster\.pid|running"):
+            Embedded(folder, durable=False).start_postgres()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become nobody")
 async def test_postgres_binaries_out_of_reach_are_copied(
     folder: Path, monkeypatch: pytest.MonkeyPatch
