@@ -133,7 +133,7 @@ def _stream_url(settings: Settings) -> str:
 def _watchdog(mark: str, sessions: str) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C at the terminal and the death of ours do not reach it.
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-S", "-E", watchdog.__file__, mark, sessions],
+        [sys.executable, "-S", "-E", watchdog.__file__, str(os.getpid()), mark, sessions],
         env={},
         start_new_session=True,
         stdin=subprocess.DEVNULL,
