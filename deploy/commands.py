@@ -103,7 +103,7 @@ def demo(plan: DemoPlan) -> Outcome:
 
 
 def down() -> Outcome:
-    """Ask the running system to end, and wait for it."""
+    """Ask who runs, or is starting, to end, and wait for it."""
     environment = load_settings()
     if environment.ray_address:
         return _down_on_cluster(environment)
@@ -249,7 +249,10 @@ def devnet(*, reset: bool, json: bool) -> Outcome:
                 )
                 say(f"chain {entry.chain_id}: {chain.rpc_url} {chain.ws_url}")
                 say(f"  registry {registry.path(data_dir, entry.chain_id)}")
-        asyncio.run(vital.beside(_until_signal(), vital.Vital(embedded.servers).watch()))
+        try:
+            asyncio.run(vital.beside(_until_signal(), vital.Vital(embedded.servers).watch()))
+        finally:
+            _end_undisturbed()
     return Outcome(data={"ended": True})
 
 
@@ -343,6 +346,7 @@ def _in_session(carrier: Platform, work: Work) -> Outcome:
             outcome: Outcome = uvloop.run(_started(run, work, needed))
             return outcome
         finally:
+            _end_undisturbed()
             runfile.remove(carrier.data_dir)
 
 
@@ -444,6 +448,7 @@ def _demo_folder(environment: Environment, plan: DemoPlan) -> Iterator[Path]:
 def _interruptible() -> Iterator[None]:
     # Before the loop runs, and after: a SIGTERM ends like Ctrl-C, so that servers are stopped.
     def interrupt(number: int, frame: object) -> None:
+        _end_undisturbed()
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -454,6 +459,12 @@ def _interruptible() -> Iterator[None]:
         raise SystemExit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _end_undisturbed() -> None:
+    # A loop that ends takes its handlers with it, and a second SIGTERM, as of `down`, would end us
+    # amid servers that are being stopped, which takes a bounded time. Ctrl-C still does.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
 
 
 async def _until_signal() -> None:

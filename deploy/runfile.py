@@ -8,6 +8,7 @@ import orjson
 from deploy import datadir
 from deploy.datadir import RUN_FILE
 from deploy.files import write_atomic
+from deploy.process import StartError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,13 @@ def remove(data_dir: Path) -> None:
 
 
 def read(data_dir: Path) -> RunFile:
-    """Raises StartError when nothing runs there."""
-    file = data_dir / RUN_FILE
-    if file.exists() and datadir.is_held(data_dir):
-        return RunFile(**orjson.loads(file.read_bytes()))
-    raise datadir.nothing_runs(data_dir)
+    """Raises StartError when nothing runs there, or nothing that answers yet or any more."""
+    if not datadir.is_held(data_dir):
+        raise datadir.nothing_runs(data_dir)
+    try:
+        return RunFile(**orjson.loads((data_dir / RUN_FILE).read_bytes()))
+    except FileNotFoundError as error:
+        raise StartError(
+            f"What runs in {data_dir} is starting or ending, or has no system;"
+            " try again, or end it with `risecurve down`."
+        ) from error

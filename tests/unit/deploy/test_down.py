@@ -23,6 +23,19 @@ with datadir.held(Path(sys.argv[1])):
     time.sleep(60)
 """
 
+ENDING = """
+import os, signal, time
+from deploy import commands
+with commands._interruptible():
+    try:
+        print("runs", flush=True)
+        time.sleep(60)
+    finally:
+        print("ends", flush=True)
+        time.sleep(0.5)
+        print("ended", flush=True)
+"""
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -75,3 +88,17 @@ def test_down_while_the_folder_is_emptied_ends_nobody(folder: Path) -> None:
     with datadir._locked(folder), pytest.raises(StartError, match="is being reset; try again"):
         commands.down()
     assert time.monotonic() - began < 2 * datadir.HOLDER_TIMEOUT_S
+
+
+def test_second_sigterm_does_not_disturb_who_is_ending() -> None:
+    command = [sys.executable, "-c", ENDING]
+    one = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=datadir.clone_root())
+    assert one.stdout is not None
+    try:
+        for line in (b"runs\n", b"ends\n"):
+            assert one.stdout.readline() == line
+            one.terminate()
+        assert one.stdout.readline() == b"ended\n" and one.wait() == 130
+    finally:
+        one.kill()
+        one.communicate()
