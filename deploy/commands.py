@@ -31,6 +31,7 @@ from engine.errors import TransientError
 
 _STDERR = Console(stderr=True, highlight=False)
 _STARTED = time.monotonic()
+END_MARGIN_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +110,15 @@ def down() -> Outcome:
         return _down_on_cluster(environment)
     data_dir = _data_dir(environment)
     holder = datadir.holder(data_dir)
-    holder.send(signal.SIGTERM)
-    deadline = time.monotonic() + environment.drain_timeout_s + 20
-    while holder.alive:
+    process = holder.process
+    if not holder.is_ending:
+        process.send(signal.SIGTERM)
+    deadline = time.monotonic() + environment.drain_timeout_s + END_MARGIN_S
+    while process.alive:
         if time.monotonic() > deadline:
-            raise StartError(f"Process {holder.pid} did not end; it may be stopped.")
+            raise StartError(f"Process {process.pid} did not end; it may be stopped.")
         time.sleep(0.1)
-    return Outcome(data={"ended": holder.pid}, text=f"Process {holder.pid} has ended.")
+    return Outcome(data={"ended": process.pid}, text=f"Process {process.pid} has ended.")
 
 
 def drain() -> Outcome:
@@ -340,14 +343,23 @@ Question = Callable[[session.Session], Awaitable[Outcome]]
 def _in_session(carrier: Platform, work: Work) -> Outcome:
     ray_environment.prepare(carrier.data_dir)
     # Ray prints what its nodes complain of to standard output, which is for results.
-    with contextlib.redirect_stdout(sys.stderr), session.local(carrier, say) as run:
-        needed = vital.of_local_ray(carrier.servers)
+    with contextlib.redirect_stdout(sys.stderr):
         try:
-            outcome: Outcome = uvloop.run(_started(run, work, needed))
-            return outcome
+            with session.local(carrier, say) as run:
+                return _run(run, work, carrier)
         finally:
             _end_undisturbed()
-            runfile.remove(carrier.data_dir)
+
+
+def _run(run: session.Session, work: Work, carrier: Platform) -> Outcome:
+    needed = vital.of_local_ray(carrier.servers)
+    try:
+        outcome: Outcome = uvloop.run(_started(run, work, needed))
+        return outcome
+    finally:
+        _end_undisturbed()
+        datadir.ends(carrier.data_dir)  # Ray's library makes a SIGTERM deadly while it ends
+        runfile.remove(carrier.data_dir)
 
 
 async def _started(run: session.Session, work: Work, needed: vital.Vital) -> Outcome:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -29,6 +30,17 @@ HOLDER_TIMEOUT_S = 1.0
 """Whoever takes the folder tells at once who it is."""
 
 POLL_S = 0.02
+ENDING = "ending"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a data folder."""
+
+    process: Identity
+    is_ending: bool
+
+
 RAY_FOLDER_LENGTH_MAX = 37
 
 
@@ -83,7 +95,7 @@ def held(folder: Path) -> Iterator[None]:
     """
     with _locked(folder) as lock:
         (folder / RUN_FILE).unlink(missing_ok=True)
-        lock.write(str(identity.of(os.getpid())))
+        lock.write(f"{identity.of(os.getpid())}\n")
         lock.flush()
         yield
 
@@ -99,17 +111,24 @@ def is_held(folder: Path) -> bool:
         return False
 
 
-def holder(folder: Path) -> Identity:
+def holder(folder: Path) -> Holder:
     """Who holds the folder. Raises StartError: nobody, or one that cannot be told to end."""
     deadline = time.monotonic() + HOLDER_TIMEOUT_S
     while is_held(folder):
-        found = identity.parsed((folder / "lock").read_text())
+        first, _, more = (folder / "lock").read_text().partition("\n")
+        found = identity.parsed(first)
         if found is not None and found.alive:
-            return found
+            return Holder(found, is_ending=more.startswith(ENDING))
         if time.monotonic() > deadline:
             raise StartError(f"The data folder {folder} is being reset; try again.")
         time.sleep(POLL_S)
     raise nothing_runs(folder)
+
+
+def ends(folder: Path) -> None:
+    """We, who hold the folder, are ending; nobody need tell us to."""
+    with (folder / "lock").open("a") as lock:
+        lock.write(f"{ENDING}\n")
 
 
 def nothing_runs(folder: Path) -> StartError:

@@ -76,6 +76,18 @@ def test_down_beside_a_run_file_of_a_killed_one_spares_who_has_its_number(folder
         stranger.wait()
 
 
+def test_down_waits_for_who_is_ending_without_a_signal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRAIN_TIMEOUT_S", "1")
+    monkeypatch.setattr("deploy.commands.END_MARGIN_S", 0.0)
+    with holding(folder) as holder:
+        datadir.ends(folder)
+        with pytest.raises(StartError, match=f"Process {holder.pid} did not end"):
+            commands.down()
+        assert holder.poll() is None
+
+
 def test_down_where_nothing_runs_says_so(folder: Path) -> None:
     runfile.write(folder, run_of(os.getpid()))
     (folder / "lock").write_text(f"{os.getpid()} 1")
