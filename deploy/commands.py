@@ -17,7 +17,18 @@ from rich.console import Console
 
 from chain.deployer import deploy as deploy_contracts
 from chain.rpc import JsonRpc
-from deploy import cluster, datadir, platform, ray_environment, registry, runfile, session, vital
+from deploy import (
+    chain_state,
+    cluster,
+    datadir,
+    platform,
+    ray_environment,
+    registry,
+    runfile,
+    session,
+    signals,
+    vital,
+)
 from deploy import devnet as local_chains
 from deploy import status as status_tables
 from deploy.embedded import Embedded
@@ -63,12 +74,15 @@ def up(*, json: bool) -> Outcome:
     environment = load_settings()
     if environment.ray_address:
         return _up_on_cluster(environment)
-    with _interruptible(), platform.opened(environment, _data_dir(environment), say) as carrier:
+    with (
+        signals.interruptible(say),
+        platform.opened(environment, _data_dir(environment), say) as carrier,
+    ):
 
         async def serve(run: session.Session, interrupted: asyncio.Event) -> Outcome:
             runfile.write(carrier.data_dir, run.file)
             say(f"ready: {run.file.api_url}")
-            await interrupted.wait()
+            await vital.beside(interrupted.wait(), chain_state.keep_copies(carrier.chain_folders))
             say("draining")
             return Outcome(data={"drained": True})
 
@@ -80,7 +94,7 @@ def demo(plan: DemoPlan) -> Outcome:
     environment = load_settings()
     if environment.ray_address:
         raise StartError("The demo has a Ray of its own; unset RAY_ADDRESS.")
-    with _interruptible(), _demo_folder(environment, plan) as folder:
+    with signals.interruptible(say), _demo_folder(environment, plan) as folder:
         # Beside the trades only where somebody asked for it: seven processes more.
         asked = environment.bridge and "bridge" in environment.model_fields_set
         bridge = plan.transfers is not None or asked
@@ -241,7 +255,11 @@ def devnet(*, reset: bool, json: bool) -> Outcome:
     if reset:
         datadir.reset(data_dir)
         return Outcome(data={"reset": str(data_dir)}, text=f"{data_dir} is empty.")
-    with _interruptible(), datadir.held(data_dir), Embedded(data_dir) as embedded:
+    with (
+        signals.interruptible(say),
+        datadir.held(data_dir),
+        Embedded(data_dir, say=say) as embedded,
+    ):
         chains = local_chains.start(environment, embedded, say)
         for chain in (chains.rise, chains.sepolia):
             if chain is not None and chain.local:
@@ -253,9 +271,14 @@ def devnet(*, reset: bool, json: bool) -> Outcome:
                 say(f"chain {entry.chain_id}: {chain.rpc_url} {chain.ws_url}")
                 say(f"  registry {registry.path(data_dir, entry.chain_id)}")
         try:
-            asyncio.run(vital.beside(_until_signal(), vital.Vital(embedded.servers).watch()))
+            copies = chain_state.keep_copies(embedded.chain_folders)
+            asyncio.run(
+                vital.beside(
+                    signals.until_signalled(), vital.Vital(embedded.servers).watch(), copies
+                )
+            )
         finally:
-            _end_undisturbed()
+            signals.end_undisturbed()
     return Outcome(data={"ended": True})
 
 
@@ -348,7 +371,7 @@ def _in_session(carrier: Platform, work: Work) -> Outcome:
             with session.local(carrier, say) as run:
                 return _run(run, work, carrier)
         finally:
-            _end_undisturbed()
+            signals.end_undisturbed()
 
 
 def _run(run: session.Session, work: Work, carrier: Platform) -> Outcome:
@@ -357,14 +380,14 @@ def _run(run: session.Session, work: Work, carrier: Platform) -> Outcome:
         outcome: Outcome = uvloop.run(_started(run, work, needed))
         return outcome
     finally:
-        _end_undisturbed()
+        signals.end_undisturbed()
         datadir.ends(carrier.data_dir)  # Ray's library makes a SIGTERM deadly while it ends
         runfile.remove(carrier.data_dir)
 
 
 async def _started(run: session.Session, work: Work, needed: vital.Vital) -> Outcome:
     # Ray puts a SIGTERM handler of its own that aborts; ours goes over it.
-    interrupted = _signalled()
+    interrupted = signals.signalled()
     await vital.beside(_start(run, interrupted), needed.watch())
     try:
         return await vital.beside(work(run, interrupted), needed.watch(), run.system.watch())
@@ -384,7 +407,7 @@ async def _start(run: session.Session, interrupted: asyncio.Event) -> None:
 def _up_on_cluster(environment: Environment) -> Outcome:
     data_dir = _data_dir(environment)
     cluster.settings_of(environment, data_dir)  # its faults first: nothing is touched by then
-    with _interruptible():
+    with signals.interruptible(say):
         say("the database schema is brought up to date")
         asyncio.run(platform.migrate(environment.database_url))
         say(f"Ray is joined at {environment.ray_address}")
@@ -394,7 +417,7 @@ def _up_on_cluster(environment: Environment) -> Outcome:
 
 
 async def _until_gone(run: session.Session) -> Outcome:
-    interrupted = _signalled()
+    interrupted = signals.signalled()
     await _start(run, interrupted)
     say(f"ready: {run.file.api_url} (Ctrl-C leaves it running, `risecurve down` ends it)")
     watch = asyncio.create_task(run.system.watch())
@@ -454,38 +477,3 @@ def _demo_folder(environment: Environment, plan: DemoPlan) -> Iterator[Path]:
         return
     with datadir.temporary() as folder:
         yield folder
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    # Before the loop runs, and after: a SIGTERM ends like Ctrl-C, so that servers are stopped.
-    def interrupt(number: int, frame: object) -> None:
-        _end_undisturbed()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("interrupted")
-        raise SystemExit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _end_undisturbed() -> None:
-    # A loop that ends takes its handlers with it, and a second SIGTERM, as of `down`, would end us
-    # amid servers that are being stopped, which takes a bounded time. Ctrl-C still does.
-    signal.signal(signal.SIGTERM, lambda number, frame: None)
-
-
-async def _until_signal() -> None:
-    await _signalled().wait()
-
-
-def _signalled() -> asyncio.Event:
-    event = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, event.set)
-    return event

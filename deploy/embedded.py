@@ -21,7 +21,7 @@ import orjson
 import pymongo
 import pymongo.errors
 
-from deploy import datadir, embedded_postgres, process
+from deploy import chain_state, datadir, embedded_postgres, process
 from deploy.files import write_atomic
 from deploy.process import Server, StartError
 
@@ -43,13 +43,23 @@ class Embedded:
 
     `start_*` returns the URL(s) once the server answers, on the asked port or a free one, and
     raises StartError with one sentence. `stop` is bounded and may be called twice. With
-    `durable=False` Postgres gives up fsync: for tests.
+    `durable=False` Postgres gives up fsync: for tests. `say` is told what was lost.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        durable: bool = True,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.data_dir = datadir.prepare(data_dir)
         self.durable = durable
         self.servers: dict[str, Server] = {}
+        self.chain_folders: list[Path] = []
+        """Of the chains that keep their state, for `chain_state.keep_copies`."""
+
+        self._say = say
         self._pids = self.data_dir / "pids"
         self._pids.mkdir(exist_ok=True)
 
@@ -91,7 +101,8 @@ class Embedded:
     ) -> tuple[str, str]:
         """(HTTP, WebSocket) URLs of a local chain; `block_time` in seconds, None mines at once.
 
-        With `keep_state` the chain goes on where it was, at most its last second lost.
+        With `keep_state` the chain goes on where it was, at most its last second lost; after a kill
+        -9 of it at the wrong moment, what came after its last copy.
         """
         options = ["--slots-in-an-epoch", str(slots_in_an_epoch), "--accounts", str(accounts)]
         server = self._started(
@@ -182,6 +193,7 @@ class Embedded:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         shutil.rmtree(folder / "cache", ignore_errors=True)  # of a killed one
+        state = chain_state.prepare(folder, self._say)
         server = process.spawn(
             f"anvil {chain_id}",
             [
@@ -190,7 +202,7 @@ class Embedded:
                 *("--gas-limit", str(ANVIL_GAS_LIMIT), "--hardfork", "prague", "--silent"),
                 *("--cache-path", str(folder / "cache"), "--timestamp", _genesis_time(folder)),
                 *("--max-persisted-states", str(ANVIL_STATES_MAX)),
-                *(_state_words(folder) if keep else ()),
+                *(("--state", str(state), "--state-interval", "1") if keep else ()),
                 *_mining_words(block_time),
                 *options,
             ],
@@ -204,6 +216,8 @@ class Embedded:
         server.url = f"http://127.0.0.1:{chosen}"
         process.wait_ready(server, lambda: _answers(server.url), timeout_s=READY_TIMEOUT_S)
         _set_clock(server.url, block_time)
+        if keep and folder not in self.chain_folders:
+            self.chain_folders.append(folder)
         return server
 
 
@@ -256,24 +270,6 @@ def _genesis_time(folder: Path) -> str:
     if not file.exists():
         write_atomic(file, str(int(time.time())).encode())
     return file.read_text()
-
-
-def _state_words(folder: Path) -> list[str]:
-    state = folder / "state.json"
-    if state.exists() and not _is_json(state):
-        raise StartError(
-            f"The chain's state {state} is damaged (killed while writing);"
-            " run `risecurve devnet --reset` to start afresh."
-        )
-    return ["--state", str(state), "--state-interval", "1"]
-
-
-def _is_json(file: Path) -> bool:
-    try:
-        orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError:
-        return False
-    return True
 
 
 def _mining_words(block_time: float | None) -> list[str]:

@@ -5,7 +5,7 @@ they are started in the main thread and end with it.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ class Platform:
     ray_folder: Path
     local_chain: bool
     servers: Mapping[str, Server]
+    chain_folders: Sequence[Path]
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platf
         process.choose_port("the stream door (STREAM_PORT)", environment.stream_port or None)
     if not environment.log_dir:
         environment = environment.model_copy(update={"log_dir": str(data_dir / "logs")})
-    with datadir.held(data_dir), Embedded(data_dir) as embedded:
+    with datadir.held(data_dir), Embedded(data_dir, say=say) as embedded:
         urls = _stores(environment, embedded, say)
         chains = devnet.start(environment, embedded, say)
         rise = _chain(environment, chains.rise, data_dir=data_dir, say=say)
@@ -67,6 +68,7 @@ def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platf
             ray_folder=datadir.ray_folder(data_dir),
             local_chain=chains.rise.local,
             servers=embedded.servers,
+            chain_folders=embedded.chain_folders,
         )
 
 

@@ -18,7 +18,7 @@ import psutil
 import pymongo
 import pytest
 
-from deploy import datadir, embedded, identity, process
+from deploy import chain_state, datadir, embedded, identity, process
 from deploy.embedded import Embedded, rpc
 from deploy.process import StartError
 
@@ -168,6 +168,28 @@ def test_anvil_killed_loses_at_most_its_last_second(folder: Path) -> None:
         rpc_url, _ = servers.start_anvil(RISE)
         assert _block(rpc_url, 0)["hash"] == genesis
         assert int(rpc(rpc_url, "eth_blockNumber"), 16) >= 2
+
+
+def test_anvil_killed_amid_a_write_goes_on_from_the_copy(folder: Path) -> None:
+    said: list[str] = []
+    with Embedded(folder, say=said.append) as servers:
+        rpc_url, _ = servers.start_anvil(RISE)
+        _await_block(rpc_url, 2)
+        blocks = [_block(rpc_url, number)["hash"] for number in (0, 1)]
+        (state,) = servers.chain_folders
+        deadline = time.monotonic() + 10
+        while not chain_state.take_copy(state) or b'"best_block_number":0' in (
+            chain_state.copy(state).read_bytes()
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(servers.pid(f"anvil-{RISE}"), signal.SIGKILL)
+        servers.stop()
+        content = chain_state.file(state).read_bytes()
+        chain_state.file(state).write_bytes(content[: len(content) // 2])
+        rpc_url, _ = servers.start_anvil(RISE)
+        assert [_block(rpc_url, number)["hash"] for number in (0, 1)] == blocks
+        assert len(said) == 1 and "is damaged" in said[0]
 
 
 def test_anvil_damaged_state_names_the_way_out(folder: Path) -> None:

@@ -24,9 +24,9 @@ with datadir.held(Path(sys.argv[1])):
 """
 
 ENDING = """
-import os, signal, time
-from deploy import commands
-with commands._interruptible():
+import time
+from deploy import signals
+with signals.interruptible(print):
     try:
         print("runs", flush=True)
         time.sleep(60)
@@ -110,7 +110,7 @@ def test_second_sigterm_does_not_disturb_who_is_ending() -> None:
         for line in (b"runs\n", b"ends\n"):
             assert one.stdout.readline() == line
             one.terminate()
-        assert one.stdout.readline() == b"ended\n" and one.wait() == 130
+        assert one.stdout.read() == b"ended\ninterrupted\n" and one.wait() == 130
     finally:
         one.kill()
         one.communicate()
