@@ -104,14 +104,18 @@ def _binaries(folder: Path, user: int | None) -> Path:
 def _copy(package: Path, target: Path, user: int) -> Path:
     copied = target / package.name / "pginstall" / "bin"
     if not _runs(copied / "postgres", user):
+        # Beside it first: half a copy may run as far as `--version`.
+        fresh = target.with_name(f"{target.name}.new")
+        for old in (fresh, target):
+            shutil.rmtree(old, ignore_errors=True)
         # The layout stays: libraries are found relative to the binary.
-        shutil.rmtree(target, ignore_errors=True)
         skip = shutil.ignore_patterns("include", "__pycache__")
-        shutil.copytree(package, target / package.name, ignore=skip)
+        shutil.copytree(package, fresh / package.name, ignore=skip)
         libraries = package.with_name(package.name + ".libs")
         if libraries.exists():
-            shutil.copytree(libraries, target / libraries.name)
-        target.chmod(0o755)
+            shutil.copytree(libraries, fresh / libraries.name)
+        fresh.chmod(0o755)
+        fresh.rename(target)
     return process.require_binary("Postgres", copied / "postgres", INSTALL).parent
 
 
@@ -161,6 +165,8 @@ def _run(command: list[str], *, user: int | None, cwd: Path, script: str = "") -
             capture_output=True,
             timeout=INITDB_TIMEOUT_S,
             check=False,
+            # Else the next owner's initdb would meet it in the same folder.
+            preexec_fn=process.tie_to_parent(os.getpid(), signal.SIGKILL),
             user=user,
             group=user,
             extra_groups=None if user is None else [],

@@ -137,7 +137,7 @@ def spawn(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env=os.environ | environment if environment else None,
-                preexec_fn=_tie_to_parent(os.getpid(), death_signal),  # noqa: PLW1509 (one syscall)
+                preexec_fn=tie_to_parent(os.getpid(), death_signal),  # noqa: PLW1509 (one syscall)
                 user=user,
                 group=user,
                 extra_groups=None if user is None else [],
@@ -148,6 +148,20 @@ def spawn(
         # Before it is ready: we may be killed meanwhile.
         write_atomic(pid_file, str(identity.of(process.pid)).encode())
     return Server(name=name, process=process, log=log, port=port, stop_signal=stop_signal)
+
+
+def tie_to_parent(parent: int, death_signal: int) -> Callable[[], None]:
+    """What a child runs between fork and exec, after the change of user, so that it gets this
+    signal when `parent`, its own, dies.
+    """
+
+    def arm() -> None:
+        _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+        # It may have died before the signal was armed.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return arm
 
 
 def wait_ready(server: Server, ready: Callable[[], bool], *, timeout_s: float) -> None:
@@ -212,17 +226,6 @@ def log_tail(log: Path) -> str:
     """The last lines of a log on one line, for an error's sentence."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     return " | ".join(lines[-LOG_TAIL_LINES:]) or "it wrote no log"
-
-
-def _tie_to_parent(parent: int, death_signal: int) -> Callable[[], None]:
-    # Runs between fork and exec, after the change of user. The parent may have died before
-    # the signal was armed, so look once more.
-    def arm() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return arm
 
 
 def _kill_group(pid: int) -> None:
