@@ -41,6 +41,7 @@ class Holder:
     is_ending: bool
 
 
+RAY_FOLDER = "r"
 RAY_FOLDER_LENGTH_MAX = 37
 
 
@@ -163,19 +164,32 @@ def secret(folder: Path, name: str) -> str:
 
 
 def ray_folder(folder: Path) -> Path:
-    """Where Ray keeps its session, private to us. Raises StartError if another user holds it.
+    """Where Ray keeps its session. Raises StartError if another user holds it.
 
-    Unix socket paths end at 107 bytes and Ray's own part takes 70, so a long data folder has
-    its Ray folder under the temporary one.
+    It lies in a folder that is private to us, since Ray opens its own to everybody. Unix socket
+    paths end at 107 bytes and Ray's own part takes 70, so a long data folder has its Ray folder
+    under the temporary one.
     """
-    chosen = folder / "ray"
-    if len(str(chosen)) > RAY_FOLDER_LENGTH_MAX:
+    private = folder / "ray"
+    if len(str(private / RAY_FOLDER)) > RAY_FOLDER_LENGTH_MAX:
         name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-        chosen = Path(tempfile.gettempdir()) / f"rc-{name}"
-    chosen.mkdir(mode=0o700, exist_ok=True)
-    if chosen.is_symlink() or chosen.stat().st_uid != os.geteuid():
-        raise StartError(f"{chosen} belongs to somebody else; set TMPDIR or DATA_DIR.")
+        private = Path(tempfile.gettempdir()) / f"rc-{name}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    if private.is_symlink() or private.stat().st_uid != os.geteuid():
+        raise StartError(f"{private} belongs to somebody else; set TMPDIR or DATA_DIR.")
+    private.chmod(0o700)
+    chosen = private / RAY_FOLDER
+    chosen.mkdir(exist_ok=True)
     return chosen
+
+
+def forget_sessions(ray: Path) -> None:
+    """Remove what earlier runs left of Ray's sessions there, but for the last, whose logs may say
+    why it ended. For who holds the data folder.
+    """
+    sessions = [one for one in ray.glob("session_*") if not one.is_symlink()]
+    for old in sorted(sessions, key=lambda one: one.stat().st_mtime)[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def reset(folder: Path) -> None:

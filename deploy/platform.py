@@ -61,11 +61,13 @@ def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platf
         logs.hide(*secret_values(environment))
         say("the database schema is brought up to date")
         asyncio.run(migrate(settings.stores.database_url))
+        ray_folder = datadir.ray_folder(data_dir)
+        datadir.forget_sessions(ray_folder)
         yield Platform(
             settings=settings,
             environment=environment,
             data_dir=data_dir,
-            ray_folder=datadir.ray_folder(data_dir),
+            ray_folder=ray_folder,
             local_chain=chains.rise.local,
             servers=embedded.servers,
             chain_folders=embedded.chain_folders,

@@ -92,5 +92,30 @@ def test_ray_folder_long_data_folder_is_short_all_the_same(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     long = tmp_path / ("x" * 80)
     long.mkdir()
-    assert datadir.ray_folder(long).parent == tmp_path
+    assert datadir.ray_folder(long).parents[1] == tmp_path
     assert datadir.ray_folder(long) == datadir.ray_folder(long)
+
+
+def test_ray_folder_is_in_one_that_others_cannot_pass(tmp_path: Path) -> None:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray").chmod(0o777)  # as an earlier Ray left it
+    found = datadir.ray_folder(tmp_path)
+    found.chmod(0o777)
+    assert found.is_dir() and stat.S_IMODE(found.parent.stat().st_mode) == 0o700
+
+
+def test_ray_folder_of_the_default_data_folder_is_inside_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    longest = datadir.default_data_dir(tmp_path) / "ray" / datadir.RAY_FOLDER
+    assert len(str(longest)) <= datadir.RAY_FOLDER_LENGTH_MAX
+
+
+def test_forget_sessions_leaves_the_last(tmp_path: Path) -> None:
+    for second, name in enumerate(("session_b", "session_c", "session_a", "other")):
+        (tmp_path / name / "logs").mkdir(parents=True)
+        os.utime(tmp_path / name, (second, second))
+    (tmp_path / "session_latest").symlink_to(tmp_path / "session_a")
+    datadir.forget_sessions(tmp_path)
+    assert {one.name for one in tmp_path.iterdir()} == {"session_a", "session_latest", "other"}
