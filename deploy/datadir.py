@@ -18,7 +18,7 @@ import orjson
 from deploy import identity
 from deploy.files import write_atomic
 from deploy.identity import Identity
-from deploy.process import StartError
+from deploy.process import StartError, await_orphan
 
 TEMPORARY_PREFIX = "risecurve-"
 CHAIN_FILE = "chain.json"
@@ -29,6 +29,7 @@ LOCK_TIMEOUT_S = 1.0
 HOLDER_TIMEOUT_S = 1.0
 """Whoever takes the folder tells at once who it is."""
 
+ORPHAN_TIMEOUT_S = 8.0
 POLL_S = 0.02
 ENDING = "ending"
 
@@ -193,10 +194,15 @@ def forget_sessions(ray: Path) -> None:
 
 
 def reset(folder: Path) -> None:
-    """Remove all that the folder holds. Raises StartError while another process has it."""
+    """Remove all that the folder holds, once what a killed owner left has ended with it.
+
+    Raises StartError while another process has it.
+    """
     if not folder.exists():
         return
     with _locked(folder):
+        for orphan in (folder / "pids").glob("*"):
+            await_orphan(orphan, timeout_s=ORPHAN_TIMEOUT_S)
         for entry in folder.iterdir():
             if entry.name == "lock":
                 continue

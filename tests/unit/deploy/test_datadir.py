@@ -2,14 +2,16 @@
 
 import fcntl
 import os
+import signal
 import stat
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from deploy import datadir
+from deploy import datadir, identity
 from deploy.process import StartError
 
 GENESIS = b"\x11" * 32
@@ -60,6 +62,22 @@ def test_reset_while_held_is_refused(tmp_path: Path) -> None:
     with datadir.held(tmp_path), pytest.raises(StartError, match="in use"):
         datadir.reset(tmp_path)
     assert (tmp_path / "kept").exists()
+
+
+def test_reset_waits_for_what_a_killed_owner_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datadir, "ORPHAN_TIMEOUT_S", 0.2)
+    (tmp_path / "pids").mkdir()
+    left = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        (tmp_path / "pids" / "postgres").write_text(str(identity.of(left.pid)))
+        datadir.reset(tmp_path)
+        assert left.wait(timeout=1) == -signal.SIGKILL
+        assert [one.name for one in tmp_path.iterdir()] == ["lock"]
+    finally:
+        left.kill()
+        left.wait()
 
 
 def test_temporary_goes_and_sweeps_those_of_dead_processes(
