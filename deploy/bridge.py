@@ -36,8 +36,8 @@ from deploy import bridge_endpoints, bridge_keys, logs
 from deploy.adapters.nodes import nodes_at, nodes_of_chain
 from deploy.adapters.redis import ticks_of
 from deploy.bridge_slots import SLOTS
-from deploy.datadir import write_atomic
 from deploy.feeding import feeding
+from deploy.files import write_atomic
 from deploy.settings import websocket_url
 from engine.bridge.breaker import Rules
 from engine.bridge.finality import FinalityGate

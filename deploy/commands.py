@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,18 @@ from rich.console import Console
 
 from chain.deployer import deploy as deploy_contracts
 from chain.rpc import JsonRpc
-from deploy import cluster, datadir, platform, ray_environment, registry, runfile, session
+from deploy import (
+    chain_state,
+    cluster,
+    datadir,
+    platform,
+    ray_environment,
+    registry,
+    runfile,
+    session,
+    signals,
+    vital,
+)
 from deploy import devnet as local_chains
 from deploy import status as status_tables
 from deploy.embedded import Embedded
@@ -32,6 +42,7 @@ from engine.errors import TransientError
 
 _STDERR = Console(stderr=True, highlight=False)
 _STARTED = time.monotonic()
+END_MARGIN_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +74,15 @@ def up(*, json: bool) -> Outcome:
     environment = load_settings()
     if environment.ray_address:
         return _up_on_cluster(environment)
-    with _interruptible(), platform.opened(environment, _data_dir(environment), say) as carrier:
+    with (
+        signals.interruptible(say),
+        platform.opened(environment, _data_dir(environment), say) as carrier,
+    ):
 
         async def serve(run: session.Session, interrupted: asyncio.Event) -> Outcome:
             runfile.write(carrier.data_dir, run.file)
             say(f"ready: {run.file.api_url}")
-            await interrupted.wait()
+            await vital.beside(interrupted.wait(), chain_state.keep_copies(carrier.chain_folders))
             say("draining")
             return Outcome(data={"drained": True})
 
@@ -80,7 +94,7 @@ def demo(plan: DemoPlan) -> Outcome:
     environment = load_settings()
     if environment.ray_address:
         raise StartError("The demo has a Ray of its own; unset RAY_ADDRESS.")
-    with _interruptible(), _demo_folder(environment, plan) as folder:
+    with signals.interruptible(say), _demo_folder(environment, plan) as folder:
         # Beside the trades only where somebody asked for it: seven processes more.
         asked = environment.bridge and "bridge" in environment.model_fields_set
         bridge = plan.transfers is not None or asked
@@ -104,19 +118,21 @@ def demo(plan: DemoPlan) -> Outcome:
 
 
 def down() -> Outcome:
-    """Ask the running system to end, and wait for it."""
+    """Ask who runs, or is starting, to end, and wait for it."""
     environment = load_settings()
     if environment.ray_address:
         return _down_on_cluster(environment)
     data_dir = _data_dir(environment)
-    run = runfile.read(data_dir)
-    os.kill(run.pid, signal.SIGTERM)
-    deadline = time.monotonic() + environment.drain_timeout_s + 20
-    while Path("/proc", str(run.pid)).exists():
+    holder = datadir.holder(data_dir)
+    process = holder.process
+    if not holder.is_ending:
+        process.send(signal.SIGTERM)
+    deadline = time.monotonic() + environment.drain_timeout_s + END_MARGIN_S
+    while process.alive:
         if time.monotonic() > deadline:
-            raise StartError(f"Process {run.pid} did not end; it may be stopped.")
+            raise StartError(f"Process {process.pid} did not end; it may be stopped.")
         time.sleep(0.1)
-    return Outcome(data={"ended": run.pid}, text=f"Process {run.pid} has ended.")
+    return Outcome(data={"ended": process.pid}, text=f"Process {process.pid} has ended.")
 
 
 def drain() -> Outcome:
@@ -239,7 +255,11 @@ def devnet(*, reset: bool, json: bool) -> Outcome:
     if reset:
         datadir.reset(data_dir)
         return Outcome(data={"reset": str(data_dir)}, text=f"{data_dir} is empty.")
-    with _interruptible(), datadir.held(data_dir), Embedded(data_dir) as embedded:
+    with (
+        signals.interruptible(say),
+        datadir.held(data_dir),
+        Embedded(data_dir, say=say) as embedded,
+    ):
         chains = local_chains.start(environment, embedded, say)
         for chain in (chains.rise, chains.sepolia):
             if chain is not None and chain.local:
@@ -250,7 +270,15 @@ def devnet(*, reset: bool, json: bool) -> Outcome:
                 )
                 say(f"chain {entry.chain_id}: {chain.rpc_url} {chain.ws_url}")
                 say(f"  registry {registry.path(data_dir, entry.chain_id)}")
-        asyncio.run(_until_signal())
+        try:
+            copies = chain_state.keep_copies(embedded.chain_folders)
+            asyncio.run(
+                vital.beside(
+                    signals.until_signalled(), vital.Vital(embedded.servers).watch(), copies
+                )
+            )
+        finally:
+            signals.end_undisturbed()
     return Outcome(data={"ended": True})
 
 
@@ -331,49 +359,55 @@ UNLIMITED = dict.fromkeys(
 )
 """The demo's traders all come from one address."""
 
-Work = Callable[[session.Session, asyncio.Event], Awaitable[Outcome]]
+Work = Callable[[session.Session, asyncio.Event], Coroutine[Any, Any, Outcome]]
 Question = Callable[[session.Session], Awaitable[Outcome]]
 
 
 def _in_session(carrier: Platform, work: Work) -> Outcome:
     ray_environment.prepare(carrier.data_dir)
     # Ray prints what its nodes complain of to standard output, which is for results.
-    with contextlib.redirect_stdout(sys.stderr), session.local(carrier, say) as run:
+    with contextlib.redirect_stdout(sys.stderr):
         try:
-            outcome: Outcome = uvloop.run(_started(run, work))
-            return outcome
+            with session.local(carrier, say) as run:
+                return _run(run, work, carrier)
         finally:
-            runfile.remove(carrier.data_dir)
+            signals.end_undisturbed()
 
 
-async def _started(run: session.Session, work: Work) -> Outcome:
-    # Ray puts a SIGTERM handler of its own that aborts; ours goes over it.
-    interrupted = _signalled()
-    await _start(run, interrupted)
-    watch = asyncio.create_task(run.system.watch())
+def _run(run: session.Session, work: Work, carrier: Platform) -> Outcome:
+    needed = vital.of_local_ray(carrier.servers)
     try:
-        return await work(run, interrupted)
+        outcome: Outcome = uvloop.run(_started(run, work, needed))
+        return outcome
     finally:
-        watch.cancel()
+        signals.end_undisturbed()
+        datadir.ends(carrier.data_dir)  # Ray's library makes a SIGTERM deadly while it ends
+        runfile.remove(carrier.data_dir)
+
+
+async def _started(run: session.Session, work: Work, needed: vital.Vital) -> Outcome:
+    # Ray puts a SIGTERM handler of its own that aborts; ours goes over it.
+    interrupted = signals.signalled()
+    await vital.beside(_start(run, interrupted), needed.watch())
+    try:
+        return await vital.beside(work(run, interrupted), needed.watch(), run.system.watch())
+    finally:
         await run.system.drain()
 
 
 async def _start(run: session.Session, interrupted: asyncio.Event) -> None:
-    say("roles start")
-    start = asyncio.create_task(run.system.start())
-    stop = asyncio.create_task(interrupted.wait())
-    await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    if not start.done():
-        start.cancel()
+    async def stop() -> None:
+        await interrupted.wait()
         raise StartError("Interrupted while the roles were starting.")
-    start.result()
+
+    say("roles start")
+    await vital.beside(run.system.start(), stop())
 
 
 def _up_on_cluster(environment: Environment) -> Outcome:
     data_dir = _data_dir(environment)
     cluster.settings_of(environment, data_dir)  # its faults first: nothing is touched by then
-    with _interruptible():
+    with signals.interruptible(say):
         say("the database schema is brought up to date")
         asyncio.run(platform.migrate(environment.database_url))
         say(f"Ray is joined at {environment.ray_address}")
@@ -383,7 +417,7 @@ def _up_on_cluster(environment: Environment) -> Outcome:
 
 
 async def _until_gone(run: session.Session) -> Outcome:
-    interrupted = _signalled()
+    interrupted = signals.signalled()
     await _start(run, interrupted)
     say(f"ready: {run.file.api_url} (Ctrl-C leaves it running, `risecurve down` ends it)")
     watch = asyncio.create_task(run.system.watch())
@@ -446,31 +480,3 @@ def _demo_folder(environment: Environment, plan: DemoPlan) -> Iterator[Path]:
         return
     with datadir.temporary() as folder:
         yield folder
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    # Before the loop runs, and after: a SIGTERM ends like Ctrl-C, so that servers are stopped.
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        say("interrupted")
-        raise SystemExit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-async def _until_signal() -> None:
-    await _signalled().wait()
-
-
-def _signalled() -> asyncio.Event:
-    event = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, event.set)
-    return event

@@ -6,16 +6,43 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import orjson
 
-from deploy.process import StartError
+from deploy import identity
+from deploy.files import write_atomic
+from deploy.identity import Identity
+from deploy.process import StartError, await_orphan
 
 TEMPORARY_PREFIX = "risecurve-"
 CHAIN_FILE = "chain.json"
+RUN_FILE = "run.json"
+LOCK_TIMEOUT_S = 1.0
+"""Whoever only looks whether it is held has it for a moment."""
+
+HOLDER_TIMEOUT_S = 1.0
+"""Whoever takes the folder tells at once who it is."""
+
+ORPHAN_TIMEOUT_S = 8.0
+POLL_S = 0.02
+ENDING = "ending"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The process that holds a data folder."""
+
+    process: Identity
+    is_ending: bool
+
+
+RAY_FOLDER = "r"
 RAY_FOLDER_LENGTH_MAX = 37
 
 
@@ -64,15 +91,14 @@ def temporary() -> Iterator[Path]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the folder alone. Raises StartError while another process has it."""
-    with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StartError(
-                f"The data folder {folder} is in use by another risecurve;"
-                " stop that one or set DATA_DIR."
-            ) from error
+    """Hold the folder alone, as `holder` tells others. What the last one told of itself goes.
+
+    Raises StartError while another process has it.
+    """
+    with _locked(folder) as lock:
+        (folder / RUN_FILE).unlink(missing_ok=True)
+        lock.write(f"{identity.of(os.getpid())}\n")
+        lock.flush()
         yield
 
 
@@ -80,10 +106,36 @@ def is_held(folder: Path) -> bool:
     """Whether a process holds the folder, so that what it left there is true."""
     with (folder / "lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Shared, so that those who only look are not in each other's way.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         return False
+
+
+def holder(folder: Path) -> Holder:
+    """Who holds the folder. Raises StartError: nobody, or one that cannot be told to end."""
+    deadline = time.monotonic() + HOLDER_TIMEOUT_S
+    while is_held(folder):
+        first, _, more = (folder / "lock").read_text().partition("\n")
+        found = identity.parsed(first)
+        if found is not None and found.alive:
+            return Holder(found, is_ending=more.startswith(ENDING))
+        if time.monotonic() > deadline:
+            raise StartError(f"The data folder {folder} is being reset; try again.")
+        time.sleep(POLL_S)
+    raise nothing_runs(folder)
+
+
+def ends(folder: Path) -> None:
+    """We, who hold the folder, are ending; nobody need tell us to."""
+    with (folder / "lock").open("a") as lock:
+        lock.write(f"{ENDING}\n")
+
+
+def nothing_runs(folder: Path) -> StartError:
+    """What a command says that needs a running system."""
+    return StartError(f"Nothing runs in {folder}; start it with `risecurve up`.")
 
 
 def bind_chain(folder: Path, *, chain_id: int, genesis_hash: bytes) -> None:
@@ -113,26 +165,44 @@ def secret(folder: Path, name: str) -> str:
 
 
 def ray_folder(folder: Path) -> Path:
-    """Where Ray keeps its session, private to us. Raises StartError if another user holds it.
+    """Where Ray keeps its session. Raises StartError if another user holds it.
 
-    Unix socket paths end at 107 bytes and Ray's own part takes 70, so a long data folder has
-    its Ray folder under the temporary one.
+    It lies in a folder that is private to us, since Ray opens its own to everybody. Unix socket
+    paths end at 107 bytes and Ray's own part takes 70, so a long data folder has its Ray folder
+    under the temporary one.
     """
-    chosen = folder / "ray"
-    if len(str(chosen)) > RAY_FOLDER_LENGTH_MAX:
+    private = folder / "ray"
+    if len(str(private / RAY_FOLDER)) > RAY_FOLDER_LENGTH_MAX:
         name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-        chosen = Path(tempfile.gettempdir()) / f"rc-{name}"
-    chosen.mkdir(mode=0o700, exist_ok=True)
-    if chosen.is_symlink() or chosen.stat().st_uid != os.geteuid():
-        raise StartError(f"{chosen} belongs to somebody else; set TMPDIR or DATA_DIR.")
+        private = Path(tempfile.gettempdir()) / f"rc-{name}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    if private.is_symlink() or private.stat().st_uid != os.geteuid():
+        raise StartError(f"{private} belongs to somebody else; set TMPDIR or DATA_DIR.")
+    private.chmod(0o700)
+    chosen = private / RAY_FOLDER
+    chosen.mkdir(exist_ok=True)
     return chosen
 
 
+def forget_sessions(ray: Path) -> None:
+    """Remove what earlier runs left of Ray's sessions there, but for the last, whose logs may say
+    why it ended. For who holds the data folder.
+    """
+    sessions = [one for one in ray.glob("session_*") if not one.is_symlink()]
+    for old in sorted(sessions, key=lambda one: one.stat().st_mtime)[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def reset(folder: Path) -> None:
-    """Remove all that the folder holds. Raises StartError while another process has it."""
+    """Remove all that the folder holds, once what a killed owner left has ended with it.
+
+    Raises StartError while another process has it.
+    """
     if not folder.exists():
         return
-    with held(folder):
+    with _locked(folder):
+        for orphan in (folder / "pids").glob("*"):
+            await_orphan(orphan, timeout_s=ORPHAN_TIMEOUT_S)
         for entry in folder.iterdir():
             if entry.name == "lock":
                 continue
@@ -142,19 +212,27 @@ def reset(folder: Path) -> None:
                 entry.unlink()
 
 
-def write_atomic(file: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Replace `file` as a whole: a reader, or a crash, sees the old one or the new one."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    temporary_file = Path(name)
+@contextmanager
+def _locked(folder: Path) -> Iterator[TextIO]:
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
+    with (folder / "lock").open("a") as file:
+        while not _is_ours(file):
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"The data folder {folder} is in use by another risecurve;"
+                    " stop that one or set DATA_DIR."
+                )
+            time.sleep(POLL_S)
+        file.truncate(0)
+        yield file
+
+
+def _is_ours(lock: TextIO) -> bool:
     try:
-        with os.fdopen(handle, "wb") as output:
-            output.write(content)
-            output.flush()
-            os.fsync(output.fileno())
-        temporary_file.chmod(mode)
-        temporary_file.replace(file)
-    finally:
-        temporary_file.unlink(missing_ok=True)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _chains(folder: Path) -> dict[str, dict[str, str]]:

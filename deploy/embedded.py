@@ -21,7 +21,8 @@ import orjson
 import pymongo
 import pymongo.errors
 
-from deploy import datadir, embedded_postgres, process
+from deploy import chain_state, datadir, embedded_postgres, process
+from deploy.files import write_atomic
 from deploy.process import Server, StartError
 
 INSTALL = "make install"
@@ -42,13 +43,23 @@ class Embedded:
 
     `start_*` returns the URL(s) once the server answers, on the asked port or a free one, and
     raises StartError with one sentence. `stop` is bounded and may be called twice. With
-    `durable=False` Postgres gives up fsync: for tests.
+    `durable=False` Postgres gives up fsync: for tests. `say` is told what was lost.
     """
 
-    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        durable: bool = True,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.data_dir = datadir.prepare(data_dir)
         self.durable = durable
         self.servers: dict[str, Server] = {}
+        self.chain_folders: list[Path] = []
+        """Of the chains that keep their state, for `chain_state.keep_copies`."""
+
+        self._say = say
         self._pids = self.data_dir / "pids"
         self._pids.mkdir(exist_ok=True)
 
@@ -66,7 +77,7 @@ class Embedded:
     def start_postgres(self, *, port: int | None = None) -> str:
         """`postgresql://…/risecurve`, an empty database at first."""
         start = lambda: embedded_postgres.start(  # noqa: E731
-            self.data_dir, port=port, durable=self.durable
+            self.data_dir, port=port, durable=self.durable, pid_file=self._pids / "postgres"
         )
         return self._started("postgres", start).url
 
@@ -90,7 +101,8 @@ class Embedded:
     ) -> tuple[str, str]:
         """(HTTP, WebSocket) URLs of a local chain; `block_time` in seconds, None mines at once.
 
-        With `keep_state` the chain goes on where it was, at most its last second lost.
+        With `keep_state` the chain goes on where it was, at most its last second lost; after a kill
+        -9 of it at the wrong moment, what came after its last copy.
         """
         options = ["--slots-in-an-epoch", str(slots_in_an_epoch), "--accounts", str(accounts)]
         server = self._started(
@@ -116,7 +128,6 @@ class Embedded:
         # After kill -9 of the last owner its servers need a moment to end.
         process.await_orphan(self._pids / name, timeout_s=STOP_TIMEOUT_S)
         server = start()
-        process.remember(self._pids / name, server.pid)
         self.servers[name] = server
         return server
 
@@ -137,6 +148,7 @@ class Embedded:
             cwd=data,
             log=self.data_dir / "mongod.log",
             port=chosen,
+            pid_file=self._pids / "mongod",
         )
         process.wait_ready(server, lambda: process.listening(chosen), timeout_s=READY_TIMEOUT_S)
         _make_replica_set(server)
@@ -155,6 +167,7 @@ class Embedded:
             cwd=self.data_dir,
             log=self.data_dir / "valkey.log",
             port=chosen,
+            pid_file=self._pids / "valkey",
         )
         process.wait_ready(server, lambda: process.listening(chosen), timeout_s=READY_TIMEOUT_S)
         server.url = f"redis://127.0.0.1:{chosen}/0"
@@ -180,6 +193,7 @@ class Embedded:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         shutil.rmtree(folder / "cache", ignore_errors=True)  # of a killed one
+        state = chain_state.prepare(folder, self._say)
         server = process.spawn(
             f"anvil {chain_id}",
             [
@@ -188,19 +202,22 @@ class Embedded:
                 *("--gas-limit", str(ANVIL_GAS_LIMIT), "--hardfork", "prague", "--silent"),
                 *("--cache-path", str(folder / "cache"), "--timestamp", _genesis_time(folder)),
                 *("--max-persisted-states", str(ANVIL_STATES_MAX)),
-                *(_state_words(folder) if keep else ()),
+                *(("--state", str(state), "--state-interval", "1") if keep else ()),
                 *_mining_words(block_time),
                 *options,
             ],
             cwd=folder,
             log=self.data_dir / f"anvil-{chain_id}.log",
             port=chosen,
+            pid_file=self._pids / f"anvil-{chain_id}",
             death_signal=signal.SIGTERM,  # it writes its state and ends
             environment={"HOME": str(folder)},
         )
         server.url = f"http://127.0.0.1:{chosen}"
         process.wait_ready(server, lambda: _answers(server.url), timeout_s=READY_TIMEOUT_S)
         _set_clock(server.url, block_time)
+        if keep and folder not in self.chain_folders:
+            self.chain_folders.append(folder)
         return server
 
 
@@ -251,26 +268,8 @@ def _genesis_time(folder: Path) -> str:
     # The genesis hash holds this time: it is fixed at first use, and differs between chains.
     file = folder / "genesis-time"
     if not file.exists():
-        datadir.write_atomic(file, str(int(time.time())).encode())
+        write_atomic(file, str(int(time.time())).encode())
     return file.read_text()
-
-
-def _state_words(folder: Path) -> list[str]:
-    state = folder / "state.json"
-    if state.exists() and not _is_json(state):
-        raise StartError(
-            f"The chain's state {state} is damaged (killed while writing);"
-            " run `risecurve devnet --reset` to start afresh."
-        )
-    return ["--state", str(state), "--state-interval", "1"]
-
-
-def _is_json(file: Path) -> bool:
-    try:
-        orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError:
-        return False
-    return True
 
 
 def _mining_words(block_time: float | None) -> list[str]:

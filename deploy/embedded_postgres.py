@@ -38,11 +38,11 @@ SETTINGS = {
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
-def start(folder: Path, *, port: int | None, durable: bool) -> Server:
+def start(folder: Path, *, port: int | None, durable: bool, pid_file: Path) -> Server:
     """Start Postgres on its data under `folder`, which is made at first use.
 
     The server's `url` names the database `risecurve` as superuser with a random password.
-    `durable=False` gives up fsync. Raises StartError.
+    `durable=False` gives up fsync. `pid_file` as of `process.spawn`. Raises StartError.
     """
     chosen = process.choose_port("Postgres", port)
     user = _account(folder)
@@ -51,6 +51,7 @@ def start(folder: Path, *, port: int | None, durable: bool) -> Server:
     data = folder / "postgres"
     if not (data / "made").exists():
         _initialise(binaries, data, password, user=user)
+    _disown(data / "cluster")
     settings = SETTINGS | ({} if durable else NOT_DURABLE) | {"port": str(chosen)}
     server = process.spawn(
         "Postgres",
@@ -63,6 +64,7 @@ def start(folder: Path, *, port: int | None, durable: bool) -> Server:
         cwd=data,
         log=folder / "postgres.log",
         port=chosen,
+        pid_file=pid_file,
         user=user,
         stop_signal=signal.SIGINT,  # fast: ends the sessions, no waiting for them
         death_signal=signal.SIGQUIT,  # immediate: bounded, and recovers from the WAL
@@ -102,14 +104,18 @@ def _binaries(folder: Path, user: int | None) -> Path:
 def _copy(package: Path, target: Path, user: int) -> Path:
     copied = target / package.name / "pginstall" / "bin"
     if not _runs(copied / "postgres", user):
+        # Beside it first: half a copy may run as far as `--version`.
+        fresh = target.with_name(f"{target.name}.new")
+        for old in (fresh, target):
+            shutil.rmtree(old, ignore_errors=True)
         # The layout stays: libraries are found relative to the binary.
-        shutil.rmtree(target, ignore_errors=True)
         skip = shutil.ignore_patterns("include", "__pycache__")
-        shutil.copytree(package, target / package.name, ignore=skip)
+        shutil.copytree(package, fresh / package.name, ignore=skip)
         libraries = package.with_name(package.name + ".libs")
         if libraries.exists():
-            shutil.copytree(libraries, target / libraries.name)
-        target.chmod(0o755)
+            shutil.copytree(libraries, fresh / libraries.name)
+        fresh.chmod(0o755)
+        fresh.rename(target)
     return process.require_binary("Postgres", copied / "postgres", INSTALL).parent
 
 
@@ -159,6 +165,8 @@ def _run(command: list[str], *, user: int | None, cwd: Path, script: str = "") -
             capture_output=True,
             timeout=INITDB_TIMEOUT_S,
             check=False,
+            # Else the next owner's initdb would meet it in the same folder.
+            preexec_fn=process.tie_to_parent(os.getpid(), signal.SIGKILL),
             user=user,
             group=user,
             extra_groups=None if user is None else [],
@@ -168,6 +176,32 @@ def _run(command: list[str], *, user: int | None, cwd: Path, script: str = "") -
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise StartError(f"Postgres could not make its data folder {cwd}: {said[-1]}")
+
+
+def _disown(cluster: Path) -> None:
+    # Postgres does not start while its file of an earlier run names a living process: after the
+    # loss of a machine or a container that may be anybody of its user. Our own number, since it
+    # knows that its parent is no Postgres; what is left of the file makes it look for an earlier
+    # one's shared memory.
+    status = cluster / "postmaster.pid"
+    try:
+        first, *others = status.read_text(errors="replace").splitlines() or [""]
+    except FileNotFoundError:
+        return
+    if not first.isdecimal() or int(first) == 0:
+        status.unlink()
+    elif not _serves(int(first), cluster):
+        with status.open("r+") as file:
+            file.write("\n".join([str(os.getpid()), *others, ""]))
+            file.truncate()
+
+
+def _serves(pid: int, cluster: Path) -> bool:
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        return name == "postgres" and Path(f"/proc/{pid}/cwd").samefile(cluster)
+    except OSError:
+        return False
 
 
 def _is_ready(status: Path, pid: int) -> bool:

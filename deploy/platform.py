@@ -5,15 +5,16 @@ they are started in the main thread and end with it.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy import datadir, devnet, logs, process, runfile
+from deploy import datadir, devnet, logs, process
 from deploy.devnet import Chain, Say
 from deploy.embedded import Embedded
 from deploy.environment import Environment
+from deploy.process import Server
 from deploy.settings import chain_settings, compose, secret_values
 from engine.settings import ChainSettings, Settings
 from storage import postgres
@@ -28,6 +29,8 @@ class Platform:
     data_dir: Path
     ray_folder: Path
     local_chain: bool
+    servers: Mapping[str, Server]
+    chain_folders: Sequence[Path]
 
 
 @contextmanager
@@ -38,8 +41,7 @@ def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platf
         process.choose_port("the stream door (STREAM_PORT)", environment.stream_port or None)
     if not environment.log_dir:
         environment = environment.model_copy(update={"log_dir": str(data_dir / "logs")})
-    with datadir.held(data_dir), Embedded(data_dir) as embedded:
-        runfile.remove(data_dir)  # of one that was killed
+    with datadir.held(data_dir), Embedded(data_dir, say=say) as embedded:
         urls = _stores(environment, embedded, say)
         chains = devnet.start(environment, embedded, say)
         rise = _chain(environment, chains.rise, data_dir=data_dir, say=say)
@@ -59,12 +61,16 @@ def opened(environment: Environment, data_dir: Path, say: Say) -> Iterator[Platf
         logs.hide(*secret_values(environment))
         say("the database schema is brought up to date")
         asyncio.run(migrate(settings.stores.database_url))
+        ray_folder = datadir.ray_folder(data_dir)
+        datadir.forget_sessions(ray_folder)
         yield Platform(
             settings=settings,
             environment=environment,
             data_dir=data_dir,
-            ray_folder=datadir.ray_folder(data_dir),
+            ray_folder=ray_folder,
             local_chain=chains.rise.local,
+            servers=embedded.servers,
+            chain_folders=embedded.chain_folders,
         )
 
 

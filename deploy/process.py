@@ -4,6 +4,7 @@ The kernel sends the parent-death signal when the *thread* that made the child e
 `spawn` insists on the main thread. Changing the user id clears it, so it is set after.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -16,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy import identity
+from deploy.files import write_atomic
 from engine.errors import RiseCurveError
 
 PR_SET_PDEATHSIG = 1
@@ -110,12 +113,14 @@ def spawn(
     cwd: Path,
     log: Path,
     port: int = 0,
+    pid_file: Path | None = None,
     user: int | None = None,
     stop_signal: int = signal.SIGTERM,
     death_signal: int = signal.SIGKILL,
     environment: Mapping[str, str] | None = None,
 ) -> Server:
-    """Start `command` in a session of its own, output to `log`, as `user` if given.
+    """Start `command` in a session of its own, output to `log`, as `user` if given. Who it is is
+    left in `pid_file`, for `await_orphan` of a later owner.
 
     Guarantee: when this process dies by any means, the child gets `death_signal` at once.
     Raises StartError off the main thread, or when the command cannot run.
@@ -132,14 +137,31 @@ def spawn(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env=os.environ | environment if environment else None,
-                preexec_fn=_tie_to_parent(os.getpid(), death_signal),  # noqa: PLW1509 (one syscall)
+                preexec_fn=tie_to_parent(os.getpid(), death_signal),  # noqa: PLW1509 (one syscall)
                 user=user,
                 group=user,
                 extra_groups=None if user is None else [],
             )
         except OSError as error:
             raise StartError(f"{name} cannot run ({command[0]}): {error.strerror}.") from error
+    if pid_file is not None:
+        # Before it is ready: we may be killed meanwhile.
+        write_atomic(pid_file, str(identity.of(process.pid)).encode())
     return Server(name=name, process=process, log=log, port=port, stop_signal=stop_signal)
+
+
+def tie_to_parent(parent: int, death_signal: int) -> Callable[[], None]:
+    """What a child runs between fork and exec, after the change of user, so that it gets this
+    signal when `parent`, its own, dies.
+    """
+
+    def arm() -> None:
+        _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+        # It may have died before the signal was armed.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return arm
 
 
 def wait_ready(server: Server, ready: Callable[[], bool], *, timeout_s: float) -> None:
@@ -169,13 +191,8 @@ def stop_all(servers: Sequence[Server], *, timeout_s: float) -> None:
         try:
             server.process.wait(timeout=max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            _kill_group(server)
+            _kill_group(server.pid)
             server.process.wait(timeout=5)
-
-
-def remember(file: Path, pid: int) -> None:
-    """Write down which process serves, for `await_orphan` of a later owner."""
-    file.write_text(f"{pid} {_started_at(pid)}")
 
 
 def await_orphan(file: Path, *, timeout_s: float) -> None:
@@ -185,13 +202,15 @@ def await_orphan(file: Path, *, timeout_s: float) -> None:
     """
     if not file.exists():
         return
-    pid, started_at = file.read_text().split()
+    orphan = identity.parsed(file.read_text(errors="replace"))
     deadline = time.monotonic() + timeout_s
-    while _started_at(int(pid)) == started_at:
+    while orphan is not None and orphan.alive:
         if time.monotonic() > deadline + timeout_s:
-            raise StartError(f"An earlier {file.name} (process {pid}) does not end; kill it.")
+            raise StartError(
+                f"An earlier {file.name} (process {orphan.pid}) does not end; kill it."
+            )
         if time.monotonic() > deadline:
-            os.killpg(int(pid), signal.SIGKILL)
+            _kill_group(orphan.pid)
         time.sleep(POLL_S)
     file.unlink()
 
@@ -209,28 +228,6 @@ def log_tail(log: Path) -> str:
     return " | ".join(lines[-LOG_TAIL_LINES:]) or "it wrote no log"
 
 
-def _started_at(pid: int) -> str:
-    # Field 22 of stat tells a process from a later one of the same number; a zombie has ended.
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return "ended"
-    return "ended" if fields[0] in "ZX" else fields[19]
-
-
-def _tie_to_parent(parent: int, death_signal: int) -> Callable[[], None]:
-    # Runs between fork and exec, after the change of user. The parent may have died before
-    # the signal was armed, so look once more.
-    def arm() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return arm
-
-
-def _kill_group(server: Server) -> None:
-    try:
-        os.killpg(server.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

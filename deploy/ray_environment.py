@@ -10,6 +10,7 @@ import stat
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from deploy.files import write_atomic
 from deploy.process import StartError
 
 QUIET = {
@@ -54,9 +55,8 @@ def prepare(
     if environ.get("RAY_AUTH_MODE") or shared:
         return
     token = token_file(folder)
-    if not token.exists():
-        token.touch(mode=0o600)
-        token.write_text(secrets.token_hex(32))
+    if not token.exists() or not token.stat().st_size:  # a crash left it empty
+        write_atomic(token, secrets.token_hex(32).encode(), mode=0o600)
     found = token.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise StartError(f"{token} must be a file of this user with mode 0600; remove it.")

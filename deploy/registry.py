@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from deploy.datadir import write_atomic
+from deploy.files import write_atomic
 from deploy.process import StartError
 from engine.errors import CallerError
 from engine.settings import Deployment, VaultDeployment

@@ -6,9 +6,9 @@ from pathlib import Path
 import orjson
 
 from deploy import datadir
+from deploy.datadir import RUN_FILE
+from deploy.files import write_atomic
 from deploy.process import StartError
-
-NAME = "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,22 @@ class RunFile:
 
 def write(data_dir: Path, run: RunFile) -> None:
     """Leave it for other commands, readable by its owner only."""
-    datadir.write_atomic(data_dir / NAME, orjson.dumps(asdict(run)), mode=0o600)
+    write_atomic(data_dir / RUN_FILE, orjson.dumps(asdict(run)), mode=0o600)
 
 
 def remove(data_dir: Path) -> None:
     """The system is down."""
-    (data_dir / NAME).unlink(missing_ok=True)
+    (data_dir / RUN_FILE).unlink(missing_ok=True)
 
 
 def read(data_dir: Path) -> RunFile:
-    """Raises StartError when nothing runs there."""
-    file = data_dir / NAME
-    if file.exists() and datadir.is_held(data_dir):
-        return RunFile(**orjson.loads(file.read_bytes()))
-    raise StartError(f"Nothing runs in {data_dir}; start it with `risecurve up`.")
+    """Raises StartError when nothing runs there, or nothing that answers yet or any more."""
+    if not datadir.is_held(data_dir):
+        raise datadir.nothing_runs(data_dir)
+    try:
+        return RunFile(**orjson.loads((data_dir / RUN_FILE).read_bytes()))
+    except FileNotFoundError as error:
+        raise StartError(
+            f"What runs in {data_dir} is starting or ending, or has no system;"
+            " try again, or end it with `risecurve down`."
+        ) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chain.rpc import JsonRpc
-from deploy import datadir, devnet, logs, ray_environment, registry
+from deploy import datadir, devnet, logs, ray_environment, registry, watchdog
 from deploy.environment import Environment
 from deploy.platform import Platform
 from deploy.replay import Replayed, replay
@@ -73,7 +73,10 @@ def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
     from deploy.system import System  # noqa: PLC0415
 
     say("Ray starts")
-    guard = _watchdog(carrier)
+    mark = ray_environment.marked()
+    # Ray names its sessions by the pid of who began them.
+    sessions = rf"{re.escape(str(carrier.ray_folder))}/session_[^/]*_{os.getpid()}"
+    guard = _watchdog(mark, sessions)
     handles.connect(carrier.settings, temp_dir=carrier.ray_folder, log=logs.get("ray"))
     try:
         settings = carrier.settings
@@ -94,6 +97,7 @@ def local(carrier: Platform, say: devnet.Say) -> Iterator[Session]:
         yield Session(settings, System(settings), file)
     finally:
         handles.disconnect()
+        watchdog.end(mark, sessions)  # agents, which do not notice that Ray's head has died
         guard.terminate()
         guard.wait()
 
@@ -126,14 +130,10 @@ def _stream_url(settings: Settings) -> str:
     return f"ws://127.0.0.1:{settings.gateway.stream_port}/v1"
 
 
-def _watchdog(carrier: Platform) -> "subprocess.Popen[bytes]":
+def _watchdog(mark: str, sessions: str) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C at the terminal and the death of ours do not reach it.
-    file = Path(__file__).with_name("watchdog.py")
-    mark = ray_environment.marked()
-    # Ray names its sessions by the pid of who began them.
-    sessions = rf"{re.escape(str(carrier.ray_folder))}/session_[^/]*_{os.getpid()}"
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-S", "-E", str(file), mark, sessions],
+        [sys.executable, "-S", "-E", watchdog.__file__, str(os.getpid()), mark, sessions],
         env={},
         start_new_session=True,
         stdin=subprocess.DEVNULL,

@@ -1,11 +1,11 @@
-"""Ends what a killed command leaves of its local Ray: `python watchdog.py MARK SESSIONS`.
+"""Ends what a killed command leaves of its local Ray: `python watchdog.py PARENT MARK SESSIONS`.
 
-After kill -9 of the command Ray's agents stay for up to a minute (measured). Each process of
-that Ray has the command's MARK (`name=value`) in its environment and a log open in a session of
-it (SESSIONS, a regular expression); either names exactly this run, and not the next one in the
-same folder, which may begin at once. Both are asked, since an agent that sets its title writes
-over its environment, in some orders of it over the mark. Imports the standard library only, and
-no module of ours, so that it is small and starts at once.
+After kill -9 of the command, which is process PARENT, Ray's agents stay for up to a minute
+(measured). Each process of that Ray has the command's MARK (`name=value`) in its environment and a
+log open in a session of it (SESSIONS, a regular expression); either names exactly this run, and not
+the next one in the same folder, which may begin at once. Both are asked, since an agent that sets
+its title writes over its environment, in some orders of it over the mark. Imports the standard
+library only, and no module of ours, so that it is small and starts at once.
 """
 
 import contextlib
@@ -22,14 +22,20 @@ ROUNDS = 6
 
 def main() -> None:
     """Wait for the parent's death, then kill by pid whatever is of its run."""
-    parent, (mark, sessions) = os.getppid(), sys.argv[1:]
-    while os.getppid() == parent:
+    # Not asked for here: the parent may have died before this runs.
+    parent, mark, sessions = sys.argv[1:]
+    while os.getppid() == int(parent):
         time.sleep(POLL_S)
     for _ in range(ROUNDS):
-        for pid in left(mark, sessions):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end(mark, sessions)
         time.sleep(POLL_S)
+
+
+def end(mark: str, sessions: str) -> None:
+    """Kill by pid whatever is of this run, but ourselves."""
+    for pid in left(mark, sessions):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def left(mark: str, sessions: str) -> list[int]:

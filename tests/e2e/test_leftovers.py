@@ -84,3 +84,15 @@ def test_up_killed_and_at_once_again_starts_and_interrupted_leaves_nothing(data_
     assert process.wait(timeout=30) != 0
     running.gone(family)
     assert "Traceback" not in log.read_text(), log.read_text()[-2000:]
+
+
+@pytest.mark.timeout(120)
+def test_up_that_has_lost_the_head_of_its_ray_ends_and_leaves_nothing(data_folder):
+    with running.up(data_folder) as one:
+        family = running.descendants(one.process.pid)
+        (head,) = [one for one in family if one.name() == "gcs_server"]
+        head.kill()
+        assert one.process.wait(timeout=20) == 1
+        running.gone(family)
+        said = (data_folder / "up.log").read_text()
+        assert "Expected gcs_server" in said and "Traceback" not in said, said[-2000:]

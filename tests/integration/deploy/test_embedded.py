@@ -18,7 +18,7 @@ import psutil
 import pymongo
 import pytest
 
-from deploy import datadir, embedded, process
+from deploy import chain_state, datadir, embedded, identity, process
 from deploy.embedded import Embedded, rpc
 from deploy.process import StartError
 
@@ -72,6 +72,33 @@ async def test_postgres_restarted_keeps_rows_and_asks_a_password(folder: Path) -
         await connection.close()
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(url, port=servers.servers["postgres"].port, password="wrong")
+
+
+@pytest.mark.parametrize("left", ["", "{stranger}\n", "{stranger}\n{others}"])
+def test_postgres_starts_where_its_old_number_is_somebody_else(folder: Path, left: str) -> None:
+    status = folder / "postgres" / "cluster" / "postmaster.pid"
+    with Embedded(folder, durable=False) as servers:
+        servers.start_postgres()
+        others = status.read_text().partition("\n")[2]
+        servers.stop()
+        user = process.NOBODY if os.geteuid() == 0 else None
+        stranger = subprocess.Popen(["sleep", "60"], user=user, group=user)
+        try:
+            status.write_text(left.format(stranger=stranger.pid, others=others))
+            shutil.chown(status, *[user or os.geteuid()] * 2)
+            servers.start_postgres()
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+            stranger.wait()
+
+
+def test_postgres_beside_another_on_the_same_data_is_refused(folder: Path) -> None:
+    with Embedded(folder, durable=False) as servers:
+        servers.start_postgres()
+        (folder / "pids" / "postgres").unlink()
+        with pytest.raises(StartError, match=r"postmaster\.pid|running"):
+            Embedded(folder, durable=False).start_postgres()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become nobody")
@@ -143,6 +170,28 @@ def test_anvil_killed_loses_at_most_its_last_second(folder: Path) -> None:
         assert int(rpc(rpc_url, "eth_blockNumber"), 16) >= 2
 
 
+def test_anvil_killed_amid_a_write_goes_on_from_the_copy(folder: Path) -> None:
+    said: list[str] = []
+    with Embedded(folder, say=said.append) as servers:
+        rpc_url, _ = servers.start_anvil(RISE)
+        _await_block(rpc_url, 2)
+        blocks = [_block(rpc_url, number)["hash"] for number in (0, 1)]
+        (state,) = servers.chain_folders
+        deadline = time.monotonic() + 10
+        while not chain_state.take_copy(state) or b'"best_block_number":0' in (
+            chain_state.copy(state).read_bytes()
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(servers.pid(f"anvil-{RISE}"), signal.SIGKILL)
+        servers.stop()
+        content = chain_state.file(state).read_bytes()
+        chain_state.file(state).write_bytes(content[: len(content) // 2])
+        rpc_url, _ = servers.start_anvil(RISE)
+        assert [_block(rpc_url, number)["hash"] for number in (0, 1)] == blocks
+        assert len(said) == 1 and "is damaged" in said[0]
+
+
 def test_anvil_damaged_state_names_the_way_out(folder: Path) -> None:
     with Embedded(folder) as servers:
         (folder / f"anvil-{RISE}").mkdir()
@@ -181,6 +230,23 @@ def test_start_off_the_main_thread_is_refused(folder: Path) -> None:
         thread.start()
         thread.join()
     assert "main thread" in str(seen[0])
+
+
+def test_server_is_known_to_a_later_owner_before_it_is_ready(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+
+    def killed(server: process.Server, ready: object, *, timeout_s: float) -> None:
+        kept.append(server)
+        raise StartError("As if we were killed here.")
+
+    monkeypatch.setattr(process, "wait_ready", killed)
+    with pytest.raises(StartError, match="As if"):
+        Embedded(folder).start_valkey()
+    left = identity.parsed((folder / "pids" / "valkey").read_text())
+    process.stop_all(kept, timeout_s=5)
+    assert left is not None and left.pid == kept[0].pid
 
 
 def test_stop_frozen_server_is_killed_in_bounded_time(

@@ -22,3 +22,13 @@ def test_of_a_shared_cluster_only_its_operator_decides(tmp_path: Path) -> None:
     environ: dict[str, str] = {}
     ray_environment.prepare(tmp_path, environ, shared=True)
     assert not environ.keys() & ray_environment.QUIET.keys() and not list(tmp_path.iterdir())
+
+
+def test_token_that_a_crash_left_empty_is_made_anew(tmp_path: Path) -> None:
+    token = ray_environment.token_file(tmp_path)
+    token.touch(mode=0o600)
+    ray_environment.prepare(tmp_path, {})
+    made = token.read_text()
+    assert len(made) == 64 and stat.S_IMODE(token.stat().st_mode) == 0o600
+    ray_environment.prepare(tmp_path, {})
+    assert token.read_text() == made

@@ -10,8 +10,10 @@ from deploy import ray_environment, watchdog
 
 SLEEP = "import sys, time; kept = open(sys.argv[1], 'w'); time.sleep(60)"
 PARENT = """
-import subprocess, sys
-subprocess.Popen([sys.executable, "-S", "-E", *sys.argv[1:]], env={}, start_new_session=True)
+import os, subprocess, sys
+file, *words = sys.argv[1:]
+command = [sys.executable, "-S", "-E", file, str(os.getpid()), *words]
+subprocess.Popen(command, env={}, start_new_session=True)
 sys.stdin.read()
 """
 OURS, NEXT = "RISECURVE_RUN=7-a", "RISECURVE_RUN=8-b"
@@ -49,6 +51,19 @@ def test_only_what_is_of_the_killed_run_is_ended(tmp_path: Path) -> None:
         assert all(one.poll() is None for one in theirs)
     finally:
         for one in (parent, *ours, *theirs):
+            one.kill()
+            one.communicate()
+
+
+def test_watchdog_of_a_parent_that_died_before_it_began_acts_and_ends(tmp_path: Path) -> None:
+    ours = begun(tmp_path / "elsewhere", mark=OURS)
+    command = [sys.executable, "-S", "-E", watchdog.__file__, "99999999", OURS, "/nowhere/x"]
+    guard = subprocess.Popen(command)
+    try:
+        assert ours.wait(timeout=10) == -9
+        assert guard.wait(timeout=2 * watchdog.ROUNDS * watchdog.POLL_S + 5) == 0
+    finally:
+        for one in (guard, ours):
             one.kill()
             one.communicate()
 
