@@ -211,12 +211,12 @@ class Publisher:
 
     def _numbered(self, parcels: list[_Parcel]) -> list[tuple[int, int, list[Tick]]]:
         # As ticks, neighbours of one bucket and incarnation together. What is of an ownership that
-        # ended, or of a topic that is forgotten, is nobody's to tell any more.
+        # ended is nobody's to tell any more, and a topic that is forgotten has no numbers.
         found: list[tuple[int, int, list[Tick]]] = []
         for parcel in parcels:
             generation, group = self.generation(parcel.bucket), parcel.group
             if not _is_of(generation, parcel) or not group.is_numbered(parcel.token):
-                self.dropped += len(parcel.drafts)
+                self._drop(parcel)
                 continue
             topic, place = text.topic_of_token(parcel.token), (parcel.bucket, parcel.incarnation)
             if not found or found[-1][:2] != place:
