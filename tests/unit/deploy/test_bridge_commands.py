@@ -140,7 +140,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Given:
         @contextlib.contextmanager
         def attached(*_: object) -> Iterator[Any]:
             system = System(settings)
-            system.cluster = cluster  # type: ignore[assignment]
+            monkeypatch.setattr(system, "cluster", cluster)
             yield SimpleNamespace(settings=settings, system=system)
 
         monkeypatch.setattr(commands.session, "attached", attached)

@@ -6,13 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from deploy import commands, datadir, runfile
 from deploy.process import StartError
+from tests.support.run_files import run_of
 
 HOLDER = """
 import sys, time
@@ -54,11 +54,6 @@ def holding(folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         one.kill()
         one.communicate()
-
-
-def run_of(pid: int) -> runfile.RunFile:
-    words = {field.name: "" for field in fields(runfile.RunFile)} | {"pid": pid}
-    return runfile.RunFile(**words)  # type: ignore[arg-type]
 
 
 def test_down_beside_a_run_file_of_a_killed_one_spares_who_has_its_number(folder: Path) -> None:

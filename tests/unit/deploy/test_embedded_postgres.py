@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -51,11 +52,11 @@ def test_copy_that_is_broken_off_is_made_anew(tmp_path: Path) -> None:
     copy = lambda: embedded_postgres._copy(package, target, process.NOBODY)  # noqa: E731
     tree, broken_off = shutil.copytree, [libraries]
 
-    def killed(source: Path, *words: object, **options: object) -> None:
+    def killed(source: Path, *words: Any, **options: Any) -> None:
         if source in broken_off:
             broken_off.clear()
             raise KeyboardInterrupt
-        tree(source, *words, **options)  # type: ignore[call-overload]
+        tree(source, *words, **options)
 
     with (
         mock.patch.object(embedded_postgres, "_runs", lambda one, user: os.access(one, os.X_OK)),
